@@ -1,0 +1,189 @@
+package dcr
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/ory/fosite"
+)
+
+// Access decides who may register. It sees the request before its body is read.
+//
+// It returns who asks, or an error: ErrMissingToken and ErrInvalidToken (401),
+// ErrInsufficientScope and ErrAccessDenied (403), any *fosite.RFC6749Error of its
+// own, or another error for a failure (500). Nobody and no error is a refusal, too.
+// It must be safe for many goroutines.
+type Access interface {
+	Authorize(ctx context.Context, r *http.Request) (*Registrant, error)
+}
+
+// AccessFunc is a function as an access rule.
+type AccessFunc func(ctx context.Context, r *http.Request) (*Registrant, error)
+
+// Authorize calls the function.
+func (f AccessFunc) Authorize(ctx context.Context, r *http.Request) (*Registrant, error) {
+	return f(ctx, r)
+}
+
+// Registrant is who registers a client. It is kept with the client (Client.Origin),
+// and bounds its later updates too.
+type Registrant struct {
+	// Kind names the access rule that let the registration pass: "open",
+	// "access_token", "signed_in", or what a rule of the host's calls itself.
+	Kind string `json:"kind,omitempty"`
+	// Subject is the user or service who registers, where known.
+	Subject string `json:"subject,omitempty"`
+	// ClientID is the client whose access token allows the registration.
+	ClientID string `json:"client_id,omitempty"`
+	// Anonymous says that nobody vouches for the registrant. Such clients get grants
+	// in which a user takes part, and those of Config.AnonymousGrantTypes.
+	Anonymous bool `json:"anonymous,omitempty"`
+	// GrantTypes bounds what the registrant may register; nil means everything that
+	// the provider has.
+	GrantTypes []string `json:"grant_types,omitempty"`
+}
+
+// introspect looks an access token up, as the provider's introspection does.
+type introspect func(ctx context.Context, token string) (fosite.TokenUse, fosite.AccessRequester, error)
+
+// bindable rules need the provider, which exists only after the factory has run.
+type bindable interface {
+	bind(look introspect, scope string) Access
+}
+
+func bindAccess(rule Access, look introspect, scope string) Access {
+	if b, ok := rule.(bindable); ok {
+		return b.bind(look, scope)
+	}
+	return rule
+}
+
+// Open lets everybody register. Clients register by the thousand then; see
+// Config.AnonymousGrantTypes for what they can't have.
+func Open() Access {
+	return AccessFunc(func(context.Context, *http.Request) (*Registrant, error) {
+		return &Registrant{Kind: "open", Anonymous: true}, nil
+	})
+}
+
+// AccessToken lets those register who present an OAuth access token of this server
+// with the scope Config.RegistrationScope, compared literally. It is the default,
+// and here to be combined with others. A refresh token, an authorization code or an
+// ID token is no access token.
+func AccessToken() Access { return accessToken{} }
+
+type accessToken struct {
+	look  introspect
+	scope string
+}
+
+func (accessToken) bind(look introspect, scope string) Access { return accessToken{look, scope} }
+
+func (a accessToken) Authorize(ctx context.Context, r *http.Request) (*Registrant, error) {
+	token, err := bearerToken(r)
+	if err != nil {
+		return nil, err
+	}
+	use, request, err := a.look(ctx, token)
+	if err != nil {
+		if f := asFault(err); f != nil {
+			return nil, f
+		}
+		return nil, ErrInvalidToken
+	}
+	if use != fosite.AccessToken {
+		return nil, ErrInvalidToken
+	}
+	if !slices.Contains(request.GetGrantedScopes(), a.scope) {
+		return nil, ErrInsufficientScope
+	}
+	registrant := &Registrant{Kind: "access_token", ClientID: request.GetClient().GetID()}
+	if session := request.GetSession(); session != nil {
+		registrant.Subject = session.GetSubject()
+	}
+	return registrant, nil
+}
+
+// SignedIn lets users of the host register. The function returns who is signed in,
+// by the host's own cookie or otherwise, and an empty string for nobody.
+//
+// A cookie alone would let any page on the web register clients in the name of
+// whoever visits it, so a request that a browser sends from another origin is
+// refused (net/http.CrossOriginProtection). Origins that may are added to the
+// protection that is given here; nil means none.
+func SignedIn(user func(r *http.Request) (subject string, err error), protection *http.CrossOriginProtection) Access {
+	if protection == nil {
+		protection = http.NewCrossOriginProtection()
+	}
+	return AccessFunc(func(_ context.Context, r *http.Request) (*Registrant, error) {
+		if err := protection.Check(r); err != nil {
+			return nil, ErrAccessDenied.WithDescription("The request comes from another origin.").WithWrap(err)
+		}
+		subject, err := user(r)
+		if err != nil {
+			return nil, err
+		}
+		if subject == "" {
+			return nil, ErrMissingToken.WithDescription("The request needs a signed-in user.")
+		}
+		return &Registrant{Kind: "signed_in", Subject: subject}, nil
+	})
+}
+
+// AnyOf lets those register whom one of the rules lets; the first that does counts.
+// Where none does, the answer is that of the first rule that did not just miss a
+// token. Without rules nobody registers.
+func AnyOf(rules ...Access) Access { return anyOf(rules) }
+
+type anyOf []Access
+
+func (a anyOf) bind(look introspect, scope string) Access {
+	bound := make(anyOf, len(a))
+	for i, rule := range a {
+		bound[i] = bindAccess(rule, look, scope)
+	}
+	return bound
+}
+
+func (a anyOf) Authorize(ctx context.Context, r *http.Request) (*Registrant, error) {
+	var answer error
+	for _, rule := range a {
+		registrant, err := rule.Authorize(ctx, r)
+		if err == nil && registrant != nil {
+			return registrant, nil
+		}
+		if err != nil && (answer == nil || isMissingToken(answer)) {
+			answer = err
+		}
+	}
+	return nil, answer
+}
+
+// authorize asks the rule of the configuration. A rule that says neither yes nor no
+// has said no.
+func (r *registry) authorize(ctx context.Context, request *http.Request) (*Registrant, error) {
+	registrant, err := r.access.Authorize(ctx, request)
+	switch {
+	case err != nil:
+		var known *fosite.RFC6749Error
+		if errors.As(err, &known) {
+			return nil, err
+		}
+		return nil, failure(err)
+	case registrant == nil:
+		return nil, ErrAccessDenied
+	}
+	return registrant, nil
+}
+
+// needsIntrospection reports whether a rule, or one inside it, looks access tokens
+// up.
+func needsIntrospection(rule Access) bool {
+	if several, ok := rule.(anyOf); ok {
+		return slices.ContainsFunc(several, needsIntrospection)
+	}
+	_, ok := rule.(accessToken)
+	return ok
+}

@@ -1,0 +1,306 @@
+package dcr
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v3"
+	"github.com/ory/fosite"
+
+	"github.com/fosite-contrib/fosite-dcr/internal/keyset"
+)
+
+// Client is a registered client: the record that a storage keeps and the
+// fosite.Client that fosite works with. It is made from ClientMetadata and never
+// decoded from a request.
+//
+// encoding/json turns a Client into JSON and back without loss. The record holds
+// a hash of the client secret and signatures of registration access tokens, no
+// secret itself; printing a Client with fmt or log/slog shows its identifier only.
+//
+// It implements fosite.Client, fosite.OpenIDConnectClient,
+// fosite.ResponseModeClient and fosite.ClientWithSecretRotation, and is honest at
+// the time it is asked: an expired secret is no secret.
+type Client struct {
+	// ID is the client identifier.
+	ID string `json:"id"`
+	// Issuer is the issuer under which the client was registered. Under another
+	// issuer the client does not exist.
+	Issuer string `json:"issuer,omitempty"`
+	// Version counts the changes of the record, from 1 on. Storages compare it
+	// when they update.
+	Version int64 `json:"version"`
+	// Origin tells who registered the client.
+	Origin Registrant `json:"origin"`
+
+	// CreatedAt is the time of registration, UpdatedAt that of the last update.
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+	// LastUsedAt is when the client last got a token; zero means never.
+	// It is exact to a minute.
+	LastUsedAt time.Time `json:"last_used_at,omitzero"`
+	// KeepUntil is when the last refresh token that the client was given ends.
+	KeepUntil time.Time `json:"keep_until,omitzero"`
+	// ExpiresAt is when the client ceases to exist; zero means never.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+
+	// SecretHash is the hash of the client secret, as the fosite.Hasher made it;
+	// empty for a client without a secret.
+	SecretHash []byte `json:"secret_hash,omitempty"`
+	// SecretExpiresAt is when the secret ceases to authenticate; zero means never.
+	SecretExpiresAt time.Time `json:"secret_expires_at,omitzero"`
+	// RotatedSecrets are earlier secrets that still authenticate for a while.
+	RotatedSecrets []RotatedSecret `json:"rotated_secrets,omitempty"`
+
+	// RegistrationToken is the one registration access token that manages the
+	// client. PreviousRegistrationToken is the one before, while it may still be
+	// used (Config.RegistrationToken.Grace).
+	RegistrationToken         RegistrationTokenRecord `json:"registration_token,omitzero"`
+	PreviousRegistrationToken RegistrationTokenRecord `json:"previous_registration_token,omitzero"`
+
+	// Audience holds the audiences that tokens of the client may have.
+	Audience []string `json:"audience,omitempty"`
+	// Metadata is what the client registered.
+	Metadata ClientMetadata `json:"metadata"`
+
+	view view
+}
+
+// view is what one request sees in a copy of the record. It is never stored.
+type view struct {
+	now           func() time.Time
+	redirectURIs  []string // instead of the registered ones
+	pushed        bool     // the request came through the PAR endpoint
+	responseModes []fosite.ResponseModeType
+	assertion     *assertionView
+}
+
+// RotatedSecret is an earlier client secret that still authenticates until
+// ExpiresAt.
+type RotatedSecret struct {
+	Hash      []byte    `json:"hash"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// RegistrationTokenRecord names a registration access token by its signature.
+type RegistrationTokenRecord struct {
+	// Signature is what the access token strategy signs the token with; the token
+	// can't be computed from it.
+	Signature string `json:"signature"`
+	// ExpiresAt is when the token ceases to work; zero means never.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+}
+
+var (
+	_ fosite.Client                   = (*Client)(nil)
+	_ fosite.OpenIDConnectClient      = (*Client)(nil)
+	_ fosite.ResponseModeClient       = (*Client)(nil)
+	_ fosite.ClientWithSecretRotation = (*Client)(nil)
+)
+
+// IsDynamic reports whether a client of the host's storage was registered
+// through this package, as opposed to provisioned by the operator.
+func IsDynamic(client fosite.Client) bool {
+	c, ok := client.(*Client)
+	return ok && c != nil
+}
+
+// GetID returns the client identifier.
+func (c *Client) GetID() string { return c.ID }
+
+// GetHashedSecret returns the hash of the client secret, or nothing where the
+// client has none or it has expired.
+func (c *Client) GetHashedSecret() []byte {
+	if !c.hasSecret() || c.past(c.SecretExpiresAt) {
+		return nil
+	}
+	return c.SecretHash
+}
+
+// GetRotatedHashes returns the hashes of earlier secrets that still authenticate.
+func (c *Client) GetRotatedHashes() [][]byte {
+	if !c.hasSecret() {
+		return nil
+	}
+	var hashes [][]byte
+	for _, s := range c.RotatedSecrets {
+		if len(s.Hash) > 0 && !c.past(s.ExpiresAt) {
+			hashes = append(hashes, s.Hash)
+		}
+	}
+	return hashes
+}
+
+// GetRedirectURIs returns the registered redirect URIs. A client that came from
+// the provider in the course of one authorization request may show just the one
+// that this request names.
+func (c *Client) GetRedirectURIs() []string {
+	if c.view.redirectURIs != nil {
+		return c.view.redirectURIs
+	}
+	return c.Metadata.RedirectURIs
+}
+
+// GetGrantTypes returns the registered grant types.
+func (c *Client) GetGrantTypes() fosite.Arguments { return c.Metadata.GrantTypes }
+
+// GetResponseTypes returns the registered response types. An empty list stays
+// empty: such a client can't use the authorization endpoint.
+func (c *Client) GetResponseTypes() fosite.Arguments { return c.Metadata.ResponseTypes }
+
+// GetScopes returns the registered scopes.
+func (c *Client) GetScopes() fosite.Arguments { return strings.Fields(c.Metadata.Scope) }
+
+// IsPublic reports whether the client authenticates with nothing ("none").
+func (c *Client) IsPublic() bool { return c.Metadata.TokenEndpointAuthMethod == methodNone }
+
+// GetAudience returns the audiences that the host allows for the client.
+func (c *Client) GetAudience() fosite.Arguments { return c.Audience }
+
+// GetRequestURIs returns the registered URLs of request objects.
+func (c *Client) GetRequestURIs() []string {
+	if c.Metadata.OpenID == nil {
+		return nil
+	}
+	return c.Metadata.OpenID.RequestURIs
+}
+
+// GetJSONWebKeys returns the keys that were registered by value. A key without
+// "use" is shown as a signature key, since fosite considers no others.
+func (c *Client) GetJSONWebKeys() *jose.JSONWebKeySet {
+	if c.view.assertion != nil && c.view.assertion.keys != nil {
+		return c.view.assertion.keys
+	}
+	if c.Metadata.JWKS == nil {
+		return nil
+	}
+	return keyset.ForSignatures(c.Metadata.JWKS)
+}
+
+// GetJSONWebKeysURI returns the URL of the client's keys.
+func (c *Client) GetJSONWebKeysURI() string { return c.Metadata.JWKSURI }
+
+// GetRequestObjectSigningAlgorithm returns the registered algorithm of request objects.
+// Nothing means any that fits a registered key.
+func (c *Client) GetRequestObjectSigningAlgorithm() string {
+	if c.Metadata.OpenID == nil {
+		return ""
+	}
+	return c.Metadata.OpenID.RequestObjectSigningAlg
+}
+
+// GetTokenEndpointAuthMethod returns the registered authentication method.
+func (c *Client) GetTokenEndpointAuthMethod() string { return c.Metadata.TokenEndpointAuthMethod }
+
+// GetTokenEndpointAuthSigningAlgorithm returns the registered algorithm of client
+// assertions. Where none was registered any supported algorithm is right
+// (OpenID Connect Registration 1.0, section 2); Provider.ClientAuthentication
+// acts on that, and whoever else asks is told the one that fits the first key.
+func (c *Client) GetTokenEndpointAuthSigningAlgorithm() string {
+	if c.view.assertion != nil {
+		return c.view.assertion.algorithm
+	}
+	if alg := c.Metadata.TokenEndpointAuthSigningAlg; alg != "" {
+		return alg
+	}
+	if c.Metadata.JWKS != nil {
+		for _, key := range c.Metadata.JWKS.Keys {
+			if algs := keyset.Algorithms(key); len(algs) > 0 {
+				return algs[0]
+			}
+		}
+	}
+	return string(jose.RS256)
+}
+
+// GetResponseModes returns the registered response modes, or all that the provider has
+// where none was registered: fosite refuses every mode to a client without a list.
+func (c *Client) GetResponseModes() []fosite.ResponseModeType {
+	if m := c.Metadata.Companion; m != nil && len(m.ResponseModes) > 0 {
+		modes := make([]fosite.ResponseModeType, len(m.ResponseModes))
+		for i, mode := range m.ResponseModes {
+			modes[i] = fosite.ResponseModeType(mode)
+		}
+		return modes
+	}
+	if c.view.responseModes != nil {
+		return c.view.responseModes
+	}
+	return []fosite.ResponseModeType{
+		fosite.ResponseModeQuery, fosite.ResponseModeFragment, fosite.ResponseModeFormPost,
+	}
+}
+
+// String shows the identifier and nothing else, so that no hash or signature
+// reaches a log.
+func (c *Client) String() string { return "dcr.Client(" + c.ID + ")" }
+
+// GoString is String.
+func (c *Client) GoString() string { return c.String() }
+
+// LogValue shows the identifier and nothing else.
+func (c *Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// Clone returns a deep copy of the record, for storages that keep records in
+// memory.
+func (c *Client) Clone() *Client {
+	d := *c
+	d.view = view{}
+	d.SecretHash = slices.Clone(c.SecretHash)
+	d.RotatedSecrets = slices.Clone(c.RotatedSecrets)
+	for i := range d.RotatedSecrets {
+		d.RotatedSecrets[i].Hash = slices.Clone(d.RotatedSecrets[i].Hash)
+	}
+	d.Audience = slices.Clone(c.Audience)
+	d.Metadata = c.Metadata.Clone()
+	return &d
+}
+
+func (c *Client) hasSecret() bool {
+	return len(c.SecretHash) > 0 && usesSecret(c.Metadata.TokenEndpointAuthMethod)
+}
+
+// expired reports whether the client has ceased to exist.
+func (c *Client) expired() bool { return c.past(c.ExpiresAt) }
+
+func (c *Client) past(t time.Time) bool {
+	if t.IsZero() {
+		return false
+	}
+	now := time.Now
+	if c.view.now != nil {
+		now = c.view.now
+	}
+	return !now().Before(t)
+}
+
+// credentials are what the server makes for a client: the identifier, the secret
+// where the method needs one, and the registration access token.
+type credentials struct {
+	id         string
+	secret     string
+	secretHash []byte
+	token      string
+	record     RegistrationTokenRecord
+}
+
+// newClient is the one conversion from what a client says to what the server
+// keeps.
+func newClient(r *registry, request *RegistrationRequest, made credentials) *Client {
+	now := r.now()
+	return &Client{
+		ID:                made.id,
+		Issuer:            request.issuer,
+		Version:           1,
+		Origin:            *request.Registrant,
+		CreatedAt:         now,
+		UpdatedAt:         now,
+		SecretHash:        made.secretHash,
+		SecretExpiresAt:   r.secretExpiry(made.secret, now),
+		RegistrationToken: made.record,
+		Audience:          r.cfg.Audience,
+		Metadata:          request.Metadata,
+	}
+}

@@ -1,0 +1,62 @@
+package dcr
+
+import (
+	"context"
+	"slices"
+
+	"github.com/ory/fosite"
+
+	"github.com/fosite-contrib/fosite-dcr/internal/keyset"
+)
+
+// Metadata returns the members of the server's metadata document (RFC 8414, section
+// 2) that follow from what the provider can do and what registration accepts: what is
+// advertised is accepted. The host adds its own, among them the endpoints, and serves
+// the document. The map is the caller's.
+func (p *Provider) Metadata(ctx context.Context) map[string]any {
+	r := p.registry
+	document := map[string]any{
+		"issuer":                r.issuerOf(ctx),
+		"registration_endpoint": r.registrationEndpoint(ctx),
+		"authorization_response_iss_parameter_supported": true,
+	}
+	list := func(name string, values []string) {
+		if len(values) > 0 { // RFC 8414, section 3.2
+			document[name] = slices.Clone(values)
+		}
+	}
+	authenticated := slices.DeleteFunc(slices.Clone(r.can.methods), func(m string) bool { return m == methodNone })
+	list("scopes_supported", r.cfg.Scopes)
+	list("grant_types_supported", r.can.grantTypes)
+	list("response_types_supported", r.can.responseTypes)
+	list("response_modes_supported", modeNames(r.can.responseModes))
+	list("token_endpoint_auth_methods_supported", r.can.methods)
+	list("revocation_endpoint_auth_methods_supported", r.can.methods)
+	list("introspection_endpoint_auth_methods_supported", authenticated)
+	list("code_challenge_methods_supported", r.challengeMethods(ctx))
+	if slices.Contains(r.can.methods, methodPrivateKeyJWT) {
+		for _, endpoint := range []string{"token", "revocation", "introspection"} {
+			list(endpoint+"_endpoint_auth_signing_alg_values_supported", keyset.SupportedAlgorithms())
+		}
+	}
+	return document
+}
+
+func modeNames(modes []fosite.ResponseModeType) []string {
+	names := make([]string, len(modes))
+	for i, mode := range modes {
+		names[i] = string(mode)
+	}
+	return names
+}
+
+// challengeMethods are those of PKCE (RFC 7636, section 4.3).
+func (r *registry) challengeMethods(ctx context.Context) []string {
+	switch {
+	case !r.can.pkce:
+		return nil
+	case r.fosite.GetEnablePKCEPlainChallengeMethod(ctx):
+		return []string{"S256", "plain"}
+	}
+	return []string{"S256"}
+}

@@ -1,0 +1,154 @@
+package dcr
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/ory/fosite"
+	"github.com/ory/fosite/handler/oauth2"
+)
+
+// handler is what the factory returns and fosite composes. It implements four of
+// fosite's handler interfaces, each for a reason of its own, and Extend finds it
+// again through them.
+type handler struct {
+	registry *registry
+	// fallback makes registration access tokens where the composed strategy can't.
+	fallback      oauth2.AccessTokenStrategy
+	lacks         []error
+	composedTwice bool
+}
+
+var (
+	_ fosite.AuthorizeEndpointHandler = (*handler)(nil)
+	_ fosite.TokenEndpointHandler     = (*handler)(nil)
+	_ fosite.TokenIntrospector        = (*handler)(nil)
+	_ fosite.RevocationHandler        = (*handler)(nil)
+)
+
+func (h *handler) lack(what string) { h.lacks = append(h.lacks, errors.New(what)) }
+
+// HandleAuthorizeEndpointRequest is a gate: it refuses what the registration of a
+// client rules out. It runs last, early enough to refuse.
+func (h *handler) HandleAuthorizeEndpointRequest(_ context.Context, request fosite.AuthorizeRequester, _ fosite.AuthorizeResponder) error {
+	if request.GetRequestedScopes().Has(h.registry.cfg.RegistrationToken.Scope) {
+		return errReservedScope
+	}
+	client, ok := request.GetClient().(*Client)
+	if !ok {
+		return nil
+	}
+	if client.requiresPush() && !client.view.pushed {
+		return fosite.ErrInvalidRequest.WithHint("This client must push its authorization requests (RFC 9126), but did not.")
+	}
+	return h.registry.requirePKCE(client, request)
+}
+
+// requiresPush: a request counts as pushed where the provider's Store says so. The form
+// can't be trusted: a request object can put a request_uri into it (T58).
+func (c *Client) requiresPush() bool {
+	m := c.Metadata.Companion
+	return m != nil && m.RequirePushedAuthorizationRequests != nil && *m.RequirePushedAuthorizationRequests
+}
+
+var errReservedScope = fosite.ErrInvalidScope.WithHint("The scope of registration access tokens can not be granted.")
+
+// requirePKCE: a public client gets no code without PKCE, whatever fosite's
+// configuration says (RFC 9700, section 2.1.1).
+func (r *registry) requirePKCE(client *Client, request fosite.AuthorizeRequester) error {
+	if !client.IsPublic() || !request.GetResponseTypes().Has(responseCode) {
+		return nil
+	}
+	form := request.GetRequestForm()
+	switch {
+	case form.Get("code_challenge") == "":
+		return fosite.ErrInvalidRequest.WithHint("This client must include a code_challenge (RFC 7636), but it is missing.")
+	case form.Get("code_challenge_method") != "S256" && !r.cfg.AllowPlainPKCE:
+		return fosite.ErrInvalidRequest.WithHint("This client must use code_challenge_method=S256.")
+	}
+	return nil
+}
+
+// CanHandleTokenEndpointRequest says no: the handler observes.
+func (h *handler) CanHandleTokenEndpointRequest(context.Context, fosite.AccessRequester) bool {
+	return false
+}
+
+// CanSkipClientAuth says no.
+func (h *handler) CanSkipClientAuth(context.Context, fosite.AccessRequester) bool { return false }
+
+// HandleTokenEndpointRequest is not called, and handles nothing if it is.
+func (h *handler) HandleTokenEndpointRequest(context.Context, fosite.AccessRequester) error {
+	return fosite.ErrUnknownRequest
+}
+
+// PopulateTokenEndpointResponse, which fosite calls on every handler, notes that a
+// registered client was given a token, and until when its refresh token lives.
+func (h *handler) PopulateTokenEndpointResponse(ctx context.Context, request fosite.AccessRequester, response fosite.AccessResponder) error {
+	client, ok := request.GetClient().(*Client)
+	if !ok || h.registry.uses == nil || response.GetAccessToken() == "" {
+		return fosite.ErrUnknownRequest
+	}
+	now, keepUntil := h.registry.now(), time.Time{}
+	if refresh, _ := response.GetExtra("refresh_token").(string); refresh != "" && request.GetSession() != nil {
+		keepUntil = request.GetSession().GetExpiresAt(fosite.RefreshToken)
+	}
+	h.registry.touch(ctx, client, now, keepUntil)
+	return fosite.ErrUnknownRequest
+}
+
+// touchInterval is how exact LastUsedAt and KeepUntil are: a client that is used all
+// the time costs one write in so long.
+const touchInterval = time.Minute
+
+func (r *registry) touch(ctx context.Context, client *Client, now, keepUntil time.Time) {
+	if now.Before(client.LastUsedAt.Add(touchInterval)) && keepUntil.Before(client.KeepUntil.Add(touchInterval)) {
+		return
+	}
+	// The token is issued already; what can't be noted is told and does no harm.
+	if err := r.uses.TouchClient(ctx, client.ID, now, keepUntil); err != nil {
+		r.leftover(ctx, client.ID, err)
+	}
+}
+
+// IntrospectToken is a veto: the token of a client that is gone is inactive, in
+// whatever storage it lies (T36). It runs after the handlers that found the token.
+func (h *handler) IntrospectToken(ctx context.Context, _ string, _ fosite.TokenUse, request fosite.AccessRequester, _ []string) (fosite.TokenUse, error) {
+	if h.registry.store == nil {
+		return "", failure(errNotExtended)
+	}
+	if request.GetClient() == nil {
+		return "", fosite.ErrUnknownRequest
+	}
+	id := request.GetClient().GetID()
+	// Nobody is named by a self-contained JWT without client_id, and an https
+	// identifier may be that of a document, which is not fetched for this.
+	if id == "" || strings.HasPrefix(id, "https://") {
+		return "", fosite.ErrUnknownRequest
+	}
+	_, err := h.registry.store.GetClient(ctx, id)
+	switch {
+	case errors.Is(err, fosite.ErrNotFound):
+		return "", fosite.ErrInactiveToken.WithHint("The client of the token does not exist.")
+	case err != nil:
+		return "", err
+	}
+	return "", fosite.ErrUnknownRequest
+}
+
+// RevokeToken lets a client revoke its own registration access token (RFC 7009).
+// Its entry goes, and without the entry the token is dead.
+func (h *handler) RevokeToken(ctx context.Context, token string, _ fosite.TokenType, client fosite.Client) error {
+	r := h.registry
+	registered, ok := client.(*Client)
+	if !ok || r.store == nil || r.cfg.Management.Off || !r.isRegistrationToken(ctx, registered, token) {
+		return fosite.ErrUnknownRequest
+	}
+	record := registered.tokenRecord(r.strategy.AccessTokenSignature(ctx, token))
+	if err := r.removeEntry(ctx, record); err != nil {
+		return &fault{err}
+	}
+	return nil
+}

@@ -1,0 +1,371 @@
+package dcr
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/ory/fosite"
+)
+
+// managementMethods are those that a client configuration endpoint has. HEAD is a
+// GET whose body net/http drops.
+const managementMethods = "GET, HEAD, PUT, DELETE"
+
+// updateRounds is how often an update starts over that others get ahead of.
+const updateRounds = 3
+
+// ManagementRequest is a read, an update or a deletion by the client itself: the
+// token is right and, for an update, the metadata is fine. Nothing is changed yet.
+type ManagementRequest struct {
+	// Method is GET, HEAD, PUT or DELETE.
+	Method string
+	// Client is the client as it is registered now.
+	Client *Client
+	// Metadata is what an update registers instead.
+	Metadata ClientMetadata
+
+	token     string // as presented
+	presented RegistrationTokenRecord
+	issuer    string
+	body      []byte
+}
+
+// ManagementHandler returns the handler of the client configuration endpoint (RFC
+// 7592, section 2), for any router. The client identifier is the path value
+// "client_id" of the request, where the router sets one with SetPathValue or as
+// net/http does, and otherwise what follows the last slash of the path.
+func (p *Provider) ManagementHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := r.Context()
+		request, err := p.NewManagementRequest(ctx, r)
+		if err != nil {
+			p.WriteManagementError(ctx, w, err)
+			return
+		}
+		response, err := p.NewManagementResponse(ctx, request)
+		if err != nil {
+			p.WriteManagementError(ctx, w, err)
+			return
+		}
+		p.WriteManagementResponse(ctx, w, response)
+	})
+}
+
+// NewManagementRequest reads a management request. A token that does not fit is
+// refused in one way, ErrInvalidToken, whatever is wrong with it and whether the
+// client exists; nothing is changed by it (RFC 7592 would have the server revoke a
+// token that is presented for a client which is gone: then a stranger's URL would
+// cost a client its registration). The error is one for WriteManagementError.
+func (p *Provider) NewManagementRequest(ctx context.Context, r *http.Request) (*ManagementRequest, error) {
+	reg := p.registry
+	if err := methodAllowed(r, http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete); err != nil {
+		return nil, err
+	}
+	token, err := bearerToken(r)
+	if err != nil {
+		return nil, err
+	}
+	if reg.cfg.Management.Off {
+		return nil, ErrInvalidToken
+	}
+	issuer, err := reg.issuer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	client, err := reg.authenticate(ctx, issuer, clientIDOf(r), token)
+	if err != nil {
+		return nil, err
+	}
+	request := &ManagementRequest{Method: r.Method, Client: client, token: token, issuer: issuer}
+	request.presented = client.tokenRecord(reg.strategy.AccessTokenSignature(ctx, token))
+	if err := reg.permits(r.Method); err != nil {
+		return nil, err
+	}
+	if r.Method != http.MethodPut {
+		return request, nil
+	}
+	return request, reg.readUpdate(ctx, r, request)
+}
+
+// permits refuses what the host forbids to a client that is known.
+func (r *registry) permits(method string) error {
+	forbidden := method == http.MethodPut && r.cfg.Management.ForbidUpdate ||
+		method == http.MethodDelete && r.cfg.Management.ForbidDelete
+	if forbidden {
+		return ErrAccessDenied.WithDescription("This server does not allow clients to do this.")
+	}
+	return nil
+}
+
+// readUpdate reads the body of a PUT, which is judged as that of a registration.
+func (r *registry) readUpdate(ctx context.Context, request *http.Request, m *ManagementRequest) (err error) {
+	if !isJSON(request) {
+		return ErrUnsupportedMediaType
+	}
+	if m.body, err = readBody(request, r.limits.Body); err != nil {
+		return err
+	}
+	return r.resolveUpdate(ctx, m)
+}
+
+// resolveUpdate holds the body against the client as it is now.
+func (r *registry) resolveUpdate(ctx context.Context, m *ManagementRequest) error {
+	var said serverMembers
+	metadata, err := r.resolve(ctx, m.body, entrance{
+		registrant: &m.Client.Origin, previous: m.Client, server: &said,
+	})
+	if err != nil {
+		return err
+	}
+	m.Metadata = metadata
+	return r.agree(ctx, m.Client, said)
+}
+
+// agree: the identifier has to stand in an update and to be the client's; the
+// secret may, and has to be the current one (RFC 7592, section 2.2).
+func (r *registry) agree(ctx context.Context, client *Client, said serverMembers) error {
+	switch {
+	case said.clientID == "":
+		return refuseMetadata("client_id is required in an update (RFC 7592, section 2.2)")
+	case said.clientID != client.ID:
+		return refuseMetadata("client_id is not the one of this client")
+	case !said.hasSecret:
+		return nil
+	}
+	if hash := client.GetHashedSecret(); len(hash) == 0 || r.hasher.Compare(ctx, hash, []byte(said.clientSecret)) != nil {
+		return refuseMetadata("client_secret is not the current one, and can not be chosen by the client")
+	}
+	return nil
+}
+
+// ManagementResponse is the answer to a management request.
+type ManagementResponse struct {
+	// Information is nil after a deletion.
+	Information *ClientInformation
+}
+
+// NewManagementResponse carries the request out.
+//
+// An update stores the entry of the new token, then replaces the record if its
+// version is still the one that was read, which is the commit point, then removes
+// the old entry. A deletion removes the record, which is the commit point and kills
+// secret, tokens and grants, and then clears up. What can't be cleared up is dead
+// all the same and told to the event sink.
+func (p *Provider) NewManagementResponse(ctx context.Context, request *ManagementRequest) (*ManagementResponse, error) {
+	switch request.Method {
+	case http.MethodDelete:
+		return &ManagementResponse{}, p.registry.delete(ctx, request)
+	case http.MethodPut:
+		return p.registry.update(ctx, request)
+	}
+	return p.registry.read(ctx, request)
+}
+
+// WriteManagementResponse sends the answer: 200 with the client information, or 204
+// after a deletion. It is never to be cached.
+func (p *Provider) WriteManagementResponse(ctx context.Context, w http.ResponseWriter, response *ManagementResponse) {
+	if response.Information == nil {
+		noStore(w.Header())
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	body, err := response.Information.MarshalJSON()
+	if err != nil {
+		p.WriteManagementError(ctx, w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, body)
+}
+
+// WriteManagementError sends an error, as WriteRegistrationError does.
+func (p *Provider) WriteManagementError(ctx context.Context, w http.ResponseWriter, err error) {
+	p.registry.refused(ctx, "", err)
+	writeError(w, err, managementMethods)
+}
+
+// read answers the registration. It writes only where the token rotates, or where
+// the one before it ends because this one has arrived.
+func (r *registry) read(ctx context.Context, m *ManagementRequest) (*ManagementResponse, error) {
+	if r.cfg.RegistrationToken.RotateOnRead && m.Method == http.MethodGet {
+		return r.change(ctx, m, func(*Client) (string, error) { return "", nil }, true)
+	}
+	if m.presented.Signature == m.Client.RegistrationToken.Signature && m.Client.PreviousRegistrationToken.Signature != "" {
+		r.endGrace(ctx, m.Client)
+	}
+	return &ManagementResponse{r.information(m.Client, "", m.token, r.registrationEndpoint(ctx))}, nil
+}
+
+// endGrace lets the previous token end. Should the record have changed meanwhile,
+// whoever changed it has decided.
+func (r *registry) endGrace(ctx context.Context, client *Client) {
+	version, previous := client.Version, client.PreviousRegistrationToken
+	next := client.Clone()
+	next.Version++
+	next.PreviousRegistrationToken = RegistrationTokenRecord{}
+	if err := r.clients.UpdateClient(ctx, next, version); err != nil {
+		if !errors.Is(err, ErrConflict) && !errors.Is(err, fosite.ErrNotFound) {
+			r.leftover(ctx, client.ID, err)
+		}
+		return
+	}
+	r.clear(ctx, client.ID, previous)
+}
+
+// update replaces the metadata (RFC 7592, section 2.2).
+func (r *registry) update(ctx context.Context, m *ManagementRequest) (*ManagementResponse, error) {
+	replace := func(next *Client) (secret string, err error) {
+		next.Metadata = m.Metadata
+		next.UpdatedAt = r.now()
+		next.Audience = r.cfg.Audience
+		return r.settleSecret(ctx, next)
+	}
+	return r.change(ctx, m, replace, !r.cfg.RegistrationToken.KeepOnUpdate)
+}
+
+// settleSecret gives a secret to a client that needs one and has none, and takes it
+// from one that needs none.
+func (r *registry) settleSecret(ctx context.Context, next *Client) (secret string, err error) {
+	needs := usesSecret(next.Metadata.TokenEndpointAuthMethod)
+	switch {
+	case !needs:
+		next.SecretHash, next.RotatedSecrets = nil, nil
+		next.SecretExpiresAt = r.secretExpiry("", r.now())
+	case len(next.SecretHash) == 0 || next.past(next.SecretExpiresAt):
+		if secret, next.SecretHash, err = r.issueSecret(ctx); err != nil {
+			return "", err
+		}
+		next.SecretExpiresAt = r.secretExpiry(secret, r.now())
+	}
+	return secret, nil
+}
+
+// change writes a new version of the record. If another request gets ahead, this one
+// looks again: where its token was replaced it has lost, otherwise it starts over,
+// since an update replaces everything and the last one wins.
+func (r *registry) change(ctx context.Context, m *ManagementRequest, edit func(*Client) (string, error), rotate bool) (*ManagementResponse, error) {
+	for range updateRounds {
+		response, err := r.tryChange(ctx, m, edit, rotate)
+		if !errors.Is(err, ErrConflict) {
+			return response, err
+		}
+		if err := r.reread(ctx, m); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errTemporarilyUnavailable.WithDebug("an update lost against others, three times")
+}
+
+// reread takes the record as it is now, and holds the update against it.
+func (r *registry) reread(ctx context.Context, m *ManagementRequest) error {
+	client, err := r.authenticate(ctx, m.issuer, m.Client.ID, m.token)
+	if err != nil {
+		return err
+	}
+	m.Client = client
+	m.presented = client.tokenRecord(r.strategy.AccessTokenSignature(ctx, m.token))
+	if m.Method != http.MethodPut {
+		return nil
+	}
+	return r.resolveUpdate(ctx, m)
+}
+
+func (r *registry) tryChange(ctx context.Context, m *ManagementRequest, edit func(*Client) (string, error), rotate bool) (*ManagementResponse, error) {
+	before := m.Client
+	next := before.Clone()
+	next.view.now = r.cfg.Now
+	next.Version++
+	secret, err := edit(next)
+	if err != nil {
+		return nil, err
+	}
+	token := m.token
+	var stale []RegistrationTokenRecord
+	if rotate {
+		var record RegistrationTokenRecord
+		if token, record, err = r.issueToken(ctx); err != nil {
+			return nil, err
+		}
+		r.rotate(next, m.presented, record)
+		stale = staleRecords(before, next)
+	}
+	if err := r.commit(ctx, before, next, rotate); err != nil {
+		return nil, err
+	}
+	r.clear(ctx, next.ID, stale...)
+	r.changed(ctx, m.Method, before, next)
+	return &ManagementResponse{r.information(next, secret, token, r.registrationEndpoint(ctx))}, nil
+}
+
+// commit stores the entry of a new token and then the record.
+func (r *registry) commit(ctx context.Context, before, next *Client, rotate bool) error {
+	err := r.inTransaction(ctx, func(ctx context.Context) error {
+		if rotate {
+			if err := r.storeEntry(ctx, next, next.RegistrationToken); err != nil {
+				return failure(err)
+			}
+		}
+		return r.clients.UpdateClient(ctx, next, before.Version)
+	})
+	if err != nil && rotate && r.transactions == nil {
+		r.clear(ctx, next.ID, next.RegistrationToken)
+	}
+	switch {
+	case err == nil, errors.Is(err, ErrConflict):
+		return err
+	case errors.Is(err, fosite.ErrNotFound):
+		return ErrInvalidToken // deleted meanwhile (T33)
+	}
+	return failure(err)
+}
+
+// delete removes the client. Of several requests one does it.
+func (r *registry) delete(ctx context.Context, m *ManagementRequest) error {
+	err := r.clients.DeleteClient(ctx, m.Client.ID)
+	if errors.Is(err, fosite.ErrNotFound) {
+		return ErrInvalidToken
+	} else if err != nil {
+		return failure(err)
+	}
+	r.clear(ctx, m.Client.ID, m.Client.RegistrationToken, m.Client.PreviousRegistrationToken)
+	if r.grants != nil {
+		cleanup, cancel := cleanupContext(ctx)
+		defer cancel()
+		if err := r.grants.RevokeClientGrants(cleanup, m.Client.ID); err != nil {
+			r.leftover(ctx, m.Client.ID, err)
+		}
+	}
+	r.cfg.Events.Record(ctx, Event{Kind: EventDeleted, ClientID: m.Client.ID, Before: m.Client})
+	return nil
+}
+
+// staleRecords are the token records that a rotation has put out of use.
+func staleRecords(before, next *Client) []RegistrationTokenRecord {
+	var stale []RegistrationTokenRecord
+	for _, record := range []RegistrationTokenRecord{before.RegistrationToken, before.PreviousRegistrationToken} {
+		if next.tokenRecord(record.Signature).Signature == "" {
+			stale = append(stale, record)
+		}
+	}
+	return stale
+}
+
+// clientIDOf returns the client identifier that the path names. Anything but an
+// identifier as this package makes them is nobody's.
+func clientIDOf(r *http.Request) string {
+	id := r.PathValue("client_id")
+	if id == "" {
+		path := r.URL.EscapedPath()
+		id = path[strings.LastIndexByte(path, '/')+1:]
+	}
+	if len(id) > 64 {
+		return ""
+	}
+	for _, c := range []byte(id) {
+		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return ""
+		}
+	}
+	return id
+}

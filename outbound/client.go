@@ -1,0 +1,175 @@
+package outbound
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"syscall"
+
+	"github.com/hashicorp/go-retryablehttp"
+)
+
+const maxHeaderBytes = 32 << 10
+
+// NewClient returns a client that is safe to use on a URL of unknown origin. It speaks https only, and
+// connects to public addresses only, judged after the name is resolved and right before each connection,
+// so that a name that changes its address gains nothing (T10, T11). It returns an error for every 3xx,
+// and bounds the time, the headers and the decompressed body of an exchange (T12). It uses no proxy of the
+// environment, keeps no cookies, repeats nothing and keeps no connection open.
+func NewClient(o Options) *http.Client {
+	o = o.withDefaults()
+	return &http.Client{
+		Transport: &guard{options: o, base: newTransport(o)},
+		Timeout:   o.Timeout,
+	}
+}
+
+// NewRetryableClient returns the client of NewClient in the type of fosite.Config.HTTPClient, by which
+// fosite fetches request_uris. In spite of its type it tries once and logs nothing.
+func NewRetryableClient(o Options) *retryablehttp.Client {
+	client := retryablehttp.NewClient()
+	client.HTTPClient = NewClient(o)
+	client.RetryMax = 0
+	client.CheckRetry = func(context.Context, *http.Response, error) (bool, error) { return false, nil }
+	client.Logger = nil
+	return client
+}
+
+// newTransport returns a transport whose connections are guarded. A kept connection would be one more
+// thing that a stranger can hold on to, for fetches that are rare.
+func newTransport(o Options) *http.Transport {
+	plain := net.Dialer{Timeout: o.Timeout, Resolver: o.Resolver, Control: controlLoopback}
+	return &http.Transport{
+		DialContext:            plain.DialContext,
+		DialTLSContext:         dialTLS(o),
+		DisableKeepAlives:      true,
+		ResponseHeaderTimeout:  o.Timeout,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+	}
+}
+
+// dialTLS connects for https. The certificate of a loopback address goes unverified where that address may
+// be reached at all: what counts is the peer, not its name.
+func dialTLS(o Options) func(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: o.Timeout, Resolver: o.Resolver, Control: controlPublic}
+	if o.InsecureAllowLoopback {
+		dialer.Control = controlPublicOrLoopback
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+		defer cancel()
+		conn, err := dialer.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		secure := tls.Client(conn, &tls.Config{
+			ServerName: host, RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12,
+			InsecureSkipVerify: o.InsecureAllowLoopback && loopbackPeer(conn),
+		})
+		if err := secure.HandshakeContext(ctx); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+		return secure, nil
+	}
+}
+
+func loopbackPeer(conn net.Conn) bool {
+	peer, ok := conn.RemoteAddr().(*net.TCPAddr)
+	return ok && peer.IP.IsLoopback()
+}
+
+// controlPublic refuses to connect to a special-use address. It is a net.Dialer.Control: it runs for each
+// address of a name, after the socket is created and before it is connected.
+func controlPublic(_, address string, _ syscall.RawConn) error {
+	peer, err := netip.ParseAddrPort(address)
+	if err != nil || specialAddr(peer.Addr()) {
+		return fmt.Errorf("%w: %s", ErrAddress, address)
+	}
+	return nil
+}
+
+// controlLoopback refuses to connect to any other machine.
+func controlLoopback(_, address string, _ syscall.RawConn) error {
+	peer, err := netip.ParseAddrPort(address)
+	if err != nil || !peer.Addr().Unmap().IsLoopback() {
+		return fmt.Errorf("%w: %s", ErrAddress, address)
+	}
+	return nil
+}
+
+func controlPublicOrLoopback(network, address string, conn syscall.RawConn) error {
+	if controlLoopback(network, address, conn) == nil {
+		return nil
+	}
+	return controlPublic(network, address, conn)
+}
+
+// guard checks what the transport does not: the URL on its way out, status and size on the way back.
+type guard struct {
+	options Options
+	base    http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := g.permit(r); err != nil {
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		return nil, err
+	}
+	response, err := g.base.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode >= 300 && response.StatusCode < 400 {
+		_ = response.Body.Close()
+		return nil, fmt.Errorf("%w: status %d", ErrRedirect, response.StatusCode)
+	}
+	response.Body = &boundedBody{ReadCloser: response.Body, left: g.options.MaxBytes}
+	return response, nil
+}
+
+func (g *guard) permit(r *http.Request) error {
+	host := r.URL.Hostname()
+	plain := r.URL.Scheme == "http" && g.options.InsecureAllowLoopback && LoopbackHost(host)
+	switch {
+	case r.URL.Scheme != "https" && !plain, host == "", r.URL.User != nil:
+		return ErrScheme
+	case SpecialHost(host) && !(g.options.InsecureAllowLoopback && LoopbackHost(host)):
+		return fmt.Errorf("%w: %s", ErrAddress, host)
+	}
+	return nil
+}
+
+// boundedBody fails where io.LimitReader would end: half a document is no document.
+type boundedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+// Read implements io.Reader. It reads one byte past the bound to tell a body that ends there from a
+// longer one.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left < 0 {
+		return 0, ErrTooLarge
+	}
+	if int64(len(p)) > b.left {
+		p = p[:b.left+1]
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
+	if b.left < 0 {
+		return n - 1, ErrTooLarge
+	}
+	return n, err
+}

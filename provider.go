@@ -1,0 +1,421 @@
+package dcr
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/ory/fosite"
+	"github.com/ory/fosite/token/jwt"
+	"golang.org/x/text/language"
+)
+
+// NewAuthorizeRequest is fosite's, with three differences: a request with PKCE and
+// without state passes where Config.AllowMissingState says so; the redirect URI of a
+// registered client may differ from the registered one in the port of a loopback
+// address and in nothing else; and a storage that fails is a server error.
+func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fosite.AuthorizeRequester, error) {
+	lent := p.lendState(r)
+	request, err := p.Fosite.NewAuthorizeRequest(ctx, r)
+	takeBackState(r, request, lent)
+	if refusal := p.checkRedirect(request); refusal != nil {
+		err = refusal
+	}
+	return request, translate(r, err)
+}
+
+// NewPushedAuthorizeRequest is fosite's, with the differences of
+// NewAuthorizeRequest.
+func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Request) (fosite.AuthorizeRequester, error) {
+	lent := p.lendState(r)
+	request, err := p.Fosite.NewPushedAuthorizeRequest(atPAREndpoint(ctx, r), r)
+	takeBackState(r, request, lent)
+	if refusal := p.checkRedirect(request); refusal != nil {
+		err = refusal
+	}
+	return request, translate(r, err)
+}
+
+// NewPushedAuthorizeResponse is fosite's; a storage that is down for a while is 503.
+func (p *Provider) NewPushedAuthorizeResponse(ctx context.Context, request fosite.AuthorizeRequester, session fosite.Session) (fosite.PushedAuthorizeResponder, error) {
+	response, err := p.Fosite.NewPushedAuthorizeResponse(ctx, request, session)
+	return response, translate(nil, err)
+}
+
+// NewAuthorizeResponse is fosite's, with the issuer in the response (RFC 9207).
+func (p *Provider) NewAuthorizeResponse(ctx context.Context, request fosite.AuthorizeRequester, session fosite.Session) (fosite.AuthorizeResponder, error) {
+	response, err := p.Fosite.NewAuthorizeResponse(ctx, request, session)
+	if err != nil {
+		return response, translate(nil, err)
+	}
+	response.AddParameter("iss", p.registry.issuerOf(ctx))
+	if request.GetState() == "" {
+		response.GetParameters().Del("state")
+	}
+	return response, nil
+}
+
+// WriteAuthorizeError sends an authorization error: as JSON where the redirect URI is
+// not known to be the client's, and otherwise by a redirect, with the issuer (RFC
+// 9207). Ask ShowsAuthorizeError before, which tells when a person should see a page
+// instead.
+func (p *Provider) WriteAuthorizeError(ctx context.Context, w http.ResponseWriter, request fosite.AuthorizeRequester, err error) {
+	err = translate(nil, err)
+	if !p.redirectURIValid(request) {
+		// Not before a response mode of the host's, which would redirect (T57).
+		p.WriteAccessError(ctx, w, nil, err)
+		return
+	}
+	if p.ResponseModeHandler(ctx).ResponseModes().Has(request.GetResponseMode()) {
+		p.Fosite.WriteAuthorizeError(ctx, w, request, err)
+		return
+	}
+	noStore(w.Header())
+	p.redirectError(ctx, w, request, p.errorValues(ctx, request, err))
+}
+
+// errorValues are the parameters of an error response (RFC 6749, section 4.1.2.1).
+func (p *Provider) errorValues(ctx context.Context, request fosite.AuthorizeRequester, err error) url.Values {
+	values := fosite.ErrorToRFC6749Error(err).
+		WithLegacyFormat(p.Config.GetUseLegacyErrorFormat(ctx)).
+		WithExposeDebug(p.Config.GetSendDebugMessagesToClients(ctx)).
+		WithLocalizer(p.Config.GetMessageCatalog(ctx), languageOf(request)).ToValues()
+	if state := request.GetState(); state != "" {
+		values.Set("state", state)
+	}
+	values.Set("iss", p.registry.issuerOf(ctx))
+	return values
+}
+
+func languageOf(request fosite.Requester) language.Tag {
+	if g, ok := request.(fosite.G11NContext); ok {
+		return g.GetLang()
+	}
+	return language.English
+}
+
+func (p *Provider) redirectError(ctx context.Context, w http.ResponseWriter, request fosite.AuthorizeRequester, values url.Values) {
+	target := *request.GetRedirectURI()
+	target.Fragment = ""
+	switch request.GetResponseMode() {
+	case fosite.ResponseModeFormPost:
+		w.Header().Set("Content-Type", "text/html;charset=UTF-8")
+		fosite.WriteAuthorizeFormPostResponse(target.String(), values, fosite.GetPostFormHTMLTemplate(ctx, p.Fosite), w)
+		return
+	case fosite.ResponseModeFragment:
+		w.Header().Set("Location", target.String()+"#"+values.Encode())
+	default:
+		for name, registered := range target.Query() {
+			values[name] = append(registered, values[name]...)
+		}
+		target.RawQuery = values.Encode()
+		w.Header().Set("Location", target.String())
+	}
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// ShowsAuthorizeError reports whether an authorization error should be shown to the
+// person as a page of status 4xx rather than redirected: where the redirect URI is
+// not known to be the client's, and, for clients that registered themselves, as long
+// as nobody is signed in, or anybody could use the server to redirect to wherever
+// they like (RFC 9700, section 4.11.2). A request with prompt=none is answered to the
+// client all the same.
+func (p *Provider) ShowsAuthorizeError(request fosite.AuthorizeRequester, signedIn bool) bool {
+	if request == nil || !p.redirectURIValid(request) {
+		return true
+	}
+	return IsDynamic(request.GetClient()) && !signedIn && request.GetRequestForm().Get("prompt") != "none"
+}
+
+// NeedsConsent reports whether the user has to be asked even if the same client was
+// allowed the same before: a public client that is redirected to on loopback or by a
+// private-use scheme may be impersonated by another program of the user's machine
+// (RFC 8252, section 8.6).
+func NeedsConsent(request fosite.AuthorizeRequester) bool {
+	uri := request.GetRedirectURI()
+	return request.GetClient().IsPublic() && (uri == nil || uri.Scheme != "https")
+}
+
+// NewAccessRequest is fosite's; a storage that fails is a server error, never
+// invalid_client, and no grant yields the scope of registration access tokens.
+func (p *Provider) NewAccessRequest(ctx context.Context, r *http.Request, session fosite.Session) (fosite.AccessRequester, error) {
+	request, err := p.Fosite.NewAccessRequest(ctx, r, session)
+	if err == nil && request.GetRequestedScopes().Has(p.registry.cfg.RegistrationToken.Scope) {
+		err = errReservedScope
+	}
+	return request, translate(r, err)
+}
+
+// NewAccessResponse is fosite's; a storage that is down for a while is 503.
+func (p *Provider) NewAccessResponse(ctx context.Context, request fosite.AccessRequester) (fosite.AccessResponder, error) {
+	response, err := p.Fosite.NewAccessResponse(ctx, request)
+	return response, translate(nil, err)
+}
+
+// WriteAccessError is fosite's, with the challenge of RFC 6749, section 5.2.
+func (p *Provider) WriteAccessError(ctx context.Context, w http.ResponseWriter, request fosite.AccessRequester, err error) {
+	err = translate(nil, err)
+	errorHeaders(w, err)
+	p.Fosite.WriteAccessError(ctx, w, request, err)
+}
+
+// WritePushedAuthorizeError is fosite's, with the challenge of RFC 6749, section 5.2.
+func (p *Provider) WritePushedAuthorizeError(ctx context.Context, w http.ResponseWriter, request fosite.AuthorizeRequester, err error) {
+	err = translate(nil, err)
+	errorHeaders(w, err)
+	p.Fosite.WritePushedAuthorizeError(ctx, w, request, err)
+}
+
+// NewRevocationRequest is fosite's; a storage that fails is a server error.
+func (p *Provider) NewRevocationRequest(ctx context.Context, r *http.Request) error {
+	return translate(r, p.Fosite.NewRevocationRequest(ctx, r))
+}
+
+// WriteRevocationResponse is fosite's, but a server that failed says so: fosite
+// answers 200, and the client believes that the token is dead.
+func (p *Provider) WriteRevocationResponse(ctx context.Context, w http.ResponseWriter, err error) {
+	err = translate(nil, err)
+	if failed := fosite.ErrorToRFC6749Error(orUnknown(err)); err != nil && failed.CodeField >= 500 {
+		p.WriteAccessError(ctx, w, nil, err)
+		return
+	}
+	errorHeaders(w, err)
+	p.Fosite.WriteRevocationResponse(ctx, w, err)
+}
+
+func orUnknown(err error) error {
+	if err == nil {
+		return fosite.ErrUnknownRequest
+	}
+	return err
+}
+
+// NewIntrospectionRequest is fosite's for the clients of the operator's own. A client
+// that registered itself authenticates by its registered method and sees its own
+// tokens only, and an access token of such a client introspects nothing but itself:
+// fosite lets any client look at any token, and with open registration that is
+// anybody (RFC 7662, section 4).
+func (p *Provider) NewIntrospectionRequest(ctx context.Context, r *http.Request, session fosite.Session) (fosite.IntrospectionResponder, error) {
+	caller, err := p.introspectionCaller(ctx, r, session)
+	if err != nil {
+		return inactive(), translate(r, err)
+	}
+	if caller == nil {
+		response, err := p.Fosite.NewIntrospectionRequest(ctx, r, session)
+		return response, translate(r, storageFault(err))
+	}
+	token, hint := r.PostForm.Get("token"), fosite.TokenUse(r.PostForm.Get("token_type_hint"))
+	if caller.token != "" && caller.token != token {
+		return inactive(), errNotIntrospectable
+	}
+	use, request, err := p.IntrospectToken(ctx, token, hint, session, fosite.RemoveEmpty(strings.Split(r.PostForm.Get("scope"), " "))...)
+	if err != nil {
+		if asFault(err) != nil {
+			return inactive(), translate(r, err)
+		}
+		return inactive(), fosite.ErrInactiveToken.WithWrap(err)
+	}
+	if request.GetClient().GetID() != caller.id {
+		return inactive(), errNotIntrospectable
+	}
+	response := &fosite.IntrospectionResponse{Active: true, AccessRequester: request, TokenUse: use}
+	if use == fosite.AccessToken {
+		response.AccessTokenType = fosite.BearerAccessToken
+	}
+	return response, nil
+}
+
+var errNotIntrospectable = fosite.ErrInactiveToken.WithHint("The client may introspect its own tokens only.")
+
+func inactive() *fosite.IntrospectionResponse { return &fosite.IntrospectionResponse{} }
+
+// introspectionCaller is a client that registered itself and asks for introspection.
+type introspectionCaller struct {
+	id    string
+	token string // of the Bearer scheme; empty where the client authenticated
+}
+
+// introspectionCaller returns nobody where fosite has to decide.
+func (p *Provider) introspectionCaller(ctx context.Context, r *http.Request, session fosite.Session) (*introspectionCaller, error) {
+	if r.Method != http.MethodPost || session == nil {
+		return nil, nil
+	}
+	if err := r.ParseMultipartForm(1 << 20); err != nil && !errors.Is(err, http.ErrNotMultipart) {
+		return nil, nil
+	}
+	if token := fosite.AccessTokenFromRequest(r); token != "" {
+		return p.bearerCaller(ctx, token, session.Clone())
+	}
+	id := claimedClientID(r)
+	if id == "" {
+		return nil, nil
+	}
+	client, err := p.Store.GetClient(ctx, id)
+	if err != nil || !IsDynamic(client) {
+		return nil, faultOnly(err)
+	}
+	if client.IsPublic() {
+		return nil, fosite.ErrRequestUnauthorized.WithHint("A public client can not introspect tokens.")
+	}
+	if _, err := p.AuthenticateClient(ctx, r, r.PostForm); err != nil {
+		if asFault(err) != nil {
+			return nil, err
+		}
+		return nil, fosite.ErrRequestUnauthorized.WithHint("OAuth 2.0 Client credentials are invalid.").WithWrap(err)
+	}
+	return &introspectionCaller{id: id}, nil
+}
+
+func (p *Provider) bearerCaller(ctx context.Context, token string, session fosite.Session) (*introspectionCaller, error) {
+	use, request, err := p.IntrospectToken(ctx, token, fosite.AccessToken, session)
+	if err != nil || use != fosite.AccessToken || request.GetClient() == nil {
+		return nil, faultOnly(err)
+	}
+	id := request.GetClient().GetID()
+	client, err := p.Store.GetClient(ctx, id)
+	if err != nil || !IsDynamic(client) {
+		return nil, faultOnly(err)
+	}
+	return &introspectionCaller{id: id, token: token}, nil
+}
+
+// faultOnly keeps the server's own failures; the rest is for fosite to say.
+func faultOnly(err error) error {
+	if asFault(err) != nil {
+		return err
+	}
+	return nil
+}
+
+// IntrospectToken is fosite's; a storage that fails is a server error, not an
+// inactive token.
+func (p *Provider) IntrospectToken(ctx context.Context, token string, use fosite.TokenUse, session fosite.Session, scopes ...string) (fosite.TokenUse, fosite.AccessRequester, error) {
+	found, request, err := p.Fosite.IntrospectToken(ctx, token, use, session, scopes...)
+	return found, request, translate(nil, storageFault(err))
+}
+
+// WriteIntrospectionError is fosite's, but a server that failed says so: fosite
+// answers that the token is inactive.
+func (p *Provider) WriteIntrospectionError(ctx context.Context, w http.ResponseWriter, err error) {
+	if f := asFault(storageFault(err)); f != nil {
+		p.WriteAccessError(ctx, w, nil, f)
+		return
+	}
+	errorHeaders(w, err)
+	p.Fosite.WriteIntrospectionError(ctx, w, err)
+}
+
+// lendState gives a request without state, which fosite insists on, one of its own,
+// where PKCE does what state is for. It returns what it lent.
+func (p *Provider) lendState(r *http.Request) string {
+	if !p.registry.cfg.AllowMissingState {
+		return ""
+	}
+	if err := r.ParseMultipartForm(1 << 20); err != nil && !errors.Is(err, http.ErrNotMultipart) {
+		return ""
+	}
+	if r.Form.Get("state") != "" || r.Form.Get("code_challenge") == "" {
+		return ""
+	}
+	lent := rand.Text()
+	r.Form.Set("state", lent)
+	return lent
+}
+
+func takeBackState(r *http.Request, request fosite.AuthorizeRequester, lent string) {
+	if lent == "" {
+		return
+	}
+	r.Form.Del("state")
+	if ar, ok := request.(*fosite.AuthorizeRequest); ok && ar.State == lent {
+		ar.State = ""
+		ar.Form.Del("state")
+	}
+}
+
+// checkRedirect refuses a redirect URI that fosite's matching lets pass and this
+// package's does not.
+func (p *Provider) checkRedirect(request fosite.AuthorizeRequester) error {
+	ar, ok := request.(*fosite.AuthorizeRequest)
+	if !ok || ar.RedirectURI == nil {
+		return nil
+	}
+	client, ok := ar.GetClient().(*Client)
+	if !ok {
+		return nil
+	}
+	asked := ar.Form.Get("redirect_uri")
+	if p.redirectURIValid(ar) && (asked == "" || asked == ar.RedirectURI.String() && p.registry.redirectMatches(client, asked)) {
+		return nil
+	}
+	ar.RedirectURI = nil
+	return fosite.ErrInvalidRequest.WithHint("The 'redirect_uri' parameter does not match any of the OAuth 2.0 Client's pre-registered redirect urls.")
+}
+
+func (p *Provider) redirectURIValid(request fosite.AuthorizeRequester) bool {
+	if request.GetRedirectURI() == nil {
+		return false
+	}
+	client, ok := request.GetClient().(*Client)
+	if !ok {
+		return request.IsRedirectURIValid()
+	}
+	return p.registry.redirectMatches(client, request.GetRedirectURI().String())
+}
+
+// translate turns an error that fosite made of a fault back into one, and notes that
+// a request with an Authorization header needs a challenge.
+func translate(r *http.Request, err error) error {
+	if err == nil {
+		return nil
+	}
+	if f := asFault(err); f != nil {
+		return f
+	}
+	if errors.Is(err, ErrUnavailable) {
+		return failure(err)
+	}
+	if r != nil && r.Header.Get("Authorization") != "" && fosite.ErrorToRFC6749Error(err).CodeField == http.StatusUnauthorized {
+		return &challenged{err}
+	}
+	return err
+}
+
+// challenged is an error whose answer carries a challenge.
+type challenged struct{ error }
+
+func (c *challenged) Unwrap() error { return c.error }
+
+// errorHeaders sets the headers that fosite's writers don't.
+func errorHeaders(w http.ResponseWriter, err error) {
+	var c *challenged
+	if errors.As(err, &c) {
+		w.Header().Set("WWW-Authenticate", "Basic")
+	}
+	if err != nil && fosite.ErrorToRFC6749Error(err).CodeField == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	}
+}
+
+// storageFault finds the storage's error that fosite's introspection takes for an
+// unknown token: the cause of a request_unauthorized that is neither a protocol error
+// nor one of a JWT.
+func storageFault(err error) error {
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		refusal, ok := e.(*fosite.RFC6749Error)
+		if !ok || refusal.ErrorField != fosite.ErrRequestUnauthorized.ErrorField || refusal.Cause() == nil {
+			continue
+		}
+		var known *fosite.RFC6749Error
+		var invalid *jwt.ValidationError
+		cause := refusal.Cause()
+		if !errors.As(cause, &known) && !errors.As(cause, &invalid) {
+			return &fault{cause}
+		}
+	}
+	return err
+}

@@ -1,0 +1,61 @@
+package dcr
+
+import (
+	"context"
+
+	"github.com/ory/fosite"
+)
+
+// configView is fosite's configuration as the provider of Extend sees it: the host's,
+// with the client authentication, the hasher and the key fetcher of this package.
+type configView struct {
+	fosite.Configurator
+
+	provider *Provider
+	strategy fosite.ClientAuthenticationStrategy
+}
+
+// newConfigView hides none of the optional interfaces of a configuration that fosite
+// asserts.
+func newConfigView(ctx context.Context, host fosite.Configurator, p *Provider) fosite.Configurator {
+	view := &configView{Configurator: host, provider: p, strategy: host.GetClientAuthenticationStrategy(ctx)}
+	if view.strategy == nil {
+		view.strategy = p.ClientAuthentication
+	}
+	par, hasConfig := host.(fosite.PushedAuthorizeRequestConfigProvider)
+	handlers, hasHandlers := host.(fosite.PushedAuthorizeRequestHandlersProvider)
+	switch {
+	case hasConfig && hasHandlers:
+		return &struct {
+			*configView
+			fosite.PushedAuthorizeRequestConfigProvider
+			fosite.PushedAuthorizeRequestHandlersProvider
+		}{view, par, handlers}
+	case hasConfig:
+		return &struct {
+			*configView
+			fosite.PushedAuthorizeRequestConfigProvider
+		}{view, par}
+	case hasHandlers:
+		return &struct {
+			*configView
+			fosite.PushedAuthorizeRequestHandlersProvider
+		}{view, handlers}
+	}
+	return view
+}
+
+// GetClientAuthenticationStrategy returns the host's strategy, or ours.
+func (v *configView) GetClientAuthenticationStrategy(context.Context) fosite.ClientAuthenticationStrategy {
+	return v.strategy
+}
+
+// GetSecretsHasher returns the hasher that registration uses.
+func (v *configView) GetSecretsHasher(context.Context) fosite.Hasher {
+	return v.provider.registry.hasher
+}
+
+// GetJWKSFetcherStrategy returns the guarded fetcher.
+func (v *configView) GetJWKSFetcherStrategy(context.Context) fosite.JWKSFetcherStrategy {
+	return v.provider.registry.cfg.JWKSFetcher
+}

@@ -1,0 +1,115 @@
+package dcr
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/ory/fosite"
+	"github.com/ory/fosite/handler/oauth2"
+	"github.com/ory/fosite/storage"
+)
+
+// registry is what every operation of one provider shares. It is made by the
+// factory, completed by Extend, and not changed afterwards.
+type registry struct {
+	cfg    Config
+	limits *limits
+	fosite fosite.Configurator
+
+	// store is how fosite finds clients; nil until the provider was extended.
+	store fosite.Storage
+
+	clients      ClientStorage
+	tokens       oauth2.AccessTokenStorage
+	grants       GrantRevoker          // nil where the storage has none
+	uses         UseRecorder           // nil where the storage has none
+	transactions storage.Transactional // nil where the storage has none
+
+	strategy oauth2.AccessTokenStrategy
+	hasher   fosite.Hasher
+	access   Access
+	can      capabilities
+}
+
+func (r *registry) now() time.Time { return r.cfg.Now() }
+
+// issuer returns the issuer of a request; a host whose function finds none has
+// failed.
+func (r *registry) issuer(ctx context.Context) (string, error) {
+	issuer := r.issuerOf(ctx)
+	if issuer == "" {
+		return "", failure(errNoIssuer)
+	}
+	return issuer, nil
+}
+
+func (r *registry) issuerOf(ctx context.Context) string {
+	if r.cfg.Issuer != nil {
+		return r.cfg.Issuer(ctx)
+	}
+	if issuer := r.fosite.GetAccessTokenIssuer(ctx); issuer != "" {
+		return issuer
+	}
+	return r.fosite.GetIDTokenIssuer(ctx)
+}
+
+// registrationEndpoint returns the public URL of the registration endpoint.
+func (r *registry) registrationEndpoint(ctx context.Context) string {
+	if r.cfg.RegistrationEndpoint != nil {
+		return strings.TrimSuffix(r.cfg.RegistrationEndpoint(ctx), "/")
+	}
+	return strings.TrimSuffix(r.issuerOf(ctx), "/") + r.cfg.RegistrationPath
+}
+
+// inTransaction runs the writes of one operation in a transaction, where the
+// storage has them.
+func (r *registry) inTransaction(ctx context.Context, write func(context.Context) error) error {
+	if r.transactions == nil {
+		return write(ctx)
+	}
+	ctx, err := r.transactions.BeginTX(ctx)
+	if err != nil {
+		return err
+	}
+	if err := write(ctx); err != nil {
+		if undoErr := r.transactions.Rollback(ctx); undoErr != nil {
+			r.leftover(ctx, "", undoErr)
+		}
+		return err
+	}
+	return r.transactions.Commit(ctx)
+}
+
+// cleanupContext is for what has to be done although the client may be gone.
+func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+}
+
+// clear removes entries of tokens that are dead already.
+func (r *registry) clear(ctx context.Context, clientID string, records ...RegistrationTokenRecord) {
+	if len(records) == 0 {
+		return
+	}
+	cleanup, cancel := cleanupContext(ctx)
+	defer cancel()
+	for _, record := range records {
+		if err := r.removeEntry(cleanup, record); err != nil {
+			r.leftover(ctx, clientID, err)
+		}
+	}
+}
+
+func (r *registry) leftover(ctx context.Context, clientID string, err error) {
+	r.cfg.Events.Record(ctx, Event{Kind: EventLeftover, ClientID: clientID, Err: failure(err)})
+}
+
+func (r *registry) refused(ctx context.Context, clientID string, err error) {
+	r.cfg.Events.Record(ctx, Event{Kind: EventRefused, ClientID: clientID, Err: protocolError(err)})
+}
+
+func (r *registry) changed(ctx context.Context, method string, before, after *Client) {
+	if method == "PUT" {
+		r.cfg.Events.Record(ctx, Event{Kind: EventUpdated, ClientID: after.ID, Before: before, After: after})
+	}
+}
