@@ -191,6 +191,13 @@ func (p *Provider) authenticateAssertion(ctx context.Context, r *http.Request, f
 	return client, err
 }
 
+// parEndpoint marks the context of a request at the PAR endpoint.
+type parEndpoint struct{}
+
+func atPAREndpoint(ctx context.Context, r *http.Request) context.Context {
+	return context.WithValue(ctx, parEndpoint{}, r)
+}
+
 // audiences are those that an assertion may be for, at the endpoint of this request.
 func (p *Provider) audiences(ctx context.Context) []string {
 	r := p.registry

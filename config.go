@@ -142,7 +142,7 @@ type Config struct {
 	// gets the configuration's.
 	Hasher fosite.Hasher
 	// NewSession returns an empty session of the type that the host's token storage
-	// reads; nil means *openid.DefaultSession.
+	// reads; nil means *fosite.DefaultSession.
 	NewSession func() fosite.Session
 	// Events is told what happened; nil means nobody.
 	Events EventSink

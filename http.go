@@ -71,6 +71,25 @@ func readAll(body io.Reader, length int64) ([]byte, error) {
 	return b[:n], err
 }
 
+// bearerToken returns the token of the one Authorization header; the scheme is
+// case-insensitive (RFC 9110, section 11.1). A token in the query or in a form does
+// not count (T40).
+func bearerToken(r *http.Request) (string, error) {
+	header := r.Header.Values("Authorization")
+	if len(header) == 0 {
+		return "", ErrMissingToken
+	}
+	scheme, token, _ := strings.Cut(header[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", ErrMissingToken
+	}
+	token = strings.TrimLeft(token, " ")
+	if len(header) > 1 || token == "" || strings.ContainsAny(token, " \t,") {
+		return "", ErrInvalidToken
+	}
+	return token, nil
+}
+
 // writeJSON sends a finished answer. Whatever it is, nobody may keep it (T25).
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()

@@ -3,7 +3,6 @@ package dcr
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -172,11 +171,4 @@ func (r pushedRequest) GetClient() fosite.Client { return r.client }
 
 func withClient(request fosite.AuthorizeRequester, client fosite.Client) fosite.AuthorizeRequester {
 	return pushedRequest{request, client}
-}
-
-// parEndpoint marks the context of a request at the PAR endpoint.
-type parEndpoint struct{}
-
-func atPAREndpoint(ctx context.Context, r *http.Request) context.Context {
-	return context.WithValue(ctx, parEndpoint{}, r)
 }

@@ -4,12 +4,9 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
-	"net/http"
-	"strings"
 	"time"
 
 	"github.com/ory/fosite"
-	"github.com/ory/fosite/handler/openid"
 )
 
 // A registration access token is an access token of the composed strategy, and
@@ -25,7 +22,7 @@ const entryLifetime = 10 * 365 * 24 * time.Hour
 
 func entryKey(signature string) string { return entryPrefix + signature }
 
-func newSession() fosite.Session { return openid.NewDefaultSession() }
+func newSession() fosite.Session { return new(fosite.DefaultSession) }
 
 // issueToken makes a token. Nothing of it is stored yet.
 func (r *registry) issueToken(ctx context.Context) (token string, record RegistrationTokenRecord, err error) {
@@ -145,23 +142,4 @@ func (r *registry) rotate(client *Client, presented, next RegistrationTokenRecor
 func (r *registry) isRegistrationToken(ctx context.Context, client *Client, token string) bool {
 	return r.strategy.ValidateAccessToken(ctx, r.tokenRequest(nil), token) == nil &&
 		client.tokenRecord(r.strategy.AccessTokenSignature(ctx, token)).Signature != ""
-}
-
-// bearerToken returns the token of the one Authorization header; the scheme is
-// case-insensitive (RFC 9110, section 11.1). A token in the query or in a form does
-// not count (T40).
-func bearerToken(r *http.Request) (string, error) {
-	header := r.Header.Values("Authorization")
-	if len(header) == 0 {
-		return "", ErrMissingToken
-	}
-	scheme, token, _ := strings.Cut(header[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", ErrMissingToken
-	}
-	token = strings.TrimLeft(token, " ")
-	if len(header) > 1 || token == "" || strings.ContainsAny(token, " \t,") {
-		return "", ErrInvalidToken
-	}
-	return token, nil
 }

@@ -1,0 +1,107 @@
+package dcr_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/fosite-contrib/fosite-dcr"
+
+// imported maps each Go file of the module, tests left out, to its direct imports.
+func imported(t *testing.T) map[string][]string {
+	t.Helper()
+	found := map[string][]string{}
+	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		found[filepath.ToSlash(name)] = []string{}
+		for _, spec := range file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			found[filepath.ToSlash(name)] = append(found[filepath.ToSlash(name)], imported)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	require.Contains(t, found, "fosite_dcr.go")
+	return found
+}
+
+// TestImportsPointOneWay: packages that know nothing of registration import nothing
+// that does, and the root package imports none of those that stand on it.
+func TestImportsPointOneWay(t *testing.T) {
+	t.Parallel()
+	leaves := []string{"internal/strictjson", "internal/redirecturi", "internal/keyset", "outbound"}
+	for file, imports := range imported(t) {
+		folder := path.Dir(file)
+		for _, name := range imports {
+			own, ok := strings.CutPrefix(name, module)
+			own = strings.TrimPrefix(own, "/")
+			switch {
+			case !ok:
+			case slices.Contains(leaves, folder):
+				require.Equal(t, "internal/keyset", own, "%s: a leaf imports %s", file, name)
+				require.Equal(t, "outbound", folder, file)
+			case folder == ".":
+				require.Contains(t, leaves, own, "%s: the root imports %s", file, name)
+			}
+		}
+	}
+}
+
+// TestWhoMayImportWhat holds single files to what only they may import.
+func TestWhoMayImportWhat(t *testing.T) {
+	t.Parallel()
+	only := map[string][]string{
+		"net/http": {"registration_handler.go", "management_handler.go", "discovery.go", "http.go",
+			"access.go", "provider.go", "client_authentication.go", "errors.go"},
+		"github.com/ory/fosite/compose":               {"compose.go"},
+		"github.com/gorilla/mux":                      {"fosite_dcr.go"},
+		"github.com/go-json-experiment/json/jsontext": {},
+		"testing": {},
+	}
+	for file, imports := range imported(t) {
+		for _, name := range imports {
+			if path.Dir(file) == "." {
+				allowed, held := only[name]
+				require.True(t, !held || slices.Contains(allowed, file), "%s imports %s", file, name)
+			}
+			if strings.HasPrefix(name, "github.com/go-json-experiment/") {
+				require.Equal(t, "internal/strictjson", path.Dir(file), file)
+			}
+		}
+	}
+}
+
+// TestAdoptersLinkNoTestCode: what an adopter imports brings neither testify nor a
+// database driver by an import of its own.
+func TestAdoptersLinkNoTestCode(t *testing.T) {
+	t.Parallel()
+	for file, imports := range imported(t) {
+		folder := path.Dir(file)
+		if folder == "internal/dcrtest" || strings.HasPrefix(folder, "examples") {
+			continue
+		}
+		for _, name := range imports {
+			require.False(t, strings.HasPrefix(name, "github.com/stretchr/testify"), "%s imports %s", file, name)
+			require.False(t, strings.Contains(name, "sqlite") || strings.Contains(name, "pgx") || strings.Contains(name, "go-sql-driver"), "%s imports %s", file, name)
+			require.True(t, name != "testing" || folder == "storagetest", "%s imports %s", file, name)
+		}
+	}
+}
