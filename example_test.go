@@ -1,0 +1,168 @@
+package dcr_test
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+
+	"github.com/gorilla/mux"
+	"github.com/ory/fosite"
+	"github.com/ory/fosite/compose"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+)
+
+// The whole of it: compose, extend, mount.
+func Example() {
+	config := &fosite.Config{
+		AccessTokenIssuer: "https://as.example",
+		TokenURL:          "https://as.example/oauth2/token",
+		GlobalSecret:      []byte("thirty-two bytes or more, kept safe"),
+	}
+	provider, err := dcr.Extend(compose.Compose(config, dcr.NewMemoryStore(), compose.NewOAuth2HMACStrategy(config),
+		compose.OAuth2AuthorizeExplicitFactory,
+		compose.OAuth2RefreshTokenGrantFactory,
+		compose.OAuth2TokenIntrospectionFactory,
+		compose.OAuth2PKCEFactory,
+		dcr.NewFactory(dcr.Config{Access: dcr.Open(), Scopes: []string{"profile", "email"}}),
+	))
+	if err != nil {
+		log.Fatal(err)
+	}
+	router := mux.NewRouter().UseEncodedPath()
+	provider.Mount(router)
+
+	status, client := post(router, `{"client_name": "An App", "redirect_uris": ["https://app.example/cb"], "scope": "profile admin"}`)
+	fmt.Println(status, client["client_name"], client["token_endpoint_auth_method"], client["scope"])
+	// Output: 201 An App client_secret_basic profile
+}
+
+// post registers a client.
+func post(handler http.Handler, metadata string, headers ...string) (status int, answer map[string]any) {
+	r := httptest.NewRequest(http.MethodPost, "/register", strings.NewReader(metadata))
+	r.Header.Set("Content-Type", "application/json")
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
+		log.Fatal(err)
+	}
+	return w.Code, answer
+}
+
+// composed is what an application has already; the examples differ in the rest.
+func composed(cfg dcr.Config) *dcr.Provider {
+	config := &fosite.Config{AccessTokenIssuer: "https://as.example", GlobalSecret: []byte("thirty-two bytes or more, kept safe")}
+	provider, err := dcr.Extend(compose.Compose(config, dcr.NewMemoryStore(), compose.NewOAuth2HMACStrategy(config),
+		compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2TokenIntrospectionFactory, compose.OAuth2PKCEFactory,
+		dcr.NewFactory(cfg)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	return provider
+}
+
+// Extend says everything that is wrong with a composition, and what to add.
+func ExampleExtend() {
+	config := &fosite.Config{GlobalSecret: []byte("thirty-two bytes or more, kept safe")}
+	_, err := dcr.Extend(compose.Compose(config, dcr.NewMemoryStore(), compose.NewOAuth2HMACStrategy(config),
+		compose.OAuth2AuthorizeExplicitFactory, dcr.DCRFactory))
+	fmt.Println(err)
+	// Output:
+	// dcr: the provider can not register clients: no issuer: set AccessTokenIssuer or IDTokenIssuer of fosite's configuration, or Config.Issuer
+	// the access rule looks access tokens up, but no factory does: add compose.OAuth2TokenIntrospectionFactory, or set Config.Access
+	// public clients are accepted, but nothing checks PKCE: add compose.OAuth2PKCEFactory, or leave none out of Config.TokenEndpointAuthMethods
+}
+
+// A rule of your own: a token that the operator hands out, or else an OAuth access token
+// with the registration scope.
+func ExampleAccessFunc() {
+	handedOut := dcr.AccessFunc(func(_ context.Context, r *http.Request) (*dcr.Registrant, error) {
+		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok {
+			return nil, dcr.ErrMissingToken
+		}
+		if subtle.ConstantTimeCompare([]byte(token), []byte("the token")) != 1 {
+			return nil, dcr.ErrInvalidToken
+		}
+		return &dcr.Registrant{Kind: "handed_out", Subject: "partner"}, nil
+	})
+	provider := composed(dcr.Config{Access: dcr.AnyOf(handedOut, dcr.AccessToken())})
+
+	metadata := `{"redirect_uris": ["https://app.example/cb"]}`
+	status, _ := post(provider.RegistrationHandler(), metadata)
+	fmt.Println(status)
+	status, _ = post(provider.RegistrationHandler(), metadata, "Authorization", "Bearer the token")
+	fmt.Println(status)
+	// Output:
+	// 401
+	// 201
+}
+
+// Users of the host register clients with the session that they have; a page of another
+// origin can't do it in their name.
+func ExampleSignedIn() {
+	user := func(r *http.Request) (string, error) {
+		cookie, err := r.Cookie("session")
+		if err != nil {
+			return "", nil // nobody
+		}
+		return cookie.Value, nil // a host looks the session up
+	}
+	provider := composed(dcr.Config{Access: dcr.SignedIn(user, nil)})
+
+	metadata := `{"redirect_uris": ["https://app.example/cb"]}`
+	status, _ := post(provider.RegistrationHandler(), metadata, "Cookie", "session=alice")
+	fmt.Println(status)
+	status, _ = post(provider.RegistrationHandler(), metadata, "Cookie", "session=alice", "Sec-Fetch-Site", "cross-site")
+	fmt.Println(status)
+	// Output:
+	// 201
+	// 403
+}
+
+// With net/http's own router, or any other, the handlers are mounted one by one.
+func ExampleProvider_RegistrationHandler() {
+	provider := composed(dcr.Config{Access: dcr.Open()})
+	routes := http.NewServeMux()
+	routes.Handle("/register", provider.RegistrationHandler())
+	routes.Handle("/register/{client_id}", provider.ManagementHandler())
+
+	status, _ := post(routes, `{"redirect_uris": ["https://app.example/cb"]}`)
+	fmt.Println(status)
+	// Output: 201
+}
+
+// A host that has something to say between reading a registration and storing it makes
+// its own handler of the three steps.
+func ExampleProvider_NewRegistrationRequest() {
+	provider := composed(dcr.Config{Access: dcr.Open()})
+	register := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := r.Context()
+		request, err := provider.NewRegistrationRequest(ctx, r)
+		if err == nil && !strings.HasSuffix(request.Metadata.ClientURI, ".example/") {
+			err = dcr.ErrInvalidClientMetadata.WithDescription("client_uri is not one of our partners.")
+		}
+		if err != nil {
+			provider.WriteRegistrationError(ctx, w, err)
+			return
+		}
+		response, err := provider.NewRegistrationResponse(ctx, request)
+		if err != nil {
+			provider.WriteRegistrationError(ctx, w, err)
+			return
+		}
+		provider.WriteRegistrationResponse(ctx, w, response)
+	})
+
+	status, answer := post(register, `{"redirect_uris": ["https://app.example/cb"], "client_uri": "https://elsewhere.test/"}`)
+	fmt.Println(status, answer["error"], answer["error_description"])
+	// Output: 400 invalid_client_metadata client_uri is not one of our partners.
+}
