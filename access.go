@@ -2,9 +2,12 @@ package dcr
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/ory/fosite"
 )
@@ -82,7 +85,7 @@ type accessToken struct {
 func (accessToken) bind(look introspect, scope string) Access { return accessToken{look, scope} }
 
 func (a accessToken) Authorize(ctx context.Context, r *http.Request) (*Registrant, error) {
-	token, err := bearerToken(r)
+	token, err := BearerToken(r)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +96,7 @@ func (a accessToken) Authorize(ctx context.Context, r *http.Request) (*Registran
 		}
 		return nil, ErrInvalidToken
 	}
-	if use != fosite.AccessToken {
+	if use != fosite.AccessToken || isIDToken(token) {
 		return nil, ErrInvalidToken
 	}
 	if !slices.Contains(request.GetGrantedScopes(), a.scope) {
@@ -104,6 +107,26 @@ func (a accessToken) Authorize(ctx context.Context, r *http.Request) (*Registran
 		registrant.Subject = session.GetSubject()
 	}
 	return registrant, nil
+}
+
+// isIDToken tells an ID token, which a stateless validator takes for an access token
+// since one key signs both, by claims that only ID tokens have (OpenID Connect Core 1.0,
+// sections 2, 3.1.3.6 and 3.3.2.11).
+func isIDToken(token string) bool {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return false
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	var claims struct {
+		AccessTokenHash string `json:"at_hash"`
+		CodeHash        string `json:"c_hash"`
+		Nonce           string `json:"nonce"`
+	}
+	if err != nil || json.Unmarshal(payload, &claims) != nil {
+		return false
+	}
+	return claims.AccessTokenHash != "" || claims.CodeHash != "" || claims.Nonce != ""
 }
 
 // SignedIn lets users of the host register. The function returns who is signed in,

@@ -56,6 +56,10 @@ func (r *registry) probe(ctx context.Context) {
 	r.can.responseTypes = withoutRepeats(append(r.can.responseTypes, r.cfg.ResponseTypes...))
 	r.can.grantTypes = r.grantTypes(ctx)
 	r.can.methods = r.authMethods(ctx)
+	if !slices.ContainsFunc(r.can.methods, func(method string) bool { return method != methodNone }) {
+		// Nobody could authenticate as this grant demands (RFC 6749, section 4.4).
+		r.can.grantTypes = slices.DeleteFunc(r.can.grantTypes, func(grant string) bool { return grant == grantClientCredentials })
+	}
 	r.can.members = r.probeMembers(ctx)
 }
 
@@ -120,11 +124,20 @@ func (r *registry) authMethods(ctx context.Context) []string {
 	if r.cfg.TokenEndpointAuthMethods != nil {
 		return r.cfg.TokenEndpointAuthMethods
 	}
-	methods := []string{methodNone, methodClientSecretBasic, methodClientSecretPost}
+	methods := []string{methodClientSecretBasic, methodClientSecretPost}
+	if slices.ContainsFunc(r.can.grantTypes, servesPublicClients) {
+		methods = append([]string{methodNone}, methods...)
+	}
 	if len(r.tokenURLs(ctx)) > 0 {
 		methods = append(methods, methodPrivateKeyJWT)
 	}
 	return methods
+}
+
+// servesPublicClients reports whether a client without credentials has a use for a grant
+// (RFC 6749, section 4.4).
+func servesPublicClients(grant string) bool {
+	return grant != grantClientCredentials && grant != grantRefreshToken
 }
 
 // tokenURLs are the URLs of the token endpoint that fosite knows.
@@ -320,6 +333,6 @@ func (r *registry) fitScope(ctx context.Context, m *ClientMetadata) error {
 	if len(kept) == 0 {
 		kept = r.cfg.DefaultScopes
 	}
-	m.Scope = strings.Join(kept, " ")
+	m.Scope = strings.Join(withoutRepeats(slices.Concat(kept, r.cfg.BaselineScopes)), " ")
 	return nil
 }

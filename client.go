@@ -1,6 +1,8 @@
 package dcr
 
 import (
+	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -34,6 +36,10 @@ type Client struct {
 	Version int64 `json:"version"`
 	// Origin tells who registered the client.
 	Origin Registrant `json:"origin"`
+
+	// StatementIssuer is who made the software statement that the client registered
+	// with; empty where there was none.
+	StatementIssuer string `json:"statement_issuer,omitempty"`
 
 	// CreatedAt is the time of registration, UpdatedAt that of the last update.
 	CreatedAt time.Time `json:"created_at"`
@@ -235,13 +241,13 @@ func (c *Client) GetResponseModes() []fosite.ResponseModeType {
 
 // String shows the identifier and nothing else, so that no hash or signature
 // reaches a log.
-func (c *Client) String() string { return "dcr.Client(" + c.ID + ")" }
+func (c Client) String() string { return "dcr.Client(" + c.ID + ")" }
 
-// GoString is String.
-func (c *Client) GoString() string { return c.String() }
+// Format prints String, whatever the verb.
+func (c Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
 // LogValue shows the identifier and nothing else.
-func (c *Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
+func (c Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Clone returns a deep copy of the record, for storages that keep records in
 // memory.
@@ -253,6 +259,7 @@ func (c *Client) Clone() *Client {
 	for i := range d.RotatedSecrets {
 		d.RotatedSecrets[i].Hash = slices.Clone(d.RotatedSecrets[i].Hash)
 	}
+	d.Origin.GrantTypes = slices.Clone(c.Origin.GrantTypes)
 	d.Audience = slices.Clone(c.Audience)
 	d.Metadata = c.Metadata.Clone()
 	return &d
@@ -302,5 +309,6 @@ func newClient(r *registry, request *RegistrationRequest, made credentials) *Cli
 		RegistrationToken: made.record,
 		Audience:          r.cfg.Audience,
 		Metadata:          request.Metadata,
+		StatementIssuer:   request.Metadata.statementIssuer,
 	}
 }

@@ -57,9 +57,8 @@ func (p *Provider) ClientAuthentication(ctx context.Context, r *http.Request, fo
 // oneMethod refuses credentials in the query, where logs and the Referer header carry
 // them away (T40), and more than one method (RFC 6749, section 2.3).
 func oneMethod(r *http.Request, form url.Values) error {
-	query := r.URL.Query()
-	if query.Has("client_secret") || query.Has("client_assertion") {
-		return fosite.ErrInvalidRequest.WithHint("Client credentials must not be sent in the query of the URL.")
+	if err := noQueryCredentials(r); err != nil {
+		return err
 	}
 	methods := len(form["client_secret"])
 	if methods == 1 && form.Get("client_secret") == "" {
@@ -77,6 +76,14 @@ func oneMethod(r *http.Request, form url.Values) error {
 	}
 	if id, err := url.QueryUnescape(basicID); basic && form.Get("client_id") != "" && (err != nil || id != form.Get("client_id")) {
 		return fosite.ErrInvalidRequest.WithHint("The 'client_id' parameter is not the client of the Authorization header.")
+	}
+	return nil
+}
+
+func noQueryCredentials(r *http.Request) error {
+	query := r.URL.Query()
+	if query.Has("client_secret") || query.Has("client_assertion") {
+		return fosite.ErrInvalidRequest.WithHint("Client credentials must not be sent in the query of the URL.")
 	}
 	return nil
 }
@@ -185,10 +192,17 @@ func (p *Provider) authenticateAssertion(ctx context.Context, r *http.Request, f
 		Configurator: p.Config, audiences: audiences, assertion: parsed, store: store,
 	}}
 	client, err := inner.DefaultClientAuthenticationStrategy(ctx, r, form)
-	if err != nil && store.fault != nil {
+	switch {
+	case err == nil:
+		return client, nil
+	case store.fault != nil:
 		return nil, store.fault
+	case asFault(err) != nil, errors.Is(err, fosite.ErrInvalidClient), errors.Is(err, fosite.ErrJTIKnown):
+		return nil, err
 	}
-	return client, err
+	// fosite has other names for some of what is wrong with an assertion (RFC 7521,
+	// section 4.2.1).
+	return nil, fosite.ErrInvalidClient.WithHint("The 'client_assertion' could not be verified.").WithWrap(err)
 }
 
 // parEndpoint marks the context of a request at the PAR endpoint.

@@ -1,6 +1,8 @@
 package dcr
 
 import (
+	"fmt"
+	"io"
 	"log/slog"
 	"strconv"
 	"time"
@@ -69,13 +71,13 @@ func (i *ClientInformation) MarshalJSON() ([]byte, error) {
 }
 
 // String shows the client identifier and nothing else.
-func (i *ClientInformation) String() string { return "dcr.ClientInformation(" + i.ClientID + ")" }
+func (i ClientInformation) String() string { return "dcr.ClientInformation(" + i.ClientID + ")" }
 
-// GoString is String.
-func (i *ClientInformation) GoString() string { return i.String() }
+// Format prints String, whatever the verb.
+func (i ClientInformation) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, i.String()) }
 
 // LogValue shows the client identifier and nothing else.
-func (i *ClientInformation) LogValue() slog.Value { return slog.StringValue(i.String()) }
+func (i ClientInformation) LogValue() slog.Value { return slog.StringValue(i.String()) }
 
 func appendText(dst []byte, name, value string) []byte {
 	if value == "" {

@@ -2,6 +2,7 @@ package dcr
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
@@ -38,8 +39,8 @@ type ClientMetadata struct {
 	JWKS            *jose.JSONWebKeySet
 	SoftwareID      string
 	SoftwareVersion string
-	// SoftwareStatement is not interpreted: no issuer is trusted, and such a server
-	// ignores the member (RFC 7591, section 3.1.1).
+	// SoftwareStatement is a signed statement about the client, kept as it came and only
+	// if one of Config.StatementIssuers made it.
 	SoftwareStatement string
 
 	// OpenID and Companion hold what further specifications add; nil where the client
@@ -50,6 +51,10 @@ type ClientMetadata struct {
 	// Localized holds the human-readable members that carry a language tag, under
 	// their full names ("client_name#fr").
 	Localized map[string]string
+	// Extensions holds the members of Config.ExtensionMembers, as JSON.
+	Extensions map[string]json.RawMessage
+
+	statementIssuer string // who made SoftwareStatement; the record has it
 }
 
 // Clone returns a deep copy.
@@ -61,7 +66,7 @@ func (m ClientMetadata) Clone() ClientMetadata {
 	if m.JWKS != nil {
 		m.JWKS = &jose.JSONWebKeySet{Keys: slices.Clone(m.JWKS.Keys)}
 	}
-	m.Localized = maps.Clone(m.Localized)
+	m.Localized, m.Extensions = maps.Clone(m.Localized), maps.Clone(m.Extensions)
 	m.OpenID, m.Companion = m.OpenID.clone(), m.Companion.clone()
 	return m
 }
@@ -74,7 +79,9 @@ func (r *registry) resolve(ctx context.Context, body []byte, e entrance) (Client
 	if err != nil {
 		return ClientMetadata{}, err
 	}
-	m.SoftwareStatement = "" // RFC 7591, section 3.1.1: no issuer is trusted
+	if err := r.vouch(ctx, &m, e); err != nil {
+		return ClientMetadata{}, err
+	}
 	sent := sentLists{grantTypes: m.GrantTypes != nil, responseTypes: m.ResponseTypes != nil}
 	if err := checkMembers(&m, r.limits); err != nil {
 		return ClientMetadata{}, err

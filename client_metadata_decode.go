@@ -1,6 +1,7 @@
 package dcr
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -75,7 +76,7 @@ func (m *ClientMetadata) set(name string, value strictjson.Value, l *limits) err
 	row, tagged := memberNamed[name], false
 	if row == nil {
 		if row, tagged = taggedMember(name); !tagged {
-			return nil
+			return m.setExtension(name, value, l)
 		}
 	}
 	if value.Kind() == strictjson.KindNull {
@@ -112,6 +113,22 @@ func (m *ClientMetadata) set(name string, value strictjson.Value, l *limits) err
 		}
 		*field = set
 	}
+	return nil
+}
+
+// setExtension keeps a member that the host has named, and ignores all others (RFC
+// 7591, section 3.1; T07).
+func (m *ClientMetadata) setExtension(name string, value strictjson.Value, l *limits) error {
+	if !l.anyExtension && !slices.Contains(l.extensions, name) || value.Kind() == strictjson.KindNull {
+		return nil
+	}
+	if len(value.Raw()) > l.Extension {
+		return refuseMetadata(name + " is longer than " + strconv.Itoa(l.Extension) + " bytes")
+	}
+	if m.Extensions == nil {
+		m.Extensions = map[string]json.RawMessage{}
+	}
+	m.Extensions[name] = bytes.Clone(value.Raw())
 	return nil
 }
 
@@ -229,6 +246,9 @@ func (m *ClientMetadata) appendMembers(dst []byte) ([]byte, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Localized)) {
 		dst = strictjson.AppendString(appendName(dst, name), m.Localized[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Extensions)) {
+		dst = append(appendName(dst, name), m.Extensions[name]...)
 	}
 	return dst, nil
 }

@@ -2,6 +2,7 @@ package dcr
 
 import (
 	"context"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/fosite-contrib/fosite-dcr/internal/keyset"
 	"github.com/fosite-contrib/fosite-dcr/internal/redirecturi"
+	"github.com/fosite-contrib/fosite-dcr/internal/strictjson"
 	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
 
@@ -39,6 +41,8 @@ const (
 	applicationWeb    = "web"
 	applicationNative = "native"
 
+	subjectPairwise = "pairwise"
+
 	defaultContentEncryption = "A128CBC-HS256"
 )
 
@@ -48,12 +52,17 @@ type limits struct {
 	keys          keyset.Limits
 	redirects     redirecturi.Options
 	allowLoopback bool
+	// extensions are the members that are kept although no row knows them; any in what
+	// a storage holds.
+	extensions   []string
+	anyExtension bool
 }
 
 // storedLimits let everything pass that a storage may hold.
 var storedLimits = &limits{
-	Limits: Limits{Localized: 1 << 20},
-	keys:   keyset.Limits{Keys: 1 << 20},
+	Limits:       Limits{Localized: 1 << 20, Extension: 1 << 30},
+	keys:         keyset.Limits{Keys: 1 << 20},
+	anyExtension: true,
 }
 
 // elements returns how many elements a list may have.
@@ -184,9 +193,11 @@ var relations = []func(*registry, context.Context, *ClientMetadata) error{
 	authenticationForGrants,
 	redirectsOfApplication,
 	subjectOfCertificate,
+	unsignedIDToken,
 	encryptionNeedsAlgorithm,
 	logoutOnRegisteredHost,
 	endpointForNotification,
+	sectorOfSubjects,
 }
 
 // redirectURIsWhereNeeded: a grant that goes through a redirect needs a place to
@@ -274,21 +285,39 @@ func isLocalhostURL(raw string) bool {
 	return err == nil && (host == "localhost" || strings.HasSuffix(host, ".localhost"))
 }
 
+// certificateSubjects are the members that tell a client by its certificate.
+var certificateSubjects = []string{
+	"tls_client_auth_subject_dn", "tls_client_auth_san_dns", "tls_client_auth_san_uri",
+	"tls_client_auth_san_ip", "tls_client_auth_san_email",
+}
+
 // subjectOfCertificate: RFC 8705, section 2.1.2.
 func subjectOfCertificate(_ *registry, _ context.Context, m *ClientMetadata) error {
 	if m.TokenEndpointAuthMethod != methodTLSClientAuth {
 		return nil
 	}
 	subjects := 0
-	if c := m.Companion; c != nil {
-		for _, subject := range []string{c.TLSClientAuthSubjectDN, c.TLSClientAuthSANDNS, c.TLSClientAuthSANURI, c.TLSClientAuthSANIP, c.TLSClientAuthSANEmail} {
-			if subject != "" {
-				subjects++
-			}
+	for _, name := range certificateSubjects {
+		if subject, ok := memberNamed[name].place(m).(*string); ok && *subject != "" {
+			subjects++
 		}
 	}
 	if subjects != 1 {
-		return refuseMetadata("token_endpoint_auth_method tls_client_auth wants exactly one of the members tls_client_auth_subject_dn, tls_client_auth_san_dns, tls_client_auth_san_uri, tls_client_auth_san_ip and tls_client_auth_san_email")
+		return refuseMetadata("token_endpoint_auth_method tls_client_auth wants exactly one of the members " + strings.Join(certificateSubjects, ", "))
+	}
+	return nil
+}
+
+// unsignedIDToken: OpenID Connect Registration 1.0, section 2: only where no ID token
+// comes from the authorization endpoint.
+func unsignedIDToken(_ *registry, _ context.Context, m *ClientMetadata) error {
+	if m.OpenID == nil || m.OpenID.IDTokenSignedResponseAlg != "none" {
+		return nil
+	}
+	for _, responseType := range m.ResponseTypes {
+		if slices.Contains(strings.Fields(responseType), "id_token") {
+			return refuseMetadata("id_token_signed_response_alg none is not possible with the response_types of this client")
+		}
 	}
 	return nil
 }
@@ -339,6 +368,54 @@ func endpointForNotification(_ *registry, _ context.Context, m *ClientMetadata) 
 		return refuseMetadata("backchannel_token_delivery_mode " + mode + " needs backchannel_client_notification_endpoint")
 	}
 	return nil
+}
+
+// sectorOfSubjects: OpenID Connect Core 1.0, section 8.1. The document is fetched only
+// where the provider has pairwise subjects and the client wants them.
+func sectorOfSubjects(r *registry, ctx context.Context, m *ClientMetadata) error {
+	if m.OpenID == nil {
+		return nil
+	}
+	if m.OpenID.SubjectType != subjectPairwise || !r.can.members["subject_type"].has(subjectPairwise) {
+		m.OpenID.SectorIdentifierURI = ""
+		return nil
+	}
+	if m.OpenID.SectorIdentifierURI == "" {
+		return oneSector(m.RedirectURIs)
+	}
+	body, err := r.fetch(ctx, m.OpenID.SectorIdentifierURI)
+	if err != nil {
+		return refuseMetadata("sector_identifier_uri could not be fetched")
+	}
+	listed, err := strictjson.Strings(body)
+	if err != nil {
+		return refuseMetadata("sector_identifier_uri leads to a document that is no array of strings")
+	}
+	for i, redirect := range m.RedirectURIs {
+		if !slices.Contains(listed, redirect) {
+			return refuseMetadata("sector_identifier_uri leads to a document without redirect_uris[" + strconv.Itoa(i) + "]")
+		}
+	}
+	return nil
+}
+
+// oneSector: without a document the one host of the redirect URIs is the sector.
+func oneSector(redirects []string) error {
+	for _, redirect := range redirects {
+		if hostOf(redirect) != hostOf(redirects[0]) {
+			return refuseMetadata("subject_type pairwise with redirect_uris on several hosts needs sector_identifier_uri")
+		}
+	}
+	return nil
+}
+
+// hostOf returns the host of a redirect URI, without the port.
+func hostOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return raw
+	}
+	return u.Hostname()
 }
 
 // origin returns what stands before the path of a URL.

@@ -3,7 +3,9 @@ package dcr
 import (
 	"context"
 	"slices"
+	"time"
 
+	"github.com/go-jose/go-jose/v3"
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/handler/openid"
 
@@ -33,11 +35,41 @@ func (r *registry) probeMembers(ctx context.Context) map[string]honoured {
 		// authentication against max_age, which the provider's Store fills in.
 		found["request_object_signing_alg"] = honoured{values: keyset.SupportedAlgorithms()}
 		found["default_max_age"] = honoured{all: true}
+		if alg := r.idTokenAlgorithm(ctx); alg != "" {
+			found["id_token_signed_response_alg"] = honoured{values: []string{alg}}
+		}
+	}
+	if slices.Contains(r.can.methods, methodTLSClientAuth) {
+		for _, name := range certificateSubjects {
+			found[name] = honoured{all: true}
+		}
 	}
 	for name, values := range r.cfg.Supports {
 		found[name] = honoured{all: values == nil, values: slices.Concat(found[name].values, values)}
 	}
+	// A sector is asked for where subjects are pairwise, by a relation.
+	found["sector_identifier_uri"] = honoured{all: found["subject_type"].has(subjectPairwise)}
 	return found
+}
+
+// idTokenAlgorithm finds out by a token for nobody what the host signs ID tokens with.
+func (r *registry) idTokenAlgorithm(ctx context.Context) string {
+	if r.idTokens == nil {
+		return ""
+	}
+	session := openid.NewDefaultSession()
+	session.Subject, session.Claims.Subject = "nobody", "nobody"
+	request := fosite.NewAccessRequest(session)
+	request.Client = &fosite.DefaultClient{ID: "nobody"}
+	token, err := r.idTokens.GenerateIDToken(ctx, time.Minute, request)
+	if err != nil {
+		return ""
+	}
+	signed, err := jose.ParseSigned(token)
+	if err != nil || len(signed.Signatures) != 1 {
+		return ""
+	}
+	return signed.Signatures[0].Header.Algorithm
 }
 
 func isOpenID(h fosite.AuthorizeEndpointHandler) bool {
@@ -95,6 +127,8 @@ func empty(place any) {
 		*value = nil
 	case **int64:
 		*value = nil
+	case **jose.JSONWebKeySet:
+		*value = nil
 	}
 }
 
@@ -124,6 +158,8 @@ func isEmpty(place any) bool {
 	case **bool:
 		return *value == nil
 	case **int64:
+		return *value == nil
+	case **jose.JSONWebKeySet:
 		return *value == nil
 	}
 	return false

@@ -7,7 +7,10 @@ import (
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/compose"
 	"github.com/ory/fosite/handler/oauth2"
+	"github.com/ory/fosite/handler/openid"
 	"github.com/ory/fosite/storage"
+
+	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
 
 // DCRFactory adds dynamic client registration to a provider, with the safe defaults
@@ -58,7 +61,11 @@ func composedBefore(config fosite.Configurator) *handler {
 // missing is noted and said by Extend, since a factory can't return an error.
 func newHandler(cfg Config, config fosite.Configurator, store, strategy any) *handler {
 	cfg = cfg.withDefaults()
+	client := outbound.NewClient(cfg.Outbound)
 	r := &registry{cfg: cfg, limits: cfg.limits(), fosite: config}
+	r.fetch = func(ctx context.Context, url string) ([]byte, error) {
+		return outbound.Fetch(ctx, client, url, "application/json")
+	}
 	h := &handler{registry: r}
 	h.findStorage(store)
 	h.findStrategy(config, strategy)
@@ -87,6 +94,7 @@ func (h *handler) findStorage(store any) {
 		r.grants, _ = store.(GrantRevoker)
 	}
 	r.uses, _ = r.clients.(UseRecorder)
+	r.refreshes, _ = store.(oauth2.RefreshTokenStorage)
 	if r.cfg.ClientStorage == nil && r.cfg.TokenStorage == nil {
 		// One transaction can hold both writes, since one storage has both.
 		r.transactions, _ = store.(storage.Transactional)
@@ -103,6 +111,8 @@ func (h *handler) findStrategy(config fosite.Configurator, strategy any) {
 			"use compose.NewOAuth2HMACStrategy or a compose.CommonStrategy with one")
 	}
 	h.registry.strategy = opened
+	h.registry.refreshStrategy, _ = strategy.(oauth2.RefreshTokenStrategy)
+	h.registry.idTokens, _ = strategy.(openid.OpenIDConnectTokenStrategy)
 	h.fallback = compose.NewOAuth2HMACStrategy(config)
 }
 
@@ -122,8 +132,8 @@ func openStrategy(strategy any) any {
 }
 
 // settleStrategy keeps a strategy of fosite's, and one of unknown type only if it
-// makes tokens that are no JWTs and have a signature; otherwise fosite's HMAC
-// strategy takes its place.
+// makes tokens that are no JWTs and have a signature that is not the token; otherwise
+// fosite's HMAC strategy takes its place.
 func (h *handler) settleStrategy(ctx context.Context) {
 	r := h.registry
 	switch r.strategy.(type) {
@@ -131,7 +141,7 @@ func (h *handler) settleStrategy(ctx context.Context) {
 		return
 	}
 	token, signature, err := r.strategy.GenerateAccessToken(ctx, r.tokenRequest(nil))
-	if err != nil || signature == "" || strings.Count(token, ".") >= 2 {
+	if err != nil || signature == "" || signature == token || strings.Count(token, ".") >= 2 {
 		r.strategy = h.fallback
 	}
 }

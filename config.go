@@ -68,6 +68,10 @@ type Config struct {
 	// deployed clients never name one and later ask for what the resource
 	// advertises.
 	DefaultScopes []string
+	// BaselineScopes are registered for every client besides what it asks for, such as
+	// "openid" for clients that fetch an ID token without having registered for one
+	// (Claude Code registers what the resource lists, and ToolHive adds these for it).
+	BaselineScopes []string
 	// Audience holds what tokens of every registered client may be for. Without it
 	// fosite lets a client sign in for an audience and then refuses every refresh.
 	Audience []string
@@ -95,11 +99,20 @@ type Config struct {
 	// dpop_bound_access_tokens, belongs here only if something enforces it. By default
 	// such members are refused, and those of features that the server lacks are left out.
 	Supports map[string][]string
+	// ExtensionMembers are members of the host's own that are kept and returned, whatever
+	// their JSON is (Client.Metadata.Extensions). All other unknown members are ignored.
+	ExtensionMembers []string
 	// RefuseUnsupported refuses grant types, response types, scopes and members of
 	// features that the server does not have. By default they are left out and the answer says what was
 	// registered (RFC 7591, section 3.2.1): Visual Studio Code and others ask for more
 	// than a server has.
 	RefuseUnsupported bool
+
+	// StatementIssuers are those whose software statements are trusted. Without any, a
+	// statement is ignored, and not returned (RFC 7591, section 3.1.1), unless
+	// RefuseStatements answers unapproved_software_statement to it.
+	StatementIssuers []StatementIssuer
+	RefuseStatements bool
 
 	// PrivateUseSchemes are redirect URI schemes without a period that are accepted
 	// all the same, for clients such as Cursor ("cursor") and Visual Studio Code
@@ -189,6 +202,7 @@ type Limits struct {
 	Name         int   // characters of a method or a grant type; default 256
 	Scope        int   // characters of scope; default 4096
 	Localized    int   // members with a language tag; default 128
+	Extension    int   // bytes of an extension member; default 4096
 }
 
 // ConfigProvider is implemented by a fosite.Configurator of a host that calls
@@ -213,6 +227,7 @@ func (c Config) withDefaults() Config {
 	if c.Access == nil {
 		c.Access = accessToken{}
 	}
+	c.Scopes, c.DefaultScopes, c.Audience = slices.Clone(c.Scopes), slices.Clone(c.DefaultScopes), slices.Clone(c.Audience)
 	if c.DefaultScopes == nil {
 		c.DefaultScopes = c.Scopes
 	}
@@ -242,6 +257,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.Name, 256)
 	setDefault(&l.Scope, 4096)
 	setDefault(&l.Localized, 128)
+	setDefault(&l.Extension, 4096)
 	return l
 }
 
@@ -258,6 +274,7 @@ func (c *Config) limits() *limits {
 		Limits:        c.Limits,
 		keys:          keyset.Limits{Keys: c.Limits.Keys},
 		redirects:     redirecturi.Options{PrivateUseSchemes: c.PrivateUseSchemes, MaxLength: c.Limits.URI},
+		extensions:    c.ExtensionMembers,
 		allowLoopback: c.Outbound.InsecureAllowLoopback,
 	}
 }
@@ -279,9 +296,14 @@ func (c *Config) problems(matches fosite.ScopeStrategy) []error {
 				"leave one of them out, or set fosite.ExactScopeStrategy", scope, wider)
 		}
 	}
-	for _, scope := range c.DefaultScopes {
+	for _, scope := range slices.Concat(c.DefaultScopes, c.BaselineScopes) {
 		if !slices.Contains(c.Scopes, scope) {
-			wrong("Config.DefaultScopes: %q is not among Config.Scopes", scope)
+			wrong("Config.DefaultScopes or BaselineScopes: %q is not among Config.Scopes", scope)
+		}
+	}
+	for _, name := range c.ExtensionMembers {
+		if memberNamed[name] != nil || isServerMember(name) || name == "" {
+			wrong("Config.ExtensionMembers: %q is a member of the protocol", name)
 		}
 	}
 	if slices.Contains(c.Scopes, c.RegistrationToken.Scope) {
@@ -303,13 +325,13 @@ func (c *Config) problems(matches fosite.ScopeStrategy) []error {
 	if slices.Contains(c.TokenEndpointAuthMethods, methodClientSecretJWT) {
 		wrong("Config.TokenEndpointAuthMethods: client_secret_jwt needs the plain secret, and secrets are stored hashed")
 	}
-	return append(found, c.negatives()...)
+	return slices.Concat(found, c.statementProblems(), c.negatives())
 }
 
 // negatives finds durations and bounds below zero.
 func (c *Config) negatives() []error {
 	l := c.Limits
-	bounds := []int{l.RedirectURIs, l.Elements, l.Keys, l.URI, l.Text, l.Name, l.Scope, l.Localized, int(l.Body)}
+	bounds := []int{l.RedirectURIs, l.Elements, l.Keys, l.URI, l.Text, l.Name, l.Scope, l.Localized, l.Extension, int(l.Body)}
 	durations := []time.Duration{c.SecretLifetime, c.RegistrationToken.Lifetime, c.RegistrationToken.Grace}
 	if slices.Min(bounds) < 0 || slices.Min(durations) < 0 {
 		return []error{errors.New("Config has a bound or a duration below zero")}

@@ -2,7 +2,12 @@ package dcr
 
 import (
 	"context"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/ory/fosite"
 
@@ -40,6 +45,45 @@ func (p *Provider) Metadata(ctx context.Context) map[string]any {
 		}
 	}
 	return document
+}
+
+// MetadataHandler serves the server's metadata document: what Metadata says, with the
+// members that the host adds, its endpoints above all. own may be nil, and is asked for
+// each request. GET and HEAD only; the document is public, to pages of any origin too,
+// since clients in browsers read it before anything else.
+func (p *Provider) MetadataHandler(own func(ctx context.Context) map[string]any) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := methodAllowed(r, http.MethodGet, http.MethodHead); err != nil {
+			writeError(w, err, "GET, HEAD")
+			return
+		}
+		document := p.Metadata(r.Context())
+		if own != nil {
+			maps.Copy(document, own(r.Context()))
+		}
+		body, err := json.Marshal(document)
+		if err != nil {
+			writeError(w, err, "")
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		_, _ = w.Write(body)
+	})
+}
+
+// MetadataPaths returns the paths at which clients look for the document of an issuer:
+// the well-known name of OAuth stands before the path of the issuer (RFC 8414, section
+// 3.1), that of OpenID Connect behind it (OpenID Connect Discovery 1.0, section 4.1),
+// and clients of MCP also try it before.
+func (p *Provider) MetadataPaths(ctx context.Context) []string {
+	const oauth, openID = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
+	u, err := url.Parse(p.registry.issuerOf(ctx))
+	if err != nil {
+		return []string{oauth, openID}
+	}
+	path := strings.TrimSuffix(u.EscapedPath(), "/")
+	return withoutRepeats([]string{oauth + path, path + openID, openID + path})
 }
 
 func modeNames(modes []fosite.ResponseModeType) []string {

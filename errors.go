@@ -74,12 +74,21 @@ var (
 
 // Errors of HTTP. They are answered as JSON like all others.
 var (
+	// ErrTooManyRequests is for access rules that limit a rate.
+	ErrTooManyRequests = &fosite.RFC6749Error{
+		ErrorField:       "temporarily_unavailable",
+		DescriptionField: "There were too many requests. Try again later.",
+		CodeField:        http.StatusTooManyRequests,
+	}
 	// ErrMethodNotAllowed is answered with an Allow header.
 	ErrMethodNotAllowed = invalidRequest(http.StatusMethodNotAllowed, "This resource does not support the method of the request.")
 	// ErrBodyTooLarge says that the body is longer than Config.Limits allows.
 	ErrBodyTooLarge = invalidRequest(http.StatusRequestEntityTooLarge, "The request body is too large.")
 	// ErrUnsupportedMediaType says that the body is not application/json.
 	ErrUnsupportedMediaType = invalidRequest(http.StatusUnsupportedMediaType, "The request body has to be application/json.")
+	// ErrBodyTimeout says that the body had not arrived when the context of the request
+	// ended.
+	ErrBodyTimeout = invalidRequest(http.StatusRequestTimeout, "The request body did not arrive in time.")
 	// ErrBadBody says that the body could not be read.
 	ErrBadBody = invalidRequest(http.StatusBadRequest, "The request body could not be read.")
 )
@@ -109,6 +118,8 @@ var (
 	// The answer is 503 instead of 500.
 	ErrUnavailable = errors.New("dcr: the storage is not available")
 )
+
+var errNilClient = errors.New("dcr: the storage returned no client and no error")
 
 var errNotExtended = errors.New("dcr: DCRFactory was composed, but the provider did not go through Extend")
 

@@ -2,6 +2,8 @@ package dcr
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
 
 	"github.com/ory/fosite"
@@ -18,8 +20,9 @@ const (
 	EventDeleted    EventKind = "deleted"
 	// EventRefused follows an answer that is an error; Err is the error.
 	EventRefused EventKind = "refused"
-	// EventLeftover says that something dead could not be removed from the storage;
-	// Err is the storage's error. Nothing that it names works any longer.
+	// EventLeftover says that something could not be tidied away after an operation that
+	// succeeded, or was undone; Err is the storage's error. What is left works no longer,
+	// but for a previous registration access token, whose grace ends by time then.
 	EventLeftover EventKind = "leftover"
 )
 
@@ -33,6 +36,21 @@ type Event struct {
 	Before, After *Client
 	Err           error
 }
+
+// String tells what happened to whom, and nothing secret.
+func (e Event) String() string {
+	s := "dcr.Event(" + string(e.Kind) + " " + e.ClientID
+	if e.Err != nil {
+		s += ": " + fosite.ErrorToRFC6749Error(e.Err).ErrorField
+	}
+	return s + ")"
+}
+
+// Format prints String, whatever the verb.
+func (e Event) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.String()) }
+
+// LogValue is String.
+func (e Event) LogValue() slog.Value { return slog.StringValue(e.String()) }
 
 // EventSink is told what happened. It is called on the way of the request, so it
 // should hand on what takes long. It must be safe for many goroutines.

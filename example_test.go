@@ -85,11 +85,11 @@ func ExampleExtend() {
 // with the registration scope.
 func ExampleAccessFunc() {
 	handedOut := dcr.AccessFunc(func(_ context.Context, r *http.Request) (*dcr.Registrant, error) {
-		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok {
-			return nil, dcr.ErrMissingToken
+		token, err := dcr.BearerToken(r)
+		if err != nil {
+			return nil, err
 		}
-		if subtle.ConstantTimeCompare([]byte(token), []byte("the token")) != 1 {
+		if subtle.ConstantTimeCompare([]byte(token), []byte("a-token-of-the-operators")) != 1 {
 			return nil, dcr.ErrInvalidToken
 		}
 		return &dcr.Registrant{Kind: "handed_out", Subject: "partner"}, nil
@@ -99,7 +99,7 @@ func ExampleAccessFunc() {
 	metadata := `{"redirect_uris": ["https://app.example/cb"]}`
 	status, _ := post(provider.RegistrationHandler(), metadata)
 	fmt.Println(status)
-	status, _ = post(provider.RegistrationHandler(), metadata, "Authorization", "Bearer the token")
+	status, _ = post(provider.RegistrationHandler(), metadata, "Authorization", "Bearer a-token-of-the-operators")
 	fmt.Println(status)
 	// Output:
 	// 401

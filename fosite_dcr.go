@@ -80,6 +80,9 @@ func Extend(provider fosite.OAuth2Provider) (*Provider, error) {
 	if h == nil {
 		return nil, errors.New("dcr: the provider was composed without dcr.DCRFactory: add it as the last factory")
 	}
+	if h.registry.cfg.NewSession() == nil {
+		return nil, errors.New("dcr: Config.NewSession returns nil: return an empty session of the type that your token storage reads")
+	}
 	fillLazily(ctx, composed.Config)
 	h.settleStrategy(ctx)
 	r := h.registry

@@ -31,9 +31,15 @@ var (
 func (h *handler) lack(what string) { h.lacks = append(h.lacks, errors.New(what)) }
 
 // HandleAuthorizeEndpointRequest is a gate: it refuses what the registration of a
-// client rules out. It runs last, early enough to refuse.
+// client rules out. It runs last, early enough to refuse. NewAuthorizeRequest of the
+// provider has asked the same before anybody was asked for consent; this holds for hosts
+// that make the request by other means.
 func (h *handler) HandleAuthorizeEndpointRequest(_ context.Context, request fosite.AuthorizeRequester, _ fosite.AuthorizeResponder) error {
-	if request.GetRequestedScopes().Has(h.registry.cfg.RegistrationToken.Scope) {
+	return h.registry.gate(request)
+}
+
+func (r *registry) gate(request fosite.AuthorizeRequester) error {
+	if request.GetRequestedScopes().Has(r.cfg.RegistrationToken.Scope) {
 		return errReservedScope
 	}
 	client, ok := request.GetClient().(*Client)
@@ -43,7 +49,7 @@ func (h *handler) HandleAuthorizeEndpointRequest(_ context.Context, request fosi
 	if client.requiresPush() && !client.view.pushed {
 		return fosite.ErrInvalidRequest.WithHint("This client must push its authorization requests (RFC 9126), but did not.")
 	}
-	return h.registry.requirePKCE(client, request)
+	return r.requirePKCE(client, request)
 }
 
 // requiresPush: a request counts as pushed where the provider's Store says so. The form

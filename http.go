@@ -1,7 +1,9 @@
 package dcr
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -40,41 +42,61 @@ func isJSON(r *http.Request) bool {
 	return err == nil && media == "application/json"
 }
 
-// readBody returns the body of a request, no longer than limit.
-func readBody(r *http.Request, limit int64) ([]byte, error) {
+// readBody returns the body of a request, no longer than limit. It returns when ctx
+// ends, whatever the body does.
+func readBody(ctx context.Context, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, ErrBodyTooLarge
 	}
-	if r.Body == nil {
+	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
-	body, err := readAll(http.MaxBytesReader(nil, r.Body, limit), r.ContentLength)
+	arrived := make(chan bodyRead, 1)
+	go func() { arrived <- readAll(http.MaxBytesReader(nil, r.Body, limit), r.ContentLength) }()
+	var body bodyRead
+	select {
+	case body = <-arrived:
+	case <-ctx.Done():
+		return nil, ErrBodyTimeout.WithWrap(ctx.Err())
+	}
 	var tooLarge *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooLarge):
+	case errors.As(body.err, &tooLarge):
 		return nil, ErrBodyTooLarge
-	case err != nil && r.Context().Err() != nil:
-		return nil, failure(r.Context().Err())
-	case err != nil:
-		return nil, ErrBadBody.WithWrap(err).WithDebug(err.Error())
+	case body.err != nil:
+		return nil, ErrBadBody.WithWrap(body.err).WithDebug(body.err.Error())
 	}
-	return body, nil
+	return body.bytes, nil
 }
 
-// readAll reads a body at once where its length is known, as it nearly always is.
-func readAll(body io.Reader, length int64) ([]byte, error) {
+// bodyRead is what came of reading a body.
+type bodyRead struct {
+	bytes []byte
+	err   error
+}
+
+// readAll reads a body at once where its length is known, as it nearly always is. It
+// runs in a goroutine of its own, where a panic of a host's reader would end the program.
+func readAll(body io.Reader, length int64) (read bodyRead) {
+	defer func() {
+		if p := recover(); p != nil {
+			read.err = fmt.Errorf("reading the body panicked: %v", p)
+		}
+	}()
 	if length <= 0 {
-		return io.ReadAll(body)
+		read.bytes, read.err = io.ReadAll(body)
+		return read
 	}
-	b := make([]byte, length)
-	n, err := io.ReadFull(body, b)
-	return b[:n], err
+	read.bytes = make([]byte, length)
+	n, err := io.ReadFull(body, read.bytes)
+	return bodyRead{read.bytes[:n], err}
 }
 
-// bearerToken returns the token of the one Authorization header; the scheme is
-// case-insensitive (RFC 9110, section 11.1). A token in the query or in a form does
-// not count (T40).
-func bearerToken(r *http.Request) (string, error) {
+// BearerToken returns the token of the one Authorization header, for access rules of a
+// host's own; the scheme is case-insensitive (RFC 9110, section 11.1). A token in the
+// query or in a form does not count (T40). The error is ErrMissingToken or
+// ErrInvalidToken.
+func BearerToken(r *http.Request) (string, error) {
 	header := r.Header.Values("Authorization")
 	if len(header) == 0 {
 		return "", ErrMissingToken
@@ -116,7 +138,7 @@ func writeError(w http.ResponseWriter, err error, allow string) {
 		}
 	case http.StatusMethodNotAllowed:
 		h.Set("Allow", allow)
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		h.Set("Retry-After", strconv.Itoa(retryAfter))
 	case http.StatusRequestEntityTooLarge:
 		h.Set("Connection", "close")

@@ -3,6 +3,9 @@ package dcr
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 
@@ -31,6 +34,17 @@ type ManagementRequest struct {
 	issuer    string
 	body      []byte
 }
+
+// String tells who asks for what, without the token.
+func (m ManagementRequest) String() string {
+	return "dcr.ManagementRequest(" + m.Method + " " + m.Client.String() + ")"
+}
+
+// Format prints String, whatever the verb.
+func (m ManagementRequest) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, m.String()) }
+
+// LogValue is String.
+func (m ManagementRequest) LogValue() slog.Value { return slog.StringValue(m.String()) }
 
 // ManagementHandler returns the handler of the client configuration endpoint (RFC
 // 7592, section 2), for any router. The client identifier is the path value
@@ -63,7 +77,7 @@ func (p *Provider) NewManagementRequest(ctx context.Context, r *http.Request) (*
 	if err := methodAllowed(r, http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete); err != nil {
 		return nil, err
 	}
-	token, err := bearerToken(r)
+	token, err := BearerToken(r)
 	if err != nil {
 		return nil, err
 	}
@@ -81,13 +95,25 @@ func (p *Provider) NewManagementRequest(ctx context.Context, r *http.Request) (*
 	request := &ManagementRequest{Method: r.Method, Client: client, token: token, issuer: issuer}
 	request.presented = client.tokenRecord(reg.strategy.AccessTokenSignature(ctx, token))
 	if err := reg.permits(r.Method); err != nil {
-		return nil, err
+		return nil, &clientError{client.ID, err}
 	}
 	if r.Method != http.MethodPut {
 		return request, nil
 	}
-	return request, reg.readUpdate(ctx, r, request)
+	if err := reg.readUpdate(ctx, r, request); err != nil {
+		return nil, &clientError{client.ID, err}
+	}
+	return request, nil
 }
+
+// clientError is a refusal of which the event names the client.
+type clientError struct {
+	clientID string
+	cause    error
+}
+
+func (e *clientError) Error() string { return e.cause.Error() }
+func (e *clientError) Unwrap() error { return e.cause }
 
 // permits refuses what the host forbids to a client that is known.
 func (r *registry) permits(method string) error {
@@ -104,7 +130,7 @@ func (r *registry) readUpdate(ctx context.Context, request *http.Request, m *Man
 	if !isJSON(request) {
 		return ErrUnsupportedMediaType
 	}
-	if m.body, err = readBody(request, r.limits.Body); err != nil {
+	if m.body, err = readBody(ctx, request, r.limits.Body); err != nil {
 		return err
 	}
 	return r.resolveUpdate(ctx, m)
@@ -154,13 +180,21 @@ type ManagementResponse struct {
 // secret, tokens and grants, and then clears up. What can't be cleared up is dead
 // all the same and told to the event sink.
 func (p *Provider) NewManagementResponse(ctx context.Context, request *ManagementRequest) (*ManagementResponse, error) {
-	switch request.Method {
-	case http.MethodDelete:
-		return &ManagementResponse{}, p.registry.delete(ctx, request)
-	case http.MethodPut:
-		return p.registry.update(ctx, request)
+	response, err := p.registry.carryOut(ctx, request)
+	if err != nil {
+		return nil, &clientError{request.Client.ID, err}
 	}
-	return p.registry.read(ctx, request)
+	return response, nil
+}
+
+func (r *registry) carryOut(ctx context.Context, m *ManagementRequest) (*ManagementResponse, error) {
+	switch m.Method {
+	case http.MethodDelete:
+		return &ManagementResponse{}, r.delete(ctx, m)
+	case http.MethodPut:
+		return r.update(ctx, m)
+	}
+	return r.read(ctx, m)
 }
 
 // WriteManagementResponse sends the answer: 200 with the client information, or 204
@@ -181,7 +215,11 @@ func (p *Provider) WriteManagementResponse(ctx context.Context, w http.ResponseW
 
 // WriteManagementError sends an error, as WriteRegistrationError does.
 func (p *Provider) WriteManagementError(ctx context.Context, w http.ResponseWriter, err error) {
-	p.registry.refused(ctx, "", err)
+	var known *clientError
+	if !errors.As(err, &known) {
+		known = &clientError{cause: err}
+	}
+	p.registry.refused(ctx, known.clientID, err)
 	writeError(w, err, managementMethods)
 }
 
@@ -217,6 +255,7 @@ func (r *registry) endGrace(ctx context.Context, client *Client) {
 func (r *registry) update(ctx context.Context, m *ManagementRequest) (*ManagementResponse, error) {
 	replace := func(next *Client) (secret string, err error) {
 		next.Metadata = m.Metadata
+		next.StatementIssuer = m.Metadata.statementIssuer
 		next.UpdatedAt = r.now()
 		next.Audience = r.cfg.Audience
 		return r.settleSecret(ctx, next)
@@ -224,8 +263,8 @@ func (r *registry) update(ctx context.Context, m *ManagementRequest) (*Managemen
 	return r.change(ctx, m, replace, !r.cfg.RegistrationToken.KeepOnUpdate)
 }
 
-// settleSecret gives a secret to a client that needs one and has none, and takes it
-// from one that needs none.
+// settleSecret gives a secret to a client that needs one and has none that works any
+// more, and takes it from one that needs none. Any other secret stays.
 func (r *registry) settleSecret(ctx context.Context, next *Client) (secret string, err error) {
 	needs := usesSecret(next.Metadata.TokenEndpointAuthMethod)
 	switch {
@@ -281,19 +320,19 @@ func (r *registry) tryChange(ctx context.Context, m *ManagementRequest, edit fun
 		return nil, err
 	}
 	token := m.token
-	var stale []RegistrationTokenRecord
 	if rotate {
 		var record RegistrationTokenRecord
 		if token, record, err = r.issueToken(ctx); err != nil {
 			return nil, err
 		}
 		r.rotate(next, m.presented, record)
-		stale = staleRecords(before, next)
+	} else if m.presented.Signature == next.RegistrationToken.Signature {
+		next.PreviousRegistrationToken = RegistrationTokenRecord{} // the new token has arrived
 	}
 	if err := r.commit(ctx, before, next, rotate); err != nil {
 		return nil, err
 	}
-	r.clear(ctx, next.ID, stale...)
+	r.clear(ctx, next.ID, staleRecords(before, next)...)
 	r.changed(ctx, m.Method, before, next)
 	return &ManagementResponse{r.information(next, secret, token, r.registrationEndpoint(ctx))}, nil
 }
@@ -344,7 +383,7 @@ func (r *registry) delete(ctx context.Context, m *ManagementRequest) error {
 func staleRecords(before, next *Client) []RegistrationTokenRecord {
 	var stale []RegistrationTokenRecord
 	for _, record := range []RegistrationTokenRecord{before.RegistrationToken, before.PreviousRegistrationToken} {
-		if next.tokenRecord(record.Signature).Signature == "" {
+		if record.Signature != "" && next.tokenRecord(record.Signature).Signature == "" {
 			stale = append(stale, record)
 		}
 	}

@@ -12,18 +12,25 @@ import (
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/token/jwt"
 	"golang.org/x/text/language"
+
+	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
 
-// NewAuthorizeRequest is fosite's, with three differences: a request with PKCE and
+// NewAuthorizeRequest is fosite's, with these differences: a request with PKCE and
 // without state passes where Config.AllowMissingState says so; the redirect URI of a
 // registered client may differ from the registered one in the port of a loopback
-// address and in nothing else; and a storage that fails is a server error.
+// address and in nothing else; what the registration rules out, such as a public client
+// without PKCE, is refused before anybody is asked; and a storage that fails is a server
+// error.
 func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fosite.AuthorizeRequester, error) {
 	lent := p.lendState(r)
 	request, err := p.Fosite.NewAuthorizeRequest(ctx, r)
 	takeBackState(r, request, lent)
 	if refusal := p.checkRedirect(request); refusal != nil {
 		err = refusal
+	}
+	if err == nil {
+		err = p.registry.gate(request)
 	}
 	return request, translate(r, err)
 }
@@ -37,6 +44,9 @@ func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Reques
 	if refusal := p.checkRedirect(request); refusal != nil {
 		err = refusal
 	}
+	if client, ok := request.GetClient().(*Client); ok && err == nil {
+		err = p.registry.requirePKCE(client, request)
+	}
 	return request, translate(r, err)
 }
 
@@ -46,8 +56,14 @@ func (p *Provider) NewPushedAuthorizeResponse(ctx context.Context, request fosit
 	return response, translate(nil, err)
 }
 
-// NewAuthorizeResponse is fosite's, with the issuer in the response (RFC 9207).
+// NewAuthorizeResponse is fosite's, with the issuer in the response (RFC 9207). A client
+// that was deleted while the user was asked gets no code.
 func (p *Provider) NewAuthorizeResponse(ctx context.Context, request fosite.AuthorizeRequester, session fosite.Session) (fosite.AuthorizeResponder, error) {
+	if IsDynamic(request.GetClient()) {
+		if _, err := p.Store.GetClient(ctx, request.GetClient().GetID()); err != nil {
+			return nil, translate(nil, fosite.ErrInvalidClient.WithHint("The client does not exist any more.").WithWrap(err))
+		}
+	}
 	response, err := p.Fosite.NewAuthorizeResponse(ctx, request, session)
 	if err != nil {
 		return response, translate(nil, err)
@@ -123,9 +139,10 @@ func (p *Provider) redirectError(ctx context.Context, w http.ResponseWriter, req
 // not known to be the client's, and, for clients that registered themselves, as long
 // as nobody is signed in, or anybody could use the server to redirect to wherever
 // they like (RFC 9700, section 4.11.2). A request with prompt=none is answered to the
-// client all the same.
-func (p *Provider) ShowsAuthorizeError(request fosite.AuthorizeRequester, signedIn bool) bool {
-	if request == nil || !p.redirectURIValid(request) {
+// client all the same. A client that is unknown, or was deleted while the user was asked,
+// is not redirected to.
+func (p *Provider) ShowsAuthorizeError(request fosite.AuthorizeRequester, err error, signedIn bool) bool {
+	if request == nil || !p.redirectURIValid(request) || errors.Is(err, fosite.ErrInvalidClient) {
 		return true
 	}
 	return IsDynamic(request.GetClient()) && !signedIn && request.GetRequestForm().Get("prompt") != "none"
@@ -134,10 +151,11 @@ func (p *Provider) ShowsAuthorizeError(request fosite.AuthorizeRequester, signed
 // NeedsConsent reports whether the user has to be asked even if the same client was
 // allowed the same before: a public client that is redirected to on loopback or by a
 // private-use scheme may be impersonated by another program of the user's machine
-// (RFC 8252, section 8.6).
+// (RFC 8252, section 8.6). That it reports false does not mean that consent may be
+// skipped: that is the host's to decide, and wise only for confidential clients.
 func NeedsConsent(request fosite.AuthorizeRequester) bool {
 	uri := request.GetRedirectURI()
-	return request.GetClient().IsPublic() && (uri == nil || uri.Scheme != "https")
+	return request.GetClient().IsPublic() && (uri == nil || uri.Scheme != "https" || outbound.LoopbackHost(uri.Hostname()))
 }
 
 // NewAccessRequest is fosite's; a storage that fails is a server error, never
@@ -175,11 +193,13 @@ func (p *Provider) NewRevocationRequest(ctx context.Context, r *http.Request) er
 	return translate(r, p.Fosite.NewRevocationRequest(ctx, r))
 }
 
-// WriteRevocationResponse is fosite's, but a server that failed says so: fosite
-// answers 200, and the client believes that the token is dead.
+// WriteRevocationResponse is fosite's, but a server that failed says so, and so does one
+// that has seen the client's assertion before: fosite answers 200, and the client
+// believes that the token is dead.
 func (p *Provider) WriteRevocationResponse(ctx context.Context, w http.ResponseWriter, err error) {
 	err = translate(nil, err)
-	if failed := fosite.ErrorToRFC6749Error(orUnknown(err)); err != nil && failed.CodeField >= 500 {
+	failed := fosite.ErrorToRFC6749Error(orUnknown(err))
+	if err != nil && (failed.CodeField >= 500 || errors.Is(err, fosite.ErrJTIKnown)) {
 		p.WriteAccessError(ctx, w, nil, err)
 		return
 	}
@@ -200,13 +220,16 @@ func orUnknown(err error) error {
 // fosite lets any client look at any token, and with open registration that is
 // anybody (RFC 7662, section 4).
 func (p *Provider) NewIntrospectionRequest(ctx context.Context, r *http.Request, session fosite.Session) (fosite.IntrospectionResponder, error) {
+	if err := noQueryCredentials(r); err != nil {
+		return inactive(), fosite.ErrRequestUnauthorized.WithHint("Client credentials must not be sent in the query of the URL.").WithWrap(err)
+	}
 	caller, err := p.introspectionCaller(ctx, r, session)
 	if err != nil {
 		return inactive(), translate(r, err)
 	}
 	if caller == nil {
 		response, err := p.Fosite.NewIntrospectionRequest(ctx, r, session)
-		return response, translate(r, storageFault(err))
+		return response, translate(r, p.lostFault(ctx, r.PostForm.Get("token"), storageFault(err)))
 	}
 	token, hint := r.PostForm.Get("token"), fosite.TokenUse(r.PostForm.Get("token_type_hint"))
 	if caller.token != "" && caller.token != token {
@@ -295,7 +318,7 @@ func faultOnly(err error) error {
 // inactive token.
 func (p *Provider) IntrospectToken(ctx context.Context, token string, use fosite.TokenUse, session fosite.Session, scopes ...string) (fosite.TokenUse, fosite.AccessRequester, error) {
 	found, request, err := p.Fosite.IntrospectToken(ctx, token, use, session, scopes...)
-	return found, request, translate(nil, storageFault(err))
+	return found, request, translate(nil, p.lostFault(ctx, token, storageFault(err)))
 }
 
 // WriteIntrospectionError is fosite's, but a server that failed says so: fosite
@@ -380,13 +403,25 @@ func translate(r *http.Request, err error) error {
 		return failure(err)
 	}
 	if r != nil && r.Header.Get("Authorization") != "" && fosite.ErrorToRFC6749Error(err).CodeField == http.StatusUnauthorized {
-		return &challenged{err}
+		return &challenged{err, challengeFor(r)}
 	}
 	return err
 }
 
+// challengeFor answers in the scheme that the client used (RFC 6749, section 5.2).
+func challengeFor(r *http.Request) string {
+	scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		return `Bearer error="invalid_token"`
+	}
+	return "Basic"
+}
+
 // challenged is an error whose answer carries a challenge.
-type challenged struct{ error }
+type challenged struct {
+	error
+	challenge string
+}
 
 func (c *challenged) Unwrap() error { return c.error }
 
@@ -394,11 +429,27 @@ func (c *challenged) Unwrap() error { return c.error }
 func errorHeaders(w http.ResponseWriter, err error) {
 	var c *challenged
 	if errors.As(err, &c) {
-		w.Header().Set("WWW-Authenticate", "Basic")
+		w.Header().Set("WWW-Authenticate", c.challenge)
 	}
 	if err != nil && fosite.ErrorToRFC6749Error(err).CodeField == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 	}
+}
+
+// lostFault looks once more for a refresh token that fosite calls unknown: of a failing
+// look-up it keeps nothing where the token might have been an access token as well.
+func (p *Provider) lostFault(ctx context.Context, token string, err error) error {
+	r := p.registry
+	if !errors.Is(err, fosite.ErrNotFound) || r.refreshes == nil || r.refreshStrategy == nil ||
+		r.fosite.GetDisableRefreshTokenValidation(ctx) {
+		return err
+	}
+	_, lookUp := r.refreshes.GetRefreshTokenSession(ctx, r.refreshStrategy.RefreshTokenSignature(ctx, token), r.cfg.NewSession())
+	var known *fosite.RFC6749Error
+	if lookUp != nil && !errors.As(lookUp, &known) {
+		return &fault{lookUp}
+	}
+	return err
 }
 
 // storageFault finds the storage's error that fosite's introspection takes for an

@@ -31,6 +31,9 @@ func (s *providerStore) GetClient(ctx context.Context, id string) (fosite.Client
 		return nil, tagFault(err)
 	}
 	record, ok := found.(*Client)
+	if found == nil || ok && record == nil {
+		return nil, &fault{errNilClient}
+	}
 	if !ok {
 		return found, nil
 	}

@@ -52,7 +52,7 @@ func (p *Provider) NewRegistrationRequest(ctx context.Context, r *http.Request) 
 	if err != nil {
 		return nil, err
 	}
-	body, err := readBody(r, reg.limits.Body)
+	body, err := readBody(ctx, r, reg.limits.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -129,36 +129,25 @@ func (r *registry) makeCredentials(ctx context.Context, method string) (made cre
 // create writes the record and then the token's entry; both or none.
 func (r *registry) create(ctx context.Context, client *Client) error {
 	err := r.inTransaction(ctx, func(ctx context.Context) error {
-		if err := r.clients.CreateClient(ctx, client); err != nil {
+		if err := r.clients.CreateClient(ctx, client); err != nil || r.cfg.Management.Off {
 			return err
 		}
-		if r.cfg.Management.Off {
-			return nil
-		}
-		if err := r.storeEntry(ctx, client, client.RegistrationToken); err != nil {
-			return &entryError{err}
-		}
-		return nil
+		return r.storeEntry(ctx, client, client.RegistrationToken)
 	})
-	var entry *entryError
-	if errors.As(err, &entry) && r.transactions == nil {
-		r.undoCreate(ctx, client.ID)
+	if err != nil && !errors.Is(err, ErrClientExists) && r.transactions == nil {
+		r.undoCreate(ctx, client)
 	}
 	return err
 }
 
-// entryError says that the record was written and the entry was not.
-type entryError struct{ cause error }
-
-func (e *entryError) Error() string { return e.cause.Error() }
-func (e *entryError) Unwrap() error { return e.cause }
-
-// undoCreate takes a record back. Should that fail, too, it stays as a client that
-// nobody can use.
-func (r *registry) undoCreate(ctx context.Context, id string) {
+// undoCreate takes back what may have been written, by a storage that failed in the
+// middle too. Should that fail, it stays as a client that nobody can use.
+func (r *registry) undoCreate(ctx context.Context, client *Client) {
 	ctx, cancel := cleanupContext(ctx)
 	defer cancel()
-	if err := r.clients.DeleteClient(ctx, id); err != nil && !errors.Is(err, fosite.ErrNotFound) {
-		r.leftover(ctx, id, err)
+	if err := r.clients.DeleteClient(ctx, client.ID); err != nil && !errors.Is(err, fosite.ErrNotFound) {
+		r.leftover(ctx, client.ID, err)
+		return
 	}
+	r.clear(ctx, client.ID, client.RegistrationToken)
 }

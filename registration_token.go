@@ -86,10 +86,15 @@ func (r *registry) authenticate(ctx context.Context, issuer, id, token string) (
 	client, err := r.clients.GetDynamicClient(ctx, id)
 	if errors.Is(err, fosite.ErrNotFound) {
 		return nil, ErrInvalidToken
-	} else if err != nil {
+	} else if err == nil && client == nil {
+		err = errNilClient
+	}
+	if err != nil {
 		return nil, failure(err)
 	}
-	client.view.now = r.cfg.Now
+	shown := *client
+	client = &shown
+	client.view = view{now: r.cfg.Now}
 	record := client.tokenRecord(r.strategy.AccessTokenSignature(ctx, token))
 	if record.Signature == "" || client.past(record.ExpiresAt) || client.expired() || client.Issuer != issuer {
 		return nil, ErrInvalidToken

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/handler/oauth2"
+	"github.com/ory/fosite/handler/openid"
 	"github.com/ory/fosite/storage"
 )
 
@@ -27,9 +28,17 @@ type registry struct {
 	transactions storage.Transactional // nil where the storage has none
 
 	strategy oauth2.AccessTokenStrategy
+	// refreshes and refreshStrategy look a refresh token up, where fosite has lost the
+	// failure of that look-up; nil where the host has none.
+	refreshes       oauth2.RefreshTokenStorage
+	refreshStrategy oauth2.RefreshTokenStrategy
+	// idTokens signs ID tokens; nil where the host makes none.
+	idTokens openid.OpenIDConnectTokenStrategy
 	hasher   fosite.Hasher
 	access   Access
 	can      capabilities
+	// fetch gets what a client pointed at, through the guarded client.
+	fetch func(ctx context.Context, url string) ([]byte, error)
 }
 
 func (r *registry) now() time.Time { return r.cfg.Now() }
@@ -73,7 +82,9 @@ func (r *registry) inTransaction(ctx context.Context, write func(context.Context
 		return err
 	}
 	if err := write(ctx); err != nil {
-		if undoErr := r.transactions.Rollback(ctx); undoErr != nil {
+		undo, cancel := cleanupContext(ctx)
+		defer cancel()
+		if undoErr := r.transactions.Rollback(undo); undoErr != nil {
 			r.leftover(ctx, "", undoErr)
 		}
 		return err

@@ -19,21 +19,35 @@ import (
 //   - Every field of a record comes back as it went in; its JSON form is
 //     lossless, so that one JSON column is enough. Times are kept to the second
 //     at least.
-//   - A record that was written is seen by every read that starts afterwards.
+//   - A record that was written is seen by every read that starts afterwards, by
+//     fosite's GetClient as well.
+//   - Identifiers are compared byte by byte.
 //   - A context that has ended makes them return its error, with nothing done
 //     or all of it.
+//   - Beside an error a read returns no record.
 //   - An error that is none of those named below means that the storage failed.
 //     It never means that a client does not exist: clients throw their
 //     registration away when they read that. A storage that is down for a while
 //     wraps [ErrUnavailable], and the answer becomes 503 instead of 500.
 //
 // fosite's own GetClient of the same storage returns registered clients as
-// *Client, and fosite.ErrNotFound for what it does not know.
+// *Client, a copy too, and fosite.ErrNotFound for what it does not know.
+//
+// Registration access tokens are entries of oauth2.AccessTokenStorage. Their keys have
+// up to 120 characters, with dots, and are compared byte by byte; a client may have
+// several at once, and deleting one leaves the others. The expiry of their sessions, ten
+// years ahead, comes back to the second. A missing entry is fosite.ErrNotFound; deleting
+// one is that, or no error.
+//
+// SetClientAssertionJWT returns fosite.ErrJTIKnown for an identifier that is known and
+// has not expired; of several calls at once exactly one succeeds. ClientAssertionJWTValid
+// returns it, too: any other error is a failure of the storage.
 type ClientStorage interface {
 	// CreateClient stores a new record. It returns ErrClientExists where the
 	// storage knows any client under that identifier, registered or provisioned
 	// by the operator, and then changes nothing. Of several calls at once with
-	// one identifier exactly one succeeds.
+	// one identifier exactly one succeeds. A storage that is full returns an error that
+	// wraps ErrUnavailable.
 	CreateClient(ctx context.Context, client *Client) error
 
 	// GetDynamicClient returns the record of a registered client. For an
@@ -45,7 +59,7 @@ type ClientStorage interface {
 
 	// UpdateClient replaces the record of a registered client, if and only if
 	// the stored one has the given version; the new record carries the next one
-	// (client.Version). It returns ErrConflict where the version differs, and
+	// (client.Version). It returns ErrConflict where the version differs, either way, and
 	// fosite.ErrNotFound where GetDynamicClient would: an update never creates a
 	// record, so that it cannot resurrect a client that was deleted meanwhile. Of
 	// several calls at once with one version exactly one succeeds.
@@ -65,8 +79,8 @@ type ClientStorage interface {
 // client was used, so that operators can tell dead registrations from live ones.
 type UseRecorder interface {
 	// TouchClient moves LastUsedAt and KeepUntil of a registered client forward to
-	// the given times; a time that is not later than the stored one changes
-	// nothing. The version stays as it is, so that a token request can't make an
+	// the given times, each for itself; a time that is not later than the stored one, such
+	// as a zero one, changes nothing. The version stays as it is, so that a token request can't make an
 	// update fail. An unknown client is no error.
 	TouchClient(ctx context.Context, id string, lastUsed, keepUntil time.Time) error
 }
@@ -77,6 +91,8 @@ type UseRecorder interface {
 type GrantRevoker interface {
 	// RevokeClientGrants removes authorization codes with their PKCE and OpenID
 	// sessions, pushed requests, access tokens and refresh tokens of a client. An
-	// unknown client is no error. Entries of other clients stay.
+	// unknown client is no error. Entries of other clients stay. Those of registration
+	// access tokens are among the access tokens. Reading a removed entry afterwards returns
+	// fosite.ErrNotFound, fosite.ErrInactiveToken or fosite.ErrInvalidatedAuthorizeCode.
 	RevokeClientGrants(ctx context.Context, clientID string) error
 }

@@ -222,7 +222,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err == nil:
 		s.Provider.WriteAuthorizeResponse(ctx, w, request, response)
-	case s.Provider.ShowsAuthorizeError(request, signedIn):
+	case s.Provider.ShowsAuthorizeError(request, err, signedIn):
 		refusal := fosite.ErrorToRFC6749Error(err)
 		http.Error(w, refusal.ErrorField+": "+refusal.GetDescription(), refusal.CodeField)
 	default:

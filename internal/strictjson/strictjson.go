@@ -202,7 +202,7 @@ func (w *walker) next(limits Limits) (string, Value, error) {
 	}
 	raw, err := w.decoder.ReadValue()
 	if err != nil {
-		return "", Value{}, w.refusal(err)
+		return "", Value{}, within(name, w.refusal(err))
 	}
 	// The decoder's slice lives until its next call only; the same bytes of the input live on.
 	end := int(w.decoder.InputOffset())
@@ -234,17 +234,32 @@ func (w *walker) refusal(err error) error {
 	return Error("is not valid JSON (byte " + strconv.FormatInt(syntactic.ByteOffset, 10) + ")")
 }
 
+// within tells in whose value the fault lies, where the name is fit to be repeated.
+func within(name string, fault error) error {
+	if !repeatable(name) {
+		return fault
+	}
+	return Error(fault.Error() + ", in the member " + name)
+}
+
 // twice names the member that occurs twice, where its name is fit to be repeated.
 func twice(name string) Error {
-	if name == "" || len(name) > 64 {
+	if !repeatable(name) {
 		return errTwice
+	}
+	return Error("has the member " + name + " twice")
+}
+
+func repeatable(name string) bool {
+	if name == "" || len(name) > 64 {
+		return false
 	}
 	for _, c := range []byte(name) {
 		if !plain(c) {
-			return errTwice
+			return false
 		}
 	}
-	return Error("has the member " + name + " twice")
+	return true
 }
 
 func plain(c byte) bool {
@@ -253,4 +268,19 @@ func plain(c byte) bool {
 		return true
 	}
 	return c == '_' || c == '-' || c == '#' || c == '.'
+}
+
+// Strings reads a document that is one array of strings.
+func Strings(data []byte) ([]string, error) {
+	var list []string
+	wrapped := append(append([]byte(`{"a":`), data...), '}')
+	err := Object(wrapped, Limits{}, func(name string, value Value) error {
+		texts, ok := value.Texts()
+		if !ok || name != "a" {
+			return Error("is not an array of strings")
+		}
+		list = texts
+		return nil
+	})
+	return list, err
 }

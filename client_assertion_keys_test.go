@@ -1,0 +1,309 @@
+package dcr_test
+
+import (
+	"context"
+	"crypto"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v3"
+	"github.com/ory/fosite"
+	"github.com/stretchr/testify/require"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+	"github.com/fosite-contrib/fosite-dcr/outbound"
+)
+
+// signingAlgorithms are what an assertion may be signed with, and a key for each.
+func signingAlgorithms() map[jose.SignatureAlgorithm]any {
+	keys := testKeys()
+	return map[jose.SignatureAlgorithm]any{
+		jose.RS256: keys.rsaA, jose.RS384: keys.rsaA, jose.RS512: keys.rsaA,
+		jose.PS256: keys.rsaA, jose.PS384: keys.rsaA, jose.PS512: keys.rsaA,
+		jose.ES256: keys.p256, jose.ES384: keys.p384, jose.ES512: keys.p521,
+	}
+}
+
+func TestEveryAlgorithm(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, machines(dcr.Config{}))
+	shapes := map[string]struct{ use, alg, kid bool }{
+		"bare": {}, "use": {use: true}, "alg": {alg: true}, "kid": {kid: true}, "all": {true, true, true},
+	}
+	for alg, key := range signingAlgorithms() {
+		for name, shape := range shapes {
+			for _, registered := range []bool{false, true} {
+				t.Run("AUTH-10/"+string(alg)+"/"+name+"/registered="+strconv.FormatBool(registered), func(t *testing.T) {
+					t.Parallel()
+					public := publicKey(key.(crypto.Signer), "", "", "")
+					if shape.use {
+						public.Use = "sig"
+					}
+					if shape.alg {
+						public.Algorithm = string(alg)
+					}
+					if shape.kid {
+						public.KeyID = "a key"
+					}
+					var algorithm any
+					if registered {
+						algorithm = string(alg)
+					}
+					client := registerMachine(t, s, keySet(public), "token_endpoint_auth_signing_alg", algorithm)
+					gotToken(t, machineToken(t, s, signToken(t, alg, key, public.KeyID, claimsFor(client.ID(), s.URL))))
+				})
+			}
+		}
+	}
+}
+
+func TestRegisteredAlgorithmIsTheOnlyOne(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, machines(dcr.Config{}))
+	keys := testKeys()
+	set := keySet(publicKey(keys.rsaA, "", "", ""), publicKey(keys.p256, "", "", ""))
+	client := registerMachine(t, s, set, "token_endpoint_auth_signing_alg", "PS256")
+	for alg, key := range map[jose.SignatureAlgorithm]any{
+		jose.PS256: keys.rsaA, jose.RS256: keys.rsaA, jose.PS384: keys.rsaA, jose.ES256: keys.p256,
+	} {
+		t.Run("AUTH-10/PS256_registered/"+string(alg), func(t *testing.T) {
+			t.Parallel()
+			answer := machineToken(t, s, signToken(t, alg, key, "", claimsFor(client.ID(), s.URL)))
+			if alg == jose.PS256 {
+				gotToken(t, answer)
+				return
+			}
+			refusedClient(t, answer)
+		})
+	}
+}
+
+// signature is how an assertion was signed.
+type signature struct {
+	alg jose.SignatureAlgorithm
+	key any
+	kid string
+}
+
+// keysRow is what a client registered, and what authenticates it.
+type keysRow struct {
+	name              string
+	keys              jose.JSONWebKeySet
+	accepted, refused []signature
+}
+
+func keysRows() []keysRow {
+	keys := testKeys()
+	return []keysRow{
+		{
+			name: "four_with_alg", // RS256, PS256, ES256, ES384, each key for its own algorithm
+			keys: keySet(publicKey(keys.rsaA, "", "", "RS256"), publicKey(keys.rsaB, "", "", "PS256"),
+				publicKey(keys.p256, "", "", "ES256"), publicKey(keys.p384, "", "", "ES384")),
+			accepted: []signature{{jose.RS256, keys.rsaA, ""}, {jose.PS256, keys.rsaB, ""}, {jose.ES256, keys.p256, ""}, {jose.ES384, keys.p384, ""}},
+			refused:  []signature{{jose.PS256, keys.rsaA, ""}, {jose.RS256, keys.rsaB, ""}, {jose.ES256, keys.other256, ""}, {jose.ES512, keys.p521, ""}},
+		},
+		{
+			name: "four_with_kid",
+			keys: keySet(publicKey(keys.rsaA, "1", "", ""), publicKey(keys.rsaB, "2", "", ""),
+				publicKey(keys.p384, "3", "", ""), publicKey(keys.p256, "4", "", "")),
+			accepted: []signature{{jose.RS256, keys.rsaA, "1"}, {jose.PS256, keys.rsaB, "2"}, {jose.ES384, keys.p384, "3"}, {jose.ES256, keys.p256, "4"}},
+			refused:  []signature{{jose.RS256, keys.rsaA, "2"}, {jose.ES256, keys.p256, "3"}},
+		},
+		{
+			name:     "curves_without_kid", // fosite alone takes the first, whatever its curve
+			keys:     keySet(publicKey(keys.p521, "", "", ""), publicKey(keys.p384, "", "", ""), publicKey(keys.p256, "", "", "")),
+			accepted: []signature{{jose.ES512, keys.p521, ""}, {jose.ES384, keys.p384, ""}, {jose.ES256, keys.p256, ""}},
+			refused:  []signature{{jose.ES256, keys.other256, ""}},
+		},
+		{
+			name:     "two_rsa_keys_without_kid",
+			keys:     keySet(publicKey(keys.rsaA, "", "", ""), publicKey(keys.rsaB, "", "", "")),
+			accepted: []signature{{jose.RS256, keys.rsaB, ""}, {jose.RS256, keys.rsaA, ""}, {jose.PS512, keys.rsaB, ""}},
+			refused:  []signature{{jose.ES256, keys.p256, ""}},
+		},
+		{
+			name:     "key_for_encryption",
+			keys:     keySet(publicKey(keys.p256, "", "enc", ""), publicKey(keys.other256, "", "sig", "")),
+			accepted: []signature{{jose.ES256, keys.other256, ""}},
+			refused:  []signature{{jose.ES256, keys.p256, ""}},
+		},
+	}
+}
+
+func TestSeveralKeys(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, machines(dcr.Config{}))
+	for _, row := range keysRows() {
+		client := registerMachine(t, s, row.keys)
+		for i, signed := range append(append([]signature{}, row.accepted...), row.refused...) {
+			t.Run("AUTH-10/"+row.name+"/"+strconv.Itoa(i)+"_"+string(signed.alg), func(t *testing.T) {
+				t.Parallel()
+				answer := machineToken(t, s, signToken(t, signed.alg, signed.key, signed.kid, claimsFor(client.ID(), s.URL)))
+				if i < len(row.accepted) {
+					gotToken(t, answer)
+					return
+				}
+				refusedClient(t, answer)
+			})
+		}
+	}
+}
+
+// keyHost serves a key set over TLS and counts who asks.
+type keyHost struct {
+	*httptest.Server
+	fetches atomic.Int64
+	mu      sync.Mutex
+	keys    jose.JSONWebKeySet
+	status  int
+}
+
+func startKeyHost(t *testing.T, keys jose.JSONWebKeySet) *keyHost {
+	t.Helper()
+	h := &keyHost{keys: keys, status: http.StatusOK}
+	h.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		h.fetches.Add(1)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(h.status)
+		_ = json.NewEncoder(w).Encode(h.keys)
+	}))
+	t.Cleanup(h.Close)
+	return h
+}
+
+func (h *keyHost) serve(status int, keys jose.JSONWebKeySet) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.status, h.keys = status, keys
+}
+
+func registerWithURI(t *testing.T, s *dcrtest.Server, uri string) dcrtest.Answer {
+	t.Helper()
+	return registerMachine(t, s, nil, "jwks", nil, "jwks_uri", uri)
+}
+
+func TestKeysAtAURI(t *testing.T) {
+	t.Parallel()
+	hands := &clock{}
+	local := outbound.Options{InsecureAllowLoopback: true, Now: hands.now}
+	s := dcrtest.Start(t, machines(dcr.Config{Outbound: local}))
+	keys := testKeys()
+	host := startKeyHost(t, keySet(publicKey(keys.p256, "old", "", ""), publicKey(keys.rsaA, "rsa", "", "")))
+	client := registerWithURI(t, s, host.URL+"/jwks")
+	require.Zero(t, host.fetches.Load(), "registering does not fetch (7591-2-13)")
+
+	gotToken(t, machineToken(t, s, signToken(t, jose.ES256, keys.p256, "old", claimsFor(client.ID(), s.URL))))
+	gotToken(t, machineToken(t, s, signToken(t, jose.PS256, keys.rsaA, "", claimsFor(client.ID(), s.URL))))
+	require.EqualValues(t, 1, host.fetches.Load())
+
+	// JWKS-01: a client that rotates its keys waits for the interval, and no longer.
+	host.serve(http.StatusOK, keySet(publicKey(keys.other256, "new", "", "")))
+	rotated := func() dcrtest.Answer {
+		return machineToken(t, s, signToken(t, jose.ES256, keys.other256, "new", claimsFor(client.ID(), s.URL)))
+	}
+	refusedClient(t, rotated())
+	require.EqualValues(t, 1, host.fetches.Load())
+	hands.advance(2 * time.Minute)
+	gotToken(t, rotated())
+	require.EqualValues(t, 2, host.fetches.Load())
+	refusedClient(t, machineToken(t, s, signToken(t, jose.ES256, keys.p256, "old", claimsFor(client.ID(), s.URL))))
+}
+
+func TestRandomKeyIDs(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, machines(dcr.Config{Outbound: outbound.Options{InsecureAllowLoopback: true}}))
+	host := startKeyHost(t, keySet(publicKey(testKeys().p256, "known", "", "")))
+	client := registerWithURI(t, s, host.URL+"/jwks")
+	var group sync.WaitGroup
+	var refused atomic.Int64
+	for worker := range 20 {
+		group.Go(func() {
+			for i := range 50 {
+				kid := strconv.Itoa(worker) + "-" + strconv.Itoa(i)
+				answer := machineToken(t, s, signToken(t, jose.ES256, testKeys().p256, kid, claimsFor(client.ID(), s.URL)))
+				if answer.Status == http.StatusUnauthorized && answer.Text("error") == "invalid_client" {
+					refused.Add(1)
+				}
+			}
+		})
+	}
+	group.Wait()
+	require.EqualValues(t, 1, host.fetches.Load(), "JWKS-01")
+	require.EqualValues(t, 1000, refused.Load(), "JWKS-01: an unknown key authenticates nobody")
+	gotToken(t, machineToken(t, s, signToken(t, jose.ES256, testKeys().p256, "known", claimsFor(client.ID(), s.URL))))
+}
+
+func TestKeyHostThatFails(t *testing.T) {
+	t.Parallel()
+	failures := map[string]func(*keyHost){
+		"down":      func(h *keyHost) { h.Close() },
+		"500":       func(h *keyHost) { h.serve(http.StatusInternalServerError, jose.JSONWebKeySet{}) },
+		"404":       func(h *keyHost) { h.serve(http.StatusNotFound, jose.JSONWebKeySet{}) },
+		"redirects": func(h *keyHost) { h.serve(http.StatusFound, jose.JSONWebKeySet{}) },
+	}
+	for name, fail := range failures {
+		for _, endpoint := range authEndpoints {
+			t.Run("AUTH-02/"+name+"/"+endpoint.name, func(t *testing.T) {
+				t.Parallel()
+				s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Outbound: outbound.Options{InsecureAllowLoopback: true}}})
+				host := startKeyHost(t, keySet(publicKey(testKeys().p256, "", "", "")))
+				client := authClient{server: s, method: "private_key_jwt", Answer: s.Register(t, map[string]any{
+					"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": host.URL + "/jwks",
+					"redirect_uris": []string{authRedirect}, "grant_types": []string{"authorization_code", "refresh_token"},
+				})}
+				fail(host)
+				form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"x"}, "token": {"x"}}
+				serverFailed(t, client.send(t, endpoint.path, client.method, form), nil)
+			})
+		}
+	}
+}
+
+func TestKeyHostInsideTheNetwork(t *testing.T) {
+	t.Parallel()
+	// T10: registered where the guard was open, called where it is not.
+	store := dcr.NewMemoryStore()
+	issuer := func(context.Context) string { return "https://issuer.example" }
+	host := startKeyHost(t, keySet(publicKey(testKeys().p256, "", "", "")))
+	open := machines(dcr.Config{Issuer: issuer, Outbound: outbound.Options{InsecureAllowLoopback: true}})
+	open.Storage = store
+	client := registerWithURI(t, dcrtest.Start(t, open), host.URL+"/jwks")
+	closed := machines(dcr.Config{Issuer: issuer})
+	closed.Storage = store
+	answer := machineToken(t, dcrtest.Start(t, closed), signES256(t, claimsFor(client.ID(), "https://issuer.example")))
+	require.GreaterOrEqual(t, answer.Status, 400)
+	require.NotContains(t, answer.Members, "access_token")
+	require.NotContains(t, answer.Body, "127.0.0.1", "what this server sees of its network is for the operator")
+	require.Zero(t, host.fetches.Load())
+}
+
+func TestKeyFetcherOfTheHost(t *testing.T) {
+	t.Parallel()
+	fetcher := &countingFetcher{set: keySet(publicKey(testKeys().p256, "", "", ""))}
+	s := dcrtest.Start(t, machines(dcr.Config{JWKSFetcher: fetcher}))
+	client := registerWithURI(t, s, "https://client.example/jwks")
+	gotToken(t, machineToken(t, s, signES256(t, claimsFor(client.ID(), s.URL))))
+	require.Positive(t, fetcher.asked.Load())
+}
+
+type countingFetcher struct {
+	set   jose.JSONWebKeySet
+	asked atomic.Int64
+}
+
+var _ fosite.JWKSFetcherStrategy = (*countingFetcher)(nil)
+
+func (f *countingFetcher) Resolve(context.Context, string, bool) (*jose.JSONWebKeySet, error) {
+	f.asked.Add(1)
+	return &f.set, nil
+}

@@ -1,0 +1,471 @@
+package dcr_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v3"
+	"github.com/ory/fosite"
+	"github.com/stretchr/testify/require"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+)
+
+// assertionKeys are the private keys of the tests' clients.
+type assertionKeys struct {
+	rsaA, rsaB                 *rsa.PrivateKey
+	p256, other256, p384, p521 *ecdsa.PrivateKey
+}
+
+// testKeys are made once: RSA keys take long.
+var testKeys = sync.OnceValue(func() assertionKeys {
+	newRSA := func() *rsa.PrivateKey {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			panic(err)
+		}
+		return key
+	}
+	newEC := func(curve elliptic.Curve) *ecdsa.PrivateKey {
+		key, err := ecdsa.GenerateKey(curve, rand.Reader)
+		if err != nil {
+			panic(err)
+		}
+		return key
+	}
+	return assertionKeys{
+		rsaA: newRSA(), rsaB: newRSA(), p256: newEC(elliptic.P256()), other256: newEC(elliptic.P256()),
+		p384: newEC(elliptic.P384()), p521: newEC(elliptic.P521()),
+	}
+})
+
+func publicKey(private crypto.Signer, kid, use, alg string) jose.JSONWebKey {
+	return jose.JSONWebKey{Key: private.Public(), KeyID: kid, Use: use, Algorithm: alg}
+}
+
+func keySet(keys ...jose.JSONWebKey) jose.JSONWebKeySet { return jose.JSONWebKeySet{Keys: keys} }
+
+// claimsFor are those of a good assertion. Further pairs of name and value replace what is
+// there; nil removes it.
+func claimsFor(clientID string, audience any, pairs ...any) map[string]any {
+	claims := map[string]any{
+		"iss": clientID, "sub": clientID, "aud": audience, "jti": rand.Text(),
+		"iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix(),
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		claims[pairs[i].(string)] = pairs[i+1]
+		if pairs[i+1] == nil {
+			delete(claims, pairs[i].(string))
+		}
+	}
+	return claims
+}
+
+func signToken(t *testing.T, alg jose.SignatureAlgorithm, key any, kid string, claims map[string]any) string {
+	t.Helper()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: key, KeyID: kid}},
+		(&jose.SignerOptions{}).WithType("JWT"))
+	require.NoError(t, err)
+	payload, err := json.Marshal(claims)
+	require.NoError(t, err)
+	signed, err := signer.Sign(payload)
+	require.NoError(t, err)
+	compact, err := signed.CompactSerialize()
+	require.NoError(t, err)
+	return compact
+}
+
+func signES256(t *testing.T, claims map[string]any) string {
+	t.Helper()
+	return signToken(t, jose.ES256, testKeys().p256, "", claims)
+}
+
+// byHand puts a token together with a header of any kind.
+func byHand(t *testing.T, header, claims map[string]any, sign func(input string) []byte) string {
+	t.Helper()
+	encode := func(value any) string {
+		raw, err := json.Marshal(value)
+		require.NoError(t, err)
+		return base64.RawURLEncoding.EncodeToString(raw)
+	}
+	input := encode(header) + "." + encode(claims)
+	return input + "." + base64.RawURLEncoding.EncodeToString(sign(input))
+}
+
+func withAssertion(form url.Values, assertion string) url.Values {
+	form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+	form.Set("client_assertion", assertion)
+	return form
+}
+
+// machines is a server whose clients get tokens of their own.
+func machines(cfg dcr.Config) dcrtest.Setup {
+	cfg.AnonymousGrantTypes = []string{"client_credentials"}
+	return dcrtest.Setup{Config: cfg}
+}
+
+// registerMachine registers a client with keys and client credentials.
+func registerMachine(t *testing.T, s *dcrtest.Server, keys any, pairs ...any) dcrtest.Answer {
+	t.Helper()
+	metadata := map[string]any{
+		"token_endpoint_auth_method": "private_key_jwt", "grant_types": []string{"client_credentials"}, "jwks": keys,
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		metadata[pairs[i].(string)] = pairs[i+1]
+		if pairs[i+1] == nil {
+			delete(metadata, pairs[i].(string))
+		}
+	}
+	return s.Register(t, metadata)
+}
+
+func machineToken(t *testing.T, s *dcrtest.Server, assertion string) dcrtest.Answer {
+	t.Helper()
+	return s.Form(t, "/oauth2/token", withAssertion(url.Values{"grant_type": {"client_credentials"}}, assertion))
+}
+
+func gotToken(t *testing.T, a dcrtest.Answer) {
+	t.Helper()
+	require.Equal(t, http.StatusOK, a.Status, a.Body)
+	require.NotEmpty(t, a.Text("access_token"))
+}
+
+func refusedClient(t *testing.T, a dcrtest.Answer) {
+	t.Helper()
+	require.Equal(t, http.StatusUnauthorized, a.Status, a.Body)
+	require.Equal(t, "invalid_client", a.Text("error"), a.Body)
+	require.NotContains(t, a.Members, "access_token")
+}
+
+func TestAssertionAudience(t *testing.T) {
+	t.Parallel()
+	const everywhere, parOnly, nowhere = "everywhere", "par", "nowhere"
+	type row struct {
+		name     string
+		audience func(url string) any
+		accepted string
+	}
+	rows := []row{
+		{"issuer", func(u string) any { return u }, everywhere},
+		{"token_url", func(u string) any { return u + "/oauth2/token" }, everywhere},
+		{"par_url", func(u string) any { return u + "/oauth2/par" }, parOnly},
+		{"revocation_url", func(u string) any { return u + "/oauth2/revoke" }, nowhere},
+		{"other_server", func(string) any { return "https://other.example" }, nowhere},
+		{"issuer_with_slash", func(u string) any { return u + "/" }, nowhere},
+		{"issuer_prefix", func(u string) any { return u[:len(u)-1] }, nowhere},
+		{"array_of_issuer", func(u string) any { return []string{u} }, everywhere},
+		{"array_of_issuer_and_token_url", func(u string) any { return []string{u, u + "/oauth2/token"} }, everywhere},
+		{"array_of_issuer_and_par_url", func(u string) any { return []string{u, u + "/oauth2/par"} }, parOnly},
+		{"array_of_issuer_and_other", func(u string) any { return []string{u, "https://other.example"} }, nowhere},
+		{"array_of_other_and_issuer", func(u string) any { return []string{"https://other.example", u} }, nowhere},
+		{"empty_array", func(string) any { return []string{} }, nowhere},
+		{"array_with_number", func(u string) any { return []any{u, 1} }, nowhere},
+		{"number", func(string) any { return 1 }, nowhere},
+		{"none", func(string) any { return nil }, nowhere},
+		{"empty", func(string) any { return "" }, nowhere},
+	}
+	s := dcrtest.Start(t, dcrtest.Setup{})
+	client := registerFor(t, s, "private_key_jwt")
+	for _, row := range rows {
+		for _, endpoint := range authEndpoints {
+			t.Run("AUTH-03/"+row.name+"/"+endpoint.name, func(t *testing.T) {
+				t.Parallel()
+				assertion := signES256(t, claimsFor(client.ID(), s.URL, "aud", row.audience(s.URL)))
+				answer := s.Form(t, endpoint.path, withAssertion(endpoint.request(t, s, client), assertion))
+				if row.accepted == everywhere || row.accepted == endpoint.name {
+					endpoint.succeeded(t, answer)
+					return
+				}
+				endpoint.refused(t, answer)
+			})
+		}
+	}
+}
+
+func TestAssertionAudienceByOption(t *testing.T) {
+	t.Parallel()
+	t.Run("AUTH-03/RefuseTokenEndpointAudience", func(t *testing.T) {
+		t.Parallel()
+		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{RefuseTokenEndpointAudience: true}})
+		client := registerFor(t, s, "private_key_jwt")
+		for _, endpoint := range authEndpoints {
+			for _, audience := range []any{s.URL + "/oauth2/token", []string{s.URL, s.URL + "/oauth2/token"}} {
+				refused := signES256(t, claimsFor(client.ID(), audience))
+				endpoint.refused(t, s.Form(t, endpoint.path, withAssertion(endpoint.request(t, s, client), refused)))
+			}
+			taken := signES256(t, claimsFor(client.ID(), s.URL))
+			endpoint.succeeded(t, s.Form(t, endpoint.path, withAssertion(endpoint.request(t, s, client), taken)))
+		}
+	})
+	t.Run("AUTH-03/PushedAuthorizationRequestEndpoint", func(t *testing.T) {
+		t.Parallel()
+		const public = "https://op.example/pushed"
+		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{PushedAuthorizationRequestEndpoint: public}})
+		client := registerFor(t, s, "private_key_jwt")
+		push := authEndpoints[1]
+		taken := signES256(t, claimsFor(client.ID(), public))
+		push.succeeded(t, s.Form(t, push.path, withAssertion(push.request(t, s, client), taken)))
+		refused := signES256(t, claimsFor(client.ID(), s.URL+"/oauth2/par"))
+		push.refused(t, s.Form(t, push.path, withAssertion(push.request(t, s, client), refused)))
+	})
+	t.Run("AUTH-03/forged_host", func(t *testing.T) {
+		t.Parallel()
+		s := dcrtest.Start(t, dcrtest.Setup{})
+		client := registerFor(t, s, "private_key_jwt")
+		push := authEndpoints[1]
+		forged := signES256(t, claimsFor(client.ID(), "http://evil.example/oauth2/par"))
+		push.refused(t, s.Form(t, push.path, withAssertion(push.request(t, s, client), forged), func(r *http.Request) {
+			r.Host = "evil.example"
+		}))
+	})
+}
+
+// notingStore notes what is stored of assertions.
+type notingStore struct {
+	*dcr.MemoryStore
+	stored atomic.Int64
+}
+
+func (s *notingStore) SetClientAssertionJWT(ctx context.Context, jti string, exp time.Time) error {
+	s.stored.Add(1)
+	return s.MemoryStore.SetClientAssertionJWT(ctx, jti, exp)
+}
+
+// fractional is a time ahead that is no whole second.
+type fractional time.Duration
+
+func TestAssertionBounds(t *testing.T) {
+	t.Parallel()
+	rows := []struct {
+		name, claim string
+		value       any
+		accepted    bool
+	}{
+		{"exp_in_nine_minutes", "exp", 9 * time.Minute, true},
+		{"exp_fractional", "exp", fractional(time.Minute), true},
+		{"exp_in_a_year", "exp", 365 * 24 * time.Hour, false},
+		{"exp_in_an_hour", "exp", time.Hour, false},
+		{"exp_in_eleven_minutes", "exp", 11 * time.Minute, false},
+		{"exp_huge", "exp", 1e300, false},
+		{"exp_beyond_int64", "exp", json.Number("18446744073709551616"), false},
+		{"exp_negative", "exp", -1, false},
+		{"exp_string", "exp", "1999999999", false},
+		{"exp_none", "exp", nil, false},
+		{"exp_null", "exp", json.RawMessage("null"), false},
+		{"exp_past", "exp", -10 * time.Minute, false},
+		{"nbf_future", "nbf", 5 * time.Minute, false},
+		{"iat_future", "iat", 5 * time.Minute, false},
+		{"jti_256", "jti", strings.Repeat("j", 256), true},
+		{"jti_257", "jti", strings.Repeat("j", 257), false},
+		{"jti_none", "jti", nil, false},
+		{"jti_empty", "jti", "", false},
+		{"jti_number", "jti", 17, false},
+	}
+	for _, row := range rows {
+		t.Run("AUTH-07/"+row.name, func(t *testing.T) {
+			t.Parallel()
+			store := &notingStore{MemoryStore: dcr.NewMemoryStore()}
+			setup := machines(dcr.Config{})
+			setup.Storage = store
+			s := dcrtest.Start(t, setup)
+			client := registerMachine(t, s, keySet(publicKey(testKeys().p256, "", "", "")))
+			value := row.value
+			switch ahead := value.(type) {
+			case time.Duration: // from now, which may be later than the rows
+				value = time.Now().Add(ahead).Unix()
+			case fractional:
+				value = float64(time.Now().Add(time.Duration(ahead)).Unix()) + 0.5
+			}
+			answer := machineToken(t, s, signES256(t, claimsFor(client.ID(), s.URL, row.claim, value)))
+			if row.accepted {
+				gotToken(t, answer)
+				require.EqualValues(t, 1, store.stored.Load())
+				return
+			}
+			refusedClient(t, answer)
+			require.Zero(t, store.stored.Load(), "stored before it was refused")
+		})
+	}
+}
+
+func TestAssertionThatHasExpired(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, dcrtest.Setup{})
+	client := registerFor(t, s, "private_key_jwt")
+	for _, endpoint := range authEndpoints {
+		t.Run("AUTH-07/expired/"+endpoint.name, func(t *testing.T) {
+			t.Parallel()
+			assertion := signES256(t, claimsFor(client.ID(), s.URL, "exp", time.Now().Add(-time.Hour).Unix()))
+			endpoint.refused(t, s.Form(t, endpoint.path, withAssertion(endpoint.request(t, s, client), assertion)))
+		})
+	}
+}
+
+func TestAssertionCountsOnce(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, machines(dcr.Config{}))
+	keys := keySet(publicKey(testKeys().p256, "", "", ""))
+	t.Run("AUTH-07/same_jti_twice", func(t *testing.T) {
+		t.Parallel()
+		client := registerMachine(t, s, keys)
+		claims := claimsFor(client.ID(), s.URL)
+		gotToken(t, machineToken(t, s, signES256(t, claims)))
+		claims["exp"] = time.Now().Add(2 * time.Minute).Unix()
+		replayed := machineToken(t, s, signES256(t, claims))
+		require.Equal(t, http.StatusBadRequest, replayed.Status, replayed.Body)
+		require.Equal(t, "jti_known", replayed.Text("error"))
+	})
+	t.Run("AUTH-07/same_jti_by_two_clients", func(t *testing.T) {
+		t.Parallel()
+		for range 2 {
+			client := registerMachine(t, s, keys)
+			gotToken(t, machineToken(t, s, signES256(t, claimsFor(client.ID(), s.URL, "jti", "one of few"))))
+		}
+	})
+	t.Run("AUTH-07/in_parallel", func(t *testing.T) {
+		t.Parallel()
+		client := registerMachine(t, s, keys)
+		assertion := signES256(t, claimsFor(client.ID(), s.URL))
+		var group sync.WaitGroup
+		var tokens, known atomic.Int64
+		for range 20 {
+			group.Go(func() {
+				switch answer := machineToken(t, s, assertion); {
+				case answer.Status == http.StatusOK && answer.Text("access_token") != "":
+					tokens.Add(1)
+				case answer.Status == http.StatusBadRequest && answer.Text("error") == "jti_known":
+					known.Add(1)
+				}
+			})
+		}
+		group.Wait()
+		require.EqualValues(t, 1, tokens.Load())
+		require.EqualValues(t, 19, known.Load())
+	})
+}
+
+func TestAssertionReplayedElsewhere(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, dcrtest.Setup{})
+	client := registerFor(t, s, "private_key_jwt")
+	for _, first := range authEndpoints {
+		for _, second := range authEndpoints {
+			t.Run("AUTH-07/"+first.name+"/then/"+second.name, func(t *testing.T) {
+				t.Parallel()
+				assertion := signES256(t, claimsFor(client.ID(), s.URL))
+				first.succeeded(t, s.Form(t, first.path, withAssertion(first.request(t, s, client), assertion)))
+				replayed := s.Form(t, second.path, withAssertion(second.request(t, s, client), assertion))
+				if second.name == "token" {
+					require.Equal(t, http.StatusBadRequest, replayed.Status, replayed.Body)
+					require.Equal(t, "jti_known", replayed.Text("error"))
+					return
+				}
+				require.Contains(t, []int{http.StatusBadRequest, http.StatusUnauthorized}, replayed.Status, replayed.Body)
+				require.NotEqual(t, true, replayed.Members["active"])
+				require.NotContains(t, replayed.Members, "request_uri")
+			})
+		}
+	}
+}
+
+// forgeries are assertions that nobody who has the key made.
+func forgeries(t *testing.T, id, issuer string) map[string]string {
+	keys := testKeys()
+	claims := func(pairs ...any) map[string]any { return claimsFor(id, issuer, pairs...) }
+	der, err := x509.MarshalPKIXPublicKey(keys.rsaA.Public())
+	require.NoError(t, err)
+	asPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	hs256 := func(secret []byte) func(string) []byte {
+		return func(input string) []byte {
+			mac := hmac.New(sha256.New, secret)
+			mac.Write([]byte(input))
+			return mac.Sum(nil)
+		}
+	}
+	nothing := func(string) []byte { return nil }
+	good := signToken(t, jose.RS256, keys.rsaA, "", claims())
+	parts := strings.Split(good, ".")
+	other := strings.Split(signToken(t, jose.RS256, keys.rsaA, "", claims("jti", "another")), ".")
+	stranger := jose.JSONWebKey{Key: keys.rsaB.Public()}
+	return map[string]string{
+		"alg_none":           byHand(t, map[string]any{"alg": "none"}, claims(), nothing),
+		"alg_None":           byHand(t, map[string]any{"alg": "None"}, claims(), nothing),
+		"alg_missing":        byHand(t, map[string]any{"typ": "JWT"}, claims(), nothing),
+		"alg_EdDSA":          byHand(t, map[string]any{"alg": "EdDSA"}, claims(), func(string) []byte { return make([]byte, 64) }),
+		"hs256_pem":          byHand(t, map[string]any{"alg": "HS256"}, claims(), hs256(asPEM)),
+		"hs256_der":          byHand(t, map[string]any{"alg": "HS256"}, claims(), hs256(der)),
+		"hs256_modulus":      byHand(t, map[string]any{"alg": "HS256"}, claims(), hs256(keys.rsaA.N.Bytes())),
+		"wrong_rsa_key":      signToken(t, jose.RS256, keys.rsaB, "", claims()),
+		"wrong_rsa_key_pss":  signToken(t, jose.PS256, keys.rsaB, "", claims()),
+		"wrong_ec_key":       signToken(t, jose.ES256, keys.other256, "", claims()),
+		"unknown_kid":        signToken(t, jose.RS256, keys.rsaA, "unknown", claims()),
+		"key_in_header":      byHandRS256(t, map[string]any{"alg": "RS256", "jwk": stranger}, claims(), keys.rsaB),
+		"jku_in_header":      byHandRS256(t, map[string]any{"alg": "RS256", "jku": "https://evil.example/"}, claims(), keys.rsaB),
+		"wrong_iss":          signToken(t, jose.RS256, keys.rsaA, "", claims("iss", "somebody")),
+		"no_iss":             signToken(t, jose.RS256, keys.rsaA, "", claims("iss", nil)),
+		"wrong_sub":          signToken(t, jose.RS256, keys.rsaA, "", claims("sub", "somebody")),
+		"no_sub":             signToken(t, jose.RS256, keys.rsaA, "", claims("sub", nil)),
+		"signature_of_other": parts[0] + "." + parts[1] + "." + other[2],
+		"no_signature":       parts[0] + "." + parts[1] + ".",
+		"two_parts":          parts[0] + "." + parts[1],
+		"garbage":            "garbage",
+		"huge":               good + strings.Repeat("A", 64<<10),
+	}
+}
+
+func byHandRS256(t *testing.T, header, claims map[string]any, key *rsa.PrivateKey) string {
+	t.Helper()
+	return byHand(t, header, claims, func(input string) []byte {
+		sum := sha256.Sum256([]byte(input))
+		signature, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
+		require.NoError(t, err)
+		return signature
+	})
+}
+
+func TestForgedAssertion(t *testing.T) {
+	t.Parallel()
+	setup := machines(dcr.Config{})
+	setup.Fosite = func(c *fosite.Config) { c.SendDebugMessagesToClients = true }
+	s := dcrtest.Start(t, setup)
+	client := registerMachine(t, s, keySet(publicKey(testKeys().rsaA, "", "", "")))
+	gotToken(t, machineToken(t, s, signToken(t, jose.RS256, testKeys().rsaA, "", claimsFor(client.ID(), s.URL))))
+	for name, forged := range forgeries(t, client.ID(), s.URL) {
+		t.Run("AUTH-04/"+name, func(t *testing.T) {
+			t.Parallel()
+			answer := machineToken(t, s, forged)
+			refusedClient(t, answer)
+			// T26: no part of an assertion is repeated, not even to developers.
+			for part := range strings.SplitSeq(forged, ".") {
+				if len(part) > 10 {
+					require.NotContains(t, answer.Body, part)
+				}
+			}
+		})
+	}
+	t.Run("AUTH-04/client_id_of_another", func(t *testing.T) {
+		t.Parallel()
+		victim := registerMachine(t, s, keySet(publicKey(testKeys().rsaB, "", "", "")))
+		form := url.Values{"grant_type": {"client_credentials"}, "client_id": {victim.ID()}}
+		assertion := signToken(t, jose.RS256, testKeys().rsaA, "", claimsFor(client.ID(), s.URL))
+		refusedClient(t, s.Form(t, "/oauth2/token", withAssertion(form, assertion)))
+	})
+}

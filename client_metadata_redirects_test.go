@@ -1,0 +1,131 @@
+package dcr_test
+
+import (
+	"context"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/ory/fosite"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+)
+
+const (
+	loopbackURI  = "http://127.0.0.1:3000/cb"
+	localhostURI = "http://localhost:3000/cb"
+	privateURI   = "com.example.app:/cb"
+)
+
+func TestApplicationType(t *testing.T) {
+	t.Parallel()
+	letter := configured(func(cfg *dcr.Config) { cfg.RefuseNativeHTTPS = true })
+	taken := func(name string, application any, uris ...string) outcome {
+		return outcome{name: "RU-09/" + name, send: members{"application_type": application, "redirect_uris": uris}, back: members{"redirect_uris": uris}}
+	}
+	implicit := func(name string, application any, code string, uris ...string) outcome {
+		row := outcome{name: "RU-09/T47/implicit/" + name, setup: both(withImplicit, vouched), code: code, send: members{
+			"application_type": application, "redirect_uris": uris, "grant_types": list{"implicit"}, "response_types": list{"token"}}}
+		if code == "" {
+			row.back = members{"redirect_uris": uris}
+		} else {
+			row.names = list{"redirect_uris", "application_type"}
+		}
+		return row
+	}
+	literal := func(name string, application any, code string, uris ...string) outcome {
+		return outcome{name: "RU-09/letter/" + name, setup: letter, code: code, send: members{"application_type": application, "redirect_uris": uris}}
+	}
+	runOutcomes(t, nil, []outcome{
+		taken("web_code", "web", clientURI, loopbackURI, localhostURI, privateURI, "http://[::1]/cb"),
+		taken("none_code", missing{}, clientURI, loopbackURI, localhostURI, privateURI),
+		taken("null_code", nil, loopbackURI),
+		taken("native", "native", privateURI, loopbackURI, localhostURI, "http://[::1]:3000/cb", clientURI),
+		implicit("web_https", "web", "", clientURI),
+		implicit("web_loopback", "web", badRedirect, clientURI, loopbackURI),
+		implicit("web_localhost", "web", badRedirect, localhostURI),
+		implicit("web_https_localhost", "web", badRedirect, "https://localhost/cb"),
+		implicit("web_https_localhost_case", "web", badRedirect, "https://LOCALHOST:8443/cb"),
+		implicit("web_private", "web", badRedirect, privateURI),
+		implicit("none_loopback", missing{}, badRedirect, loopbackURI),
+		implicit("none_https", missing{}, "", clientURI),
+		implicit("native_loopback", "native", "", loopbackURI, privateURI),
+		literal("native_https", "native", badRedirect, clientURI),
+		literal("native_private", "native", "", privateURI, loopbackURI),
+		literal("web_https", "web", "", clientURI),
+		{name: "RU-09/REAL/MCP-02/visual_studio_code", send: members{
+			"client_name": "Visual Studio Code", "client_uri": "https://code.visualstudio.com", "application_type": "native",
+			"grant_types":    list{"authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"},
+			"response_types": list{"code"}, "token_endpoint_auth_method": "none",
+			"redirect_uris": list{"https://insiders.vscode.dev/redirect", "https://vscode.dev/redirect", "http://127.0.0.1/", "http://127.0.0.1:33418/"},
+		}, back: members{
+			"grant_types":   list{"authorization_code", "refresh_token"},
+			"redirect_uris": list{"https://insiders.vscode.dev/redirect", "https://vscode.dev/redirect", "http://127.0.0.1/", "http://127.0.0.1:33418/"},
+			"client_secret": missing{}, "application_type": "native",
+		}},
+	})
+}
+
+func TestRedirectURIsAreKept(t *testing.T) {
+	t.Parallel()
+	b, a := "https://client.example/b", "https://client.example/a"
+	queries := list{"https://client.example/?a=b&c=d%20e", "http://localhost:3000/?state=5f0f4a9e-41f0-4a7e-9d0a-6c1c2b7e9a10", "https://client.example", "https://client.example:443/cb"}
+	runOutcomes(t, nil, []outcome{
+		{name: "RU-10/twice", send: members{"redirect_uris": list{b, a, b, a, b}}, back: members{"redirect_uris": list{b, a}}},
+		{name: "RU-10/order", send: members{"redirect_uris": list{b, a, privateURI}}, back: members{"redirect_uris": list{b, a, privateURI}}},
+		{name: "RU-10/different", send: members{"redirect_uris": list{a, a + "/", strings.ToUpper(a[:5]) + a[5:]}}, code: badRedirect, names: list{"redirect_uris[2]"}},
+		{name: "RU-13/as_sent", send: members{"redirect_uris": queries}, back: members{"redirect_uris": queries}},
+	})
+}
+
+func TestRedirectURIsAreUsable(t *testing.T) {
+	t.Parallel()
+	var rows []outcome
+	for kind, uri := range badURIs {
+		rows = append(rows, outcome{name: "RU-13/" + kind, send: members{"redirect_uris": list{clientURI, uri}}, code: badRedirect, names: list{"redirect_uris[1]"}})
+	}
+	for kind, uri := range map[string]string{
+		"non_ascii_host": "https://münchen.example/cb", "query_pipe": "https://client.example/cb?a=b|c", "query_brackets": "https://client.example/cb?a[]=b", "query_percent": "https://client.example/cb?a=%",
+		"query_percent_word": "https://client.example/cb?a=%zz", "query_space": "https://client.example/cb?a=b c", "query_quote": `https://client.example/cb?a="`, "query_caret": "https://client.example/cb?^",
+		"query_braces": "https://client.example/cb?{a}", "query_non_ascii": "https://client.example/cb?ü", "path_pipe": "https://client.example/a|b", "path_brackets": "https://client.example/[a]",
+		"fragment": "https://client.example/cb#x", "empty_fragment": "https://client.example/cb#", "http": "http://client.example/cb", "dot_segment": "https://client.example/a/../cb",
+		"dot_segment_encoded": "https://client.example/a/%2e%2E/cb", "private_without_period": "myapp:/cb",
+	} {
+		rows = append(rows, outcome{name: "RU-13/only/" + kind, send: members{"redirect_uris": list{uri}}, code: badRedirect, names: list{"redirect_uris[0]"}})
+	}
+	runOutcomes(t, nil, rows)
+}
+
+func TestHostJudgesRedirects(t *testing.T) {
+	t.Parallel()
+	checker := func(secure func(context.Context, *url.URL) bool) func(*dcrtest.Setup) {
+		return func(setup *dcrtest.Setup) {
+			setup.Fosite = func(config *fosite.Config) { config.RedirectSecureChecker = secure }
+		}
+	}
+	secureOnly := checker(fosite.IsRedirectURISecureStrict)
+	own := checker(func(_ context.Context, u *url.URL) bool { return u.Hostname() == "client.example" })
+	schemes := configured(func(cfg *dcr.Config) { cfg.PrivateUseSchemes = list{"cursor"} })
+	cursor := "cursor://anysphere.cursor-mcp/oauth/callback"
+	row := func(name string, setup func(*dcrtest.Setup), uri string, taken bool) outcome {
+		o := outcome{name: "RU-13/" + name, setup: setup, send: members{"redirect_uris": list{clientURI, uri}}}
+		if !taken {
+			o.code, o.names = badRedirect, list{"redirect_uris[1]"}
+			return o
+		}
+		o.back = members{"redirect_uris": list{clientURI, uri}}
+		return o
+	}
+	runOutcomes(t, nil, []outcome{
+		row("default_private", nil, privateURI, true),
+		row("strict_private", secureOnly, privateURI, false),
+		row("strict_loopback", secureOnly, loopbackURI, true),
+		row("strict_https", secureOnly, "https://other.example/cb", true),
+		row("strict_listed_scheme", both(secureOnly, schemes), cursor, false),
+		row("listed_scheme", schemes, cursor, true),
+		row("unlisted_scheme", nil, cursor, false),
+		row("own_other", own, "https://other.example/cb", false),
+		row("own_same", own, "https://client.example/other", true),
+	})
+}

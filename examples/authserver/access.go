@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"strings"
+
+	"github.com/fosite-contrib/fosite-dcr"
+)
+
+// access is the rule of -registration.
+func (s *server) access() dcr.Access {
+	switch s.options.registration {
+	case registrationToken:
+		return dcr.AnyOf(initialAccessToken(s.options.initialAccessToken), dcr.AccessToken())
+	case registrationUser:
+		// A browser sends the cookie of the session from any page, so SignedIn refuses
+		// requests of other origins; nil means no exception from that.
+		return dcr.SignedIn(s.signedInUser, nil)
+	}
+	return dcr.Open()
+}
+
+// initialAccessToken is an access rule of the host's own: one fixed token.
+func initialAccessToken(want string) dcr.AccessFunc {
+	return func(_ context.Context, r *http.Request) (*dcr.Registrant, error) {
+		if want == "" || !sameSecret(bearerToken(r), want) {
+			return nil, dcr.ErrMissingToken // so that the next rule of AnyOf decides
+		}
+		return &dcr.Registrant{Kind: "initial_access_token"}, nil
+	}
+}
+
+func (s *server) signedInUser(r *http.Request) (string, error) {
+	if login := s.sessions.login(r); login != nil {
+		return login.user, nil
+	}
+	return "", nil
+}
+
+// bearerToken returns the token in the Authorization header, where there is one.
+func bearerToken(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// sameSecret compares hashes, so that the time it takes tells neither where the two
+// differ nor how long the secret is.
+func sameSecret(got, want string) bool {
+	a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))
+	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"crypto/rand"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ory/fosite"
+
+	"github.com/fosite-contrib/fosite-dcr"
+)
+
+// pendingRequest is an authorization request whose user is asked something. It stays
+// here: a form carries only its key, so that nobody can change what is decided on
+// between the page and the decision, and a pushed request, which fosite gives out
+// once, is not lost meanwhile.
+type pendingRequest struct {
+	fosite.AuthorizeRequester
+
+	browser string // the session cookie of the browser that brought it
+}
+
+// authorize is the authorization endpoint.
+func (s *server) authorize(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost {
+		// A form of the client's page comes without our cookie (SameSite); asked again as
+		// a link, the browser sends it.
+		s.repeatAsLink(w, r)
+		return
+	}
+	s.useResource(r)
+	request, err := s.provider.NewAuthorizeRequest(r.Context(), r)
+	if err != nil {
+		s.refuse(w, r, request, err)
+		return
+	}
+	key := rand.Text()
+	s.pending.put(key, pendingRequest{request, s.sessions.identify(w, r)})
+	s.proceed(w, r, key, request)
+}
+
+func (s *server) repeatAsLink(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		s.refuse(w, r, nil, fosite.ErrInvalidRequest.WithWrap(err))
+		return
+	}
+	http.Redirect(w, r, "/oauth2/auth?"+r.Form.Encode(), http.StatusSeeOther)
+}
+
+// proceed does what comes next for a pending request: sign in, ask, or answer.
+func (s *server) proceed(w http.ResponseWriter, r *http.Request, key string, request fosite.AuthorizeRequester) {
+	who := s.sessions.login(r)
+	silent := slices.Contains(prompts(request), "none") // the client wants an answer, not a page
+	switch {
+	case needsSignIn(who, request) && silent:
+		s.refuse(w, r, request, fosite.ErrLoginRequired)
+	case needsSignIn(who, request):
+		s.pages.signIn(w, http.StatusOK, signInPage{Request: key})
+	case s.needsConsent(who, request) && silent:
+		s.refuse(w, r, request, fosite.ErrConsentRequired)
+	case s.needsConsent(who, request):
+		s.pages.consent(w, newConsentPage(key, who, request))
+	default:
+		s.pending.take(key)
+		s.allow(w, r, who, request)
+	}
+}
+
+func prompts(request fosite.AuthorizeRequester) []string {
+	return strings.Fields(request.GetRequestForm().Get("prompt"))
+}
+
+// needsSignIn reports whether nobody is signed in, or not since the client wants it
+// (OpenID Connect Core 1.0, section 3.1.2.1: prompt and max_age).
+func needsSignIn(who *login, request fosite.AuthorizeRequester) bool {
+	if who == nil {
+		return true
+	}
+	asked := request.GetRequestedAt()
+	for _, prompt := range prompts(request) {
+		if (prompt == "login" || prompt == "select_account") && who.at.Before(asked) {
+			return true
+		}
+	}
+	maxAge, err := strconv.Atoi(request.GetRequestForm().Get("max_age"))
+	return err == nil && maxAge >= 0 && asked.Sub(who.at).Seconds() > float64(maxAge)
+}
+
+// needsConsent reports whether the user has to be asked. Only a client that can prove
+// who it is, and is answered over https, may refer to an earlier consent, for no more
+// than was allowed then.
+func (s *server) needsConsent(who *login, request fosite.AuthorizeRequester) bool {
+	if dcr.NeedsConsent(request) || !canProveItself(request) || slices.Contains(prompts(request), "consent") {
+		return true
+	}
+	allowed, _ := s.consents.get(consentKey(who, request))
+	return slices.ContainsFunc(wanted(request), func(what string) bool { return !slices.Contains(allowed, what) })
+}
+
+func canProveItself(request fosite.AuthorizeRequester) bool {
+	return !request.GetClient().IsPublic() && request.GetRedirectURI().Scheme == "https"
+}
+
+func consentKey(who *login, request fosite.AuthorizeRequester) string {
+	return who.user + " " + request.GetClient().GetID()
+}
+
+// wanted is what a consent is about. The first element is there so that a request
+// without scopes was allowed, too.
+func wanted(request fosite.AuthorizeRequester) []string {
+	return slices.Concat([]string{"sign-in"}, request.GetRequestedScopes(), request.GetRequestedAudience())
+}
+
+// showConsent is where a browser arrives after signing in.
+func (s *server) showConsent(w http.ResponseWriter, r *http.Request) {
+	key := r.URL.Query().Get("request")
+	pending, ok := s.pending.get(key)
+	if !ok || pending.browser != s.sessions.id(r) {
+		s.pages.expired(w)
+		return
+	}
+	s.proceed(w, r, key, pending.AuthorizeRequester)
+}
+
+// decide takes the answer of the consent page. The pending request is taken, so that
+// one page decides once, and only for the browser that it was shown to.
+func (s *server) decide(w http.ResponseWriter, r *http.Request) {
+	who := s.sessions.login(r)
+	pending, ok := s.pending.get(r.PostFormValue("request"))
+	if !ok || who == nil || pending.browser != s.sessions.id(r) || needsSignIn(who, pending) {
+		s.pages.expired(w)
+		return
+	}
+	if _, ok = s.pending.take(r.PostFormValue("request")); !ok {
+		s.pages.expired(w) // pressed twice
+		return
+	}
+	request := pending.AuthorizeRequester
+	switch r.PostFormValue("decision") {
+	case "allow":
+		if canProveItself(request) {
+			s.consents.put(consentKey(who, request), wanted(request))
+		}
+		s.allow(w, r, who, request)
+	default:
+		s.refuse(w, r, request, fosite.ErrAccessDenied.WithHint("The user did not allow the request."))
+	}
+}
+
+// allow answers the client with a code.
+func (s *server) allow(w http.ResponseWriter, r *http.Request, who *login, request fosite.AuthorizeRequester) {
+	ctx := r.Context()
+	s.grantAll(request)
+	response, err := s.provider.NewAuthorizeResponse(ctx, request, newUserSession(who, request))
+	if err != nil {
+		s.refuse(w, r, request, err)
+		return
+	}
+	s.provider.WriteAuthorizeResponse(ctx, w, request, response)
+}
+
+// refuse answers an authorization error: to the client, or to the person where the
+// client can't be trusted with it.
+func (s *server) refuse(w http.ResponseWriter, r *http.Request, request fosite.AuthorizeRequester, err error) {
+	s.refused(r, err)
+	if s.provider.ShowsAuthorizeError(request, err, s.sessions.login(r) != nil) {
+		s.pages.refusal(w, err)
+		return
+	}
+	s.provider.WriteAuthorizeError(r.Context(), w, request, err)
+}
+
+// showSignIn is the page for those who come by themselves, or want to be another user.
+func (s *server) showSignIn(w http.ResponseWriter, r *http.Request) {
+	s.pages.signIn(w, http.StatusOK, signInPage{Request: r.URL.Query().Get("request")})
+}
+
+// signIn takes the form of the sign-in page, and leads back to the request that it
+// interrupted.
+func (s *server) signIn(w http.ResponseWriter, r *http.Request) {
+	key, user := r.PostFormValue("request"), r.PostFormValue("user")
+	if !s.users.authenticate(user, r.PostFormValue("password")) {
+		s.log.InfoContext(r.Context(), "sign-in failed")
+		s.pages.signIn(w, http.StatusForbidden, signInPage{Request: key, User: user, Failed: true})
+		return
+	}
+	before := s.sessions.id(r)
+	now := s.sessions.signIn(w, r, user)
+	pending, ok := s.pending.get(key)
+	switch {
+	case key == "":
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+	case !ok || pending.browser != before:
+		s.pages.expired(w)
+	default:
+		s.pending.put(key, pendingRequest{pending.AuthorizeRequester, now})
+		http.Redirect(w, r, "/consent?"+url.Values{"request": {key}}.Encode(), http.StatusSeeOther)
+	}
+}
+
+func (s *server) signOut(w http.ResponseWriter, r *http.Request) {
+	s.sessions.signOut(w, r)
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// showHome says who is signed in.
+func (s *server) showHome(w http.ResponseWriter, r *http.Request) {
+	page := homePage{Metadata: s.url("/.well-known/oauth-authorization-server")}
+	if who := s.sessions.login(r); who != nil {
+		page.User = who.user
+	}
+	s.pages.home(w, page)
+}

@@ -1,0 +1,126 @@
+// Command authserver is a complete OAuth 2.0 and OpenID Connect authorization server
+// with dynamic client registration, to run, to read and to copy from:
+//
+//	go run ./examples/authserver          serves on http://127.0.0.1:8080
+//	go run ./examples/authserver -demo    plays the whole life of a client against itself
+//
+// server.go composes it and lists its routes. authorize.go is what a user sees of it,
+// tokens.go what clients and resource servers see. Everything is kept in memory.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "authserver:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until the context ends, or plays the demo.
+func run(ctx context.Context, args []string, out, errOut io.Writer) error {
+	o, err := parseOptions(args, errOut)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", o.addr)
+	if err != nil {
+		return err
+	}
+	// The port is known only now where -addr asks for any free one.
+	o.addr = listener.Addr().String()
+	if o.issuer == "" {
+		o.issuer = "http://" + o.addr
+	}
+	if o.demo {
+		o = withDemoClient(o)
+	}
+	server, err := newServer(o, newLog(o, errOut))
+	if err != nil {
+		_ = listener.Close()
+		return err
+	}
+	if o.demo {
+		return serve(ctx, listener, server.handler(), func(context.Context) error {
+			return playDemo(ctx, demoOf(server), out)
+		})
+	}
+	printNotice(out, server)
+	return serve(ctx, listener, server.handler(), waitForEnd)
+}
+
+// newLog writes to the standard error stream. The demo tells on the standard output
+// what happens, and the log would say it again.
+func newLog(o options, errOut io.Writer) *slog.Logger {
+	level := slog.LevelInfo
+	if o.demo {
+		level = slog.LevelError
+	}
+	return slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level}))
+}
+
+func waitForEnd(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
+
+// serve answers requests while work runs, and then lets those under way finish.
+func serve(ctx context.Context, listener net.Listener, handler http.Handler, work func(context.Context) error) error {
+	// Without these bounds a client that sends or reads slowly holds a connection and
+	// a goroutine for as long as it likes.
+	web := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10, // authorization requests travel in the query
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() {
+		served <- web.Serve(listener)
+		cancel() // if serving failed, the work has to know
+	}()
+	err := work(ctx)
+
+	grace, done := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer done()
+	err = errors.Join(err, web.Shutdown(grace))
+	if failure := <-served; !errors.Is(failure, http.ErrServerClosed) {
+		err = errors.Join(err, failure)
+	}
+	return err
+}
+
+// printNotice says where the server is and what is unusual about its settings.
+func printNotice(out io.Writer, s *server) {
+	line := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
+	line("authserver is at %s and listens on %s", s.options.issuer, s.options.addr)
+	line("  metadata      %s", s.url("/.well-known/oauth-authorization-server"))
+	line("  registration  %s (%s)", s.url("/register"), s.options.registration)
+	line("  sign in as    %s, password %s (new at every start)", demoUser, s.users.password)
+	line("  tokens        %s", s.options.tokens)
+	line("  storage       memory: what is registered is gone when the server stops")
+	if s.options.registration == registrationOpen {
+		line("NOTICE: registration is open: whoever reaches %s can register clients, and such", s.options.addr)
+		line("        clients may use client_credentials, which hands them tokens without any user.")
+		line("        That is for trying things out; elsewhere use -registration token or user.")
+	}
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Who may register, as -registration names it.
+const (
+	registrationOpen  = "open"
+	registrationToken = "token"
+	registrationUser  = "user"
+)
+
+// What access tokens look like, as -tokens names it.
+const (
+	tokensOpaque = "opaque"
+	tokensJWT    = "jwt"
+)
+
+// options is the command line.
+type options struct {
+	addr               string
+	issuer             string
+	registration       string
+	initialAccessToken string
+	resourceServers    []resourceServer
+	storage            string
+	rotate             bool
+	tokens             string
+	demo               bool
+	insecureOutbound   bool
+}
+
+// resourceServer is a client of the operator's own.
+type resourceServer struct{ id, secret string }
+
+func defaultOptions() options {
+	return options{
+		addr:         "127.0.0.1:8080",
+		registration: registrationOpen,
+		storage:      "memory",
+		rotate:       true,
+		tokens:       tokensOpaque,
+	}
+}
+
+// parseOptions reads the command line and refuses what makes no sense.
+func parseOptions(args []string, errOut io.Writer) (options, error) {
+	o := defaultOptions()
+	flags := flag.NewFlagSet("authserver", flag.ContinueOnError)
+	flags.SetOutput(errOut)
+	flags.StringVar(&o.addr, "addr", o.addr, "`address` to listen on; port 0 takes a free one")
+	flags.StringVar(&o.issuer, "issuer", "", "`URL` under which the server is reached (default http:// and the address)")
+	flags.StringVar(&o.registration, "registration", o.registration, "who may register: open (loopback only), token or user")
+	flags.StringVar(&o.initialAccessToken, "initial-access-token", "", "`token` that may register with -registration token, besides access tokens with the registration scope")
+	flags.Func("resource-server", "`ID:SECRET` of a client of your own that may introspect every token; repeatable", o.addResourceServer)
+	flags.StringVar(&o.storage, "storage", o.storage, "where clients and tokens are kept: memory")
+	flags.BoolVar(&o.rotate, "rotate", o.rotate, "replace the registration access token with every update")
+	flags.StringVar(&o.tokens, "tokens", o.tokens, "access tokens: opaque or jwt (RFC 9068)")
+	flags.BoolVar(&o.insecureOutbound, "insecure-outbound-loopback", false, "for tests: URLs that clients register may lead to loopback, where certificates are not checked")
+	flags.BoolVar(&o.demo, "demo", false, "play the life of a client against a server on a free port, and exit")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	addrGiven := false
+	flags.Visit(func(f *flag.Flag) { addrGiven = addrGiven || f.Name == "addr" })
+	if o.demo && !addrGiven {
+		o.addr = "127.0.0.1:0"
+	}
+	return o, o.check()
+}
+
+func (o *options) addResourceServer(value string) error {
+	id, secret, ok := strings.Cut(value, ":")
+	if !ok || id == "" || secret == "" {
+		return errors.New("want ID:SECRET")
+	}
+	o.resourceServers = append(o.resourceServers, resourceServer{id, secret})
+	return nil
+}
+
+// check refuses settings that can't work, and the one that nobody should have by
+// accident.
+func (o *options) check() error {
+	oneOf := func(name, value string, allowed ...string) error {
+		if slices.Contains(allowed, value) {
+			return nil
+		}
+		return fmt.Errorf("-%s %q: want %s", name, value, strings.Join(allowed, " or "))
+	}
+	err := errors.Join(
+		oneOf("registration", o.registration, registrationOpen, registrationToken, registrationUser),
+		oneOf("storage", o.storage, "memory"),
+		oneOf("tokens", o.tokens, tokensOpaque, tokensJWT),
+	)
+	switch {
+	case err != nil:
+		return err
+	case o.initialAccessToken != "" && o.registration != registrationToken:
+		return errors.New("-initial-access-token is of use with -registration token only")
+	case o.demo && o.registration != registrationOpen:
+		return errors.New("-demo registers without asking anybody: leave -registration at open")
+	case o.demo && o.issuer != "":
+		return errors.New("-demo talks to the address that it listens on: leave -issuer out")
+	case hasPath(o.issuer):
+		return fmt.Errorf("-issuer %s: the pages of this server lie at the root of its host, so leave the path out", o.issuer)
+	case isLoopback(o.addr):
+		return nil
+	case o.registration == registrationOpen:
+		return fmt.Errorf("-addr %s can be reached from elsewhere, and -registration open would let everybody "+
+			"register who does: use -registration token or user, or a loopback address", o.addr)
+	case o.issuer == "":
+		return fmt.Errorf("-addr %s can be reached from elsewhere: say with -issuer under which https URL", o.addr)
+	}
+	return nil
+}
+
+func hasPath(issuer string) bool {
+	u, err := url.Parse(issuer)
+	return err == nil && strings.Trim(u.Path, "/") != ""
+}
+
+// isLoopback reports whether only this machine can reach the address. A name other
+// than localhost might resolve to anything.
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

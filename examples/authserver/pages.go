@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"html/template"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"github.com/ory/fosite"
+
+	"github.com/fosite-contrib/fosite-dcr"
+)
+
+// The pages have no script, and what strangers chose (a client's name above all)
+// passes html/template, which escapes it for its place.
+var (
+	//go:embed pages.html
+	pagesHTML string
+	//go:embed pages.css
+	pagesCSS string
+)
+
+// pages writes what people see.
+type pages struct {
+	templates *template.Template
+	policy    string
+	log       *slog.Logger
+}
+
+func newPages(log *slog.Logger) *pages {
+	style := sha256.Sum256([]byte(pagesCSS))
+	return &pages{
+		templates: template.Must(template.New("pages").
+			Funcs(template.FuncMap{"style": func() template.CSS { return template.CSS(pagesCSS) }}).
+			Parse(pagesHTML)),
+		// Nothing but the one style sheet may be loaded, and no other page may show ours in
+		// a frame and have the user press Allow unawares. There is no form-action:
+		// browsers hold it against the redirect that answers a form as well, and the
+		// consent form is answered by a redirect to the client, who may redirect once more
+		// to wherever it likes.
+		policy: "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src 'sha256-" +
+			base64.StdEncoding.EncodeToString(style[:]) + "'",
+		log: log,
+	}
+}
+
+// show writes a page. It is made before anything is sent, so that a template that
+// fails leaves no half of one.
+func (p *pages) show(w http.ResponseWriter, status int, name string, data any) {
+	var body bytes.Buffer
+	if err := p.templates.ExecuteTemplate(&body, name, data); err != nil {
+		p.log.Error("page failed", "page", name, "cause", err)
+		http.Error(w, "Something went wrong.", http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", p.policy)
+	h.Set("X-Frame-Options", "DENY") // for browsers that do not know frame-ancestors
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = body.WriteTo(w)
+}
+
+type homePage struct{ User, Metadata string }
+
+func (p *pages) home(w http.ResponseWriter, page homePage) { p.show(w, http.StatusOK, "home", page) }
+
+type signInPage struct {
+	Request string // the pending request that goes on afterwards
+	User    string
+	Failed  bool
+}
+
+func (p *pages) signIn(w http.ResponseWriter, status int, page signInPage) {
+	p.show(w, status, "sign-in", page)
+}
+
+type refusalPage struct {
+	Title, Text       string
+	Code, Description string // for the developer of the client
+}
+
+// refusal tells a person that an authorization request can't go on. Its status is 400
+// whatever OAuth has for the error: 401 would want a challenge.
+func (p *pages) refusal(w http.ResponseWriter, err error) {
+	answer := fosite.ErrorToRFC6749Error(err)
+	page := refusalPage{
+		Title: "This sign-in can not go on",
+		Text: "The app asked for something that this server does not accept. Go back to the app and try again; " +
+			"if it happens again, tell the people who make the app.",
+		Code: answer.ErrorField, Description: answer.GetDescription(),
+	}
+	status := http.StatusBadRequest
+	switch {
+	case answer.CodeField >= 500:
+		status = answer.CodeField
+		page.Title = "Something went wrong here"
+		page.Text = "This is not your fault, nor the app's. Wait a minute, then go back to the app and try again."
+	case answer.ErrorField == fosite.ErrInvalidClient.ErrorField:
+		page.Title = "This app is not known here"
+		page.Text = "Perhaps the app was connected a long time ago, and the connection has been removed since. " +
+			"Go back to the app, remove this server from it, and connect again."
+	}
+	p.show(w, status, "refusal", page)
+}
+
+// expired tells a person that a form came too late, twice, or from another browser.
+func (p *pages) expired(w http.ResponseWriter) {
+	p.show(w, http.StatusBadRequest, "refusal", refusalPage{
+		Title: "This page is too old",
+		Text:  "It was already answered, or you were signed in or out since it was shown. Go back to the app and start again.",
+	})
+}
+
+// consentPage is what a user is asked, and all that is known of who asks.
+type consentPage struct {
+	Request    string
+	User       string
+	ClientName string
+	Registered string // the day; empty for a client of the operator's own
+	Kind       string // of the redirect URI: web, loopback or app
+	Host       string // where the browser goes afterwards
+	Scopes     []string
+	Resources  []string
+	Stays      bool // gets refresh tokens
+}
+
+func (p *pages) consent(w http.ResponseWriter, page consentPage) {
+	p.show(w, http.StatusOK, "consent", page)
+}
+
+func newConsentPage(key string, who *login, request fosite.AuthorizeRequester) consentPage {
+	page := consentPage{
+		Request:   key,
+		User:      who.user,
+		Scopes:    describe(request.GetRequestedScopes()),
+		Resources: request.GetRequestedAudience(),
+		Stays:     request.GetClient().GetGrantTypes().Has("refresh_token"),
+	}
+	page.Kind, page.Host = redirectOf(request)
+	if client, ok := request.GetClient().(*dcr.Client); ok {
+		page.ClientName = clip(client.Metadata.ClientName)
+		page.Registered = client.CreatedAt.UTC().Format("2 January 2006")
+	} else {
+		page.ClientName = request.GetClient().GetID()
+	}
+	return page
+}
+
+// clip shortens a name that would push what matters off the screen.
+func clip(name string) string {
+	if runes := []rune(name); len(runes) > 80 {
+		return string(runes[:80]) + "…"
+	}
+	return name
+}
+
+// redirectOf tells where the browser goes after the decision.
+func redirectOf(request fosite.AuthorizeRequester) (kind, host string) {
+	uri := request.GetRedirectURI()
+	ip := net.ParseIP(uri.Hostname())
+	switch {
+	case uri.Scheme != "https" && uri.Scheme != "http":
+		return "app", uri.Scheme + ":"
+	case uri.Hostname() == "localhost" || ip != nil && ip.IsLoopback():
+		return "loopback", uri.Host
+	}
+	return "web", uri.Host
+}
+
+// describe says in plain words what scopes allow. A scope without words is shown as
+// it is, never left out.
+func describe(scopes []string) []string {
+	words := map[string]string{
+		"openid":  "know who you are at this server",
+		"profile": "see your name",
+		"email":   "see your email address",
+		"mcp":     "use the MCP tools of this server in your name",
+	}
+	var lines []string
+	for _, scope := range scopes {
+		switch line := words[scope]; {
+		case scope == "offline_access": // said by Stays, which is what happens
+		case line != "":
+			lines = append(lines, line)
+		default:
+			lines = append(lines, scope)
+		}
+	}
+	return lines
+}

@@ -1,0 +1,296 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v3"
+	"github.com/gorilla/mux"
+	"github.com/ory/fosite"
+	"github.com/ory/fosite/compose"
+	"github.com/ory/fosite/token/jwt"
+
+	"github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/outbound"
+)
+
+// scopes are what clients may register and users allow.
+var scopes = []string{"openid", "profile", "email", "offline_access", "mcp"}
+
+// registrationScope is that of access tokens which may register clients. No client
+// can register it for itself.
+const registrationScope = "dcr:register"
+
+// server is the authorization server. Its methods are the handlers.
+type server struct {
+	options  options
+	provider *dcr.Provider
+	key      *jose.JSONWebKey
+	users    *users
+	sessions *sessions
+	// pending holds authorization requests while their user signs in and decides.
+	pending *shelf[pendingRequest]
+	// consents holds what users have allowed, for clients that need not ask again.
+	consents *shelf[[]string]
+	pages    *pages
+	log      *slog.Logger
+}
+
+// newServer composes a server. Everything that is wrong with the composition is in
+// the error.
+func newServer(o options, log *slog.Logger) (*server, error) {
+	key, err := newSigningKey()
+	if err != nil {
+		return nil, err
+	}
+	s := &server{
+		options:  o,
+		key:      key,
+		users:    newUsers(),
+		sessions: newSessions(strings.HasPrefix(o.issuer, "https://")),
+		pending:  newShelf[pendingRequest](5_000, 10*time.Minute),
+		consents: newShelf[[]string](10_000, 30*24*time.Hour),
+		pages:    newPages(log),
+		log:      log,
+	}
+	s.provider, err = s.compose()
+	return s, err
+}
+
+// compose builds the provider of fosite and extends it with registration.
+func (s *server) compose() (*dcr.Provider, error) {
+	config := s.fositeConfig()
+	store := dcr.NewMemoryStore()
+	for _, rs := range s.options.resourceServers {
+		client, err := s.operatorsClient(config, rs)
+		if err != nil {
+			return nil, err
+		}
+		store.AddClient(client)
+	}
+	return dcr.Extend(compose.Compose(config, store, s.strategy(config),
+		compose.OAuth2AuthorizeExplicitFactory,
+		compose.OAuth2RefreshTokenGrantFactory,
+		compose.OAuth2ClientCredentialsGrantFactory,
+		compose.OpenIDConnectExplicitFactory,
+		compose.OpenIDConnectRefreshFactory,
+		compose.OAuth2TokenIntrospectionFactory,
+		compose.OAuth2TokenRevocationFactory,
+		compose.OAuth2PKCEFactory,
+		compose.PushedAuthorizeHandlerFactory,
+		dcr.NewFactory(s.registrationConfig()), // last, so that its checks see everything
+	))
+}
+
+// fositeConfig is what fosite has to know. Where its default is not the best for
+// clients that nobody knows beforehand, the line says why.
+func (s *server) fositeConfig() *fosite.Config {
+	// If tokens are to survive a restart, this secret and the signing key belong where
+	// your other secrets are.
+	secret := make([]byte, 32)
+	_, _ = rand.Read(secret) // never fails: it ends the program instead
+	return &fosite.Config{
+		GlobalSecret:      secret,
+		AccessTokenIssuer: s.options.issuer,
+		IDTokenIssuer:     s.options.issuer,
+		TokenURL:          s.url("/oauth2/token"), // makes private_key_jwt possible
+		// A self-contained token lives until it expires, whatever happens to its client.
+		AccessTokenLifespan:         15 * time.Minute,
+		AuthorizeCodeLifespan:       5 * time.Minute,
+		EnforcePKCEForPublicClients: true,
+		// Empty, not nil: who registered refresh_token gets one. By default fosite wants
+		// offline_access too, which few clients ask for.
+		RefreshTokenScopes: []string{},
+		// By default fosite reads registered scopes as patterns and audiences as prefixes.
+		ScopeStrategy:            fosite.ExactScopeStrategy,
+		AudienceMatchingStrategy: fosite.ExactAudienceMatchingStrategy,
+		JWTScopeClaimKey:         jwt.JWTScopeFieldString, // RFC 9068, section 2.2.3
+		// Generated secrets need no slow hash; those that an operator chose get one.
+		ClientSecretsHasher: &dcr.SecretHasher{Fallback: &fosite.BCrypt{Config: &fosite.Config{HashCost: 10}}},
+	}
+}
+
+// strategy makes the tokens. Refresh tokens and codes are opaque in both modes.
+func (s *server) strategy(config *fosite.Config) *compose.CommonStrategy {
+	key := func(context.Context) (any, error) { return s.key, nil }
+	opaque := compose.NewOAuth2HMACStrategy(config)
+	strategy := &compose.CommonStrategy{
+		CoreStrategy:               opaque,
+		OpenIDConnectTokenStrategy: compose.NewOpenIDConnectStrategy(key, config),
+		Signer:                     &jwt.DefaultSigner{GetPrivateKey: key},
+	}
+	if s.options.tokens == tokensJWT {
+		strategy.CoreStrategy = compose.NewOAuth2JWTStrategy(key, opaque, config)
+	}
+	return strategy
+}
+
+// registrationConfig says who may register, and what.
+func (s *server) registrationConfig() dcr.Config {
+	return dcr.Config{
+		Access:            s.access(),
+		RegistrationScope: registrationScope,
+		Scopes:            scopes,
+		Audience:          s.audiences(),
+		NewSession:        func() fosite.Session { return newSession() },
+		RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: !s.options.rotate},
+		Events:            dcr.LogEvents(s.log),
+		Outbound:          outbound.Options{InsecureAllowLoopback: s.options.insecureOutbound},
+		// Claude Code and Visual Studio Code register http://localhost/callback and come
+		// back with a port; MCP Inspector and Cursor send no state; these editors have
+		// redirect URIs of their own schemes.
+		AllowAnyLocalhostPort: true,
+		AllowMissingState:     true,
+		PrivateUseSchemes:     []string{"cursor", "vscode", "vscode-insiders", "windsurf", "oc"},
+		// Only here, to show the grant. With open registration it hands a token to
+		// whoever asks, so the server says so when it starts.
+		AnonymousGrantTypes: []string{"client_credentials"},
+	}
+}
+
+// audiences are the resources that tokens may be for: the server itself, and an MCP
+// server next to it.
+func (s *server) audiences() []string {
+	return []string{s.options.issuer, s.url("/mcp")}
+}
+
+// operatorsClient is a client that was not registered through the protocol. It may
+// introspect every token, and where tokens let clients register it may get one.
+func (s *server) operatorsClient(config *fosite.Config, rs resourceServer) (fosite.Client, error) {
+	hash, err := config.ClientSecretsHasher.Hash(context.Background(), []byte(rs.secret))
+	if err != nil {
+		return nil, fmt.Errorf("-resource-server %s: %w", rs.id, err)
+	}
+	client := &fosite.DefaultClient{
+		ID:         rs.id,
+		Secret:     hash,
+		GrantTypes: []string{"client_credentials"},
+		Audience:   s.audiences(),
+	}
+	if s.options.registration == registrationToken {
+		client.Scopes = []string{registrationScope}
+	}
+	return client, nil
+}
+
+// newSigningKey makes the key of ID tokens and of JWT access tokens. RS256 is what
+// every OpenID client can verify.
+func newSigningKey() (*jose.JSONWebKey, error) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, err
+	}
+	return &jose.JSONWebKey{Key: key, KeyID: rand.Text(), Algorithm: string(jose.RS256), Use: "sig"}, nil
+}
+
+// url returns the public URL of a path. It comes from the issuer alone: what a
+// request says of its host is for its sender to choose.
+func (s *server) url(path string) string {
+	return strings.TrimSuffix(s.options.issuer, "/") + path
+}
+
+// handler has all routes.
+func (s *server) handler() http.Handler {
+	// Without UseEncodedPath the router would clean a path such as /register/..%2f by
+	// a redirect, before the client configuration endpoint sees it.
+	router := mux.NewRouter().UseEncodedPath()
+
+	// Pages for people. Forms are taken from our own pages only; the authorization
+	// endpoint changes nothing, and clients may post to it.
+	protection := http.NewCrossOriginProtection()
+	form := func(path string, h http.HandlerFunc) {
+		router.Handle(path, protection.Handler(h)).Methods(http.MethodPost)
+	}
+	router.HandleFunc("/oauth2/auth", s.authorize).Methods(http.MethodGet, http.MethodPost)
+	router.HandleFunc("/sign-in", s.showSignIn).Methods(http.MethodGet)
+	router.HandleFunc("/consent", s.showConsent).Methods(http.MethodGet)
+	router.HandleFunc("/", s.showHome).Methods(http.MethodGet)
+	form("/sign-in", s.signIn)
+	form("/sign-out", s.signOut)
+	form("/consent", s.decide)
+
+	// Endpoints for programs, none of which takes the cookie of a session, save
+	// registration with -registration user.
+	programs := router.NewRoute().Subrouter()
+	programs.Use(openToBrowsers)
+	programs.HandleFunc("/oauth2/token", s.token)
+	programs.HandleFunc("/oauth2/introspect", s.introspect)
+	programs.HandleFunc("/oauth2/revoke", s.revoke)
+	programs.HandleFunc("/oauth2/par", s.pushAuthorization)
+	programs.HandleFunc("/userinfo", s.userinfo)
+	programs.HandleFunc("/.well-known/oauth-authorization-server", s.metadata)
+	programs.HandleFunc("/.well-known/openid-configuration", s.metadata)
+	programs.HandleFunc("/.well-known/jwks.json", s.jwks)
+	s.provider.Mount(programs)
+
+	return http.MaxBytesHandler(router, 1<<20)
+}
+
+// openToBrowsers lets clients that run in a browser, such as MCP Inspector, call from
+// any origin. Since no credentials are allowed, a page gets nothing by it that a
+// program could not have.
+func openToBrowsers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Expose-Headers", "WWW-Authenticate")
+		if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, MCP-Protocol-Version")
+		h.Set("Access-Control-Max-Age", "600")
+		w.WriteHeader(http.StatusNoContent)
+	})
+}
+
+// refused logs an error that is answered: what the server failed at as an error, with
+// its cause, and a refusal as information.
+func (s *server) refused(r *http.Request, err error) {
+	answer := fosite.ErrorToRFC6749Error(err)
+	attrs := []slog.Attr{slog.String("path", r.URL.Path), slog.String("error", answer.ErrorField), slog.String("hint", answer.HintField)}
+	level := slog.LevelInfo
+	if answer.CodeField >= 500 {
+		level = slog.LevelError
+		attrs = append(attrs, slog.String("cause", answer.DebugField))
+	}
+	s.log.LogAttrs(r.Context(), level, "request refused", attrs...)
+}
+
+// grantAll grants what was asked for and is registered, which fosite has checked. A
+// token that names no resource is for this server alone (RFC 9068, section 3).
+func (s *server) grantAll(request fosite.Requester) {
+	for _, scope := range request.GetRequestedScopes() {
+		request.GrantScope(scope)
+	}
+	audiences := request.GetRequestedAudience()
+	if len(audiences) == 0 {
+		audiences = []string{s.options.issuer}
+	}
+	for _, audience := range audiences {
+		request.GrantAudience(audience)
+	}
+}
+
+// useResource hands the resources that a request names (RFC 8707), and that this
+// server has tokens for, on to fosite, which knows them as audience. Others are left
+// out: the token says whom it is for, and is no good elsewhere.
+func (s *server) useResource(r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		return // fosite will say so
+	}
+	for _, resource := range r.Form["resource"] {
+		if slices.Contains(s.audiences(), resource) && !slices.Contains(r.Form["audience"], resource) {
+			r.Form.Add("audience", resource)
+			r.PostForm.Add("audience", resource)
+		}
+	}
+}

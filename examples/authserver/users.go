@@ -1,0 +1,37 @@
+package main
+
+import (
+	"crypto/rand"
+	"slices"
+)
+
+const demoUser = "demo"
+
+// users stands for your own user database, and your own way of signing in. This one
+// has one user, whose password is made when the server starts and printed then. With
+// 130 random bits it needs no slow hash, and no bound on attempts; passwords that
+// people choose need both.
+type users struct{ password string }
+
+func newUsers() *users { return &users{password: rand.Text()} }
+
+// authenticate reports whether the password is right.
+func (u *users) authenticate(name, password string) bool {
+	right := sameSecret(password, u.password)
+	return name == demoUser && right
+}
+
+func (u *users) exists(name string) bool { return name == demoUser }
+
+// claims returns what the scopes let a client know of a user (OpenID Connect Core
+// 1.0, section 5.4).
+func (u *users) claims(name string, scopes []string) map[string]any {
+	claims := map[string]any{"sub": name}
+	if slices.Contains(scopes, "profile") {
+		claims["name"], claims["preferred_username"] = "Demo User", name
+	}
+	if slices.Contains(scopes, "email") {
+		claims["email"], claims["email_verified"] = name+"@example.com", false
+	}
+	return claims
+}

@@ -1,0 +1,195 @@
+package dcr_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+
+	"github.com/ory/fosite"
+	"github.com/stretchr/testify/require"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+)
+
+func TestRequiredPush(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, dcrtest.Setup{})
+	for _, method := range []string{"none", "client_secret_basic"} {
+		t.Run("COMP-01/"+method, func(t *testing.T) {
+			t.Parallel()
+			client := registerAt(t, s, method, authRedirect, "require_pushed_authorization_requests", true)
+			require.Equal(t, true, client.Members["require_pushed_authorization_requests"])
+			redirectedWith(t, s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect)), "invalid_request")
+			query := pushedQuery(t, client, dcrtest.AuthorizeQuery("", authRedirect))
+			token := client.send(t, "/oauth2/token", method, dcrtest.CodeForm("", s.Code(t, query), authRedirect))
+			require.Equal(t, http.StatusOK, token.Status, token.Body)
+			require.NotEqual(t, http.StatusSeeOther, s.Authorize(t, query).Status, "a pushed request is good for once")
+
+			bogus := dcrtest.AuthorizeQuery(client.ID(), authRedirect, "request_uri", "urn:ietf:params:oauth:request_uri:bogus")
+			shown(t, s.Authorize(t, bogus))
+			redirectedWith(t, s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect, "request_uri", "https://client.example/")), "invalid_request")
+		})
+		t.Run("COMP-01/not_required/"+method, func(t *testing.T) {
+			t.Parallel()
+			client := registerAt(t, s, method, authRedirect, "require_pushed_authorization_requests", false)
+			require.NotEmpty(t, s.Code(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect)))
+			require.NotEmpty(t, s.Code(t, pushedQuery(t, client, dcrtest.AuthorizeQuery("", authRedirect))))
+		})
+	}
+}
+
+func TestRequestObjectThatLooksLikeAPush(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, dcrtest.Setup{})
+	for name, uri := range map[string]string{
+		"prefix": "urn:ietf:params:oauth:request_uri:forged", "empty": "", "https": "https://client.example/request",
+	} {
+		t.Run("COMP-01/forged/"+name, func(t *testing.T) {
+			t.Parallel() // T58
+			keys := keySet(publicKey(testKeys().p256, "", "", ""))
+			client := registerAt(t, s, "private_key_jwt", authRedirect, "require_pushed_authorization_requests", true, "jwks", keys)
+			free := registerAt(t, s, "private_key_jwt", authRedirect, "jwks", keys)
+			forged := byHand(t, map[string]any{"alg": "none"}, map[string]any{"request_uri": uri}, func(string) []byte { return nil })
+			signed := signES256(t, map[string]any{"request_uri": uri})
+			for _, object := range []string{forged, signed} {
+				query := dcrtest.AuthorizeQuery(client.ID(), authRedirect, "scope", "openid", "request", object)
+				redirectedWith(t, s.Authorize(t, query), "invalid_request")
+				query.Set("client_id", free.ID())
+				require.NotEmpty(t, s.Code(t, query), "nothing else is wrong with the request")
+			}
+		})
+	}
+	t.Run("COMP-01/forged/pushed_of_another", func(t *testing.T) {
+		t.Parallel()
+		victim := registerAt(t, s, "none", authRedirect, "require_pushed_authorization_requests", true)
+		attacker := registerFor(t, s, "none")
+		query := pushedQuery(t, attacker, dcrtest.AuthorizeQuery("", authRedirect))
+		query.Set("client_id", victim.ID())
+		require.NotContains(t, s.Authorize(t, query).Header.Get("Location"), "code=")
+	})
+}
+
+func TestRequiredPushWithoutPAR(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, dcrtest.Setup{Factories: dcrtest.DefaultFactories[:8]})
+	answer := s.Post(t, map[string]any{"redirect_uris": []string{authRedirect}, "require_pushed_authorization_requests": true})
+	require.Equal(t, http.StatusBadRequest, answer.Status, "COMP-01: %s", answer.Body)
+	require.Equal(t, "invalid_client_metadata", answer.Text("error"))
+	require.Contains(t, answer.Text("error_description"), "require_pushed_authorization_requests")
+}
+
+// tenant is the key of the tenant in the context of a request.
+type tenant struct{}
+
+// tenants are two issuers on one provider, told apart by the path of the request.
+type tenants struct {
+	*dcrtest.Server
+	a, b *dcrtest.Server // as their clients see them
+}
+
+func startTenants(t *testing.T) tenants {
+	t.Helper()
+	s := &dcrtest.Server{}
+	listener := httptest.NewUnstartedServer(nil)
+	s.URL = "http://" + listener.Listener.Addr().String()
+	rs, _ := resourceServer(t)
+	provider, err := s.Compose(dcrtest.Setup{Static: []fosite.Client{rs}, Config: dcr.Config{
+		Issuer: func(ctx context.Context) string {
+			name, _ := ctx.Value(tenant{}).(string)
+			return s.URL + "/" + name
+		},
+	}})
+	require.NoError(t, err)
+	routes := endpointsOf(provider)
+	both := http.NewServeMux()
+	for _, name := range []string{"a", "b"} {
+		both.Handle("/"+name+"/", http.StripPrefix("/"+name, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			routes.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), tenant{}, name)))
+		})))
+	}
+	listener.Config.Handler = both
+	listener.Start()
+	t.Cleanup(listener.Close)
+	return tenants{s, &dcrtest.Server{URL: s.URL + "/a"}, &dcrtest.Server{URL: s.URL + "/b"}}
+}
+
+// endpointsOf are the endpoints of a host that writes its own handlers.
+func endpointsOf(provider *dcr.Provider) http.Handler {
+	routes := http.NewServeMux()
+	routes.Handle("/register", provider.RegistrationHandler())
+	routes.Handle("/register/{client_id}", provider.ManagementHandler())
+	routes.HandleFunc("/oauth2/token", func(w http.ResponseWriter, r *http.Request) {
+		request, err := provider.NewAccessRequest(r.Context(), r, dcrtest.NewSession(""))
+		if err != nil {
+			provider.WriteAccessError(r.Context(), w, request, err)
+			return
+		}
+		response, err := provider.NewAccessResponse(r.Context(), request)
+		if err != nil {
+			provider.WriteAccessError(r.Context(), w, request, err)
+			return
+		}
+		provider.WriteAccessResponse(r.Context(), w, request, response)
+	})
+	routes.HandleFunc("/oauth2/auth", func(w http.ResponseWriter, r *http.Request) {
+		request, err := provider.NewAuthorizeRequest(r.Context(), r)
+		if err != nil {
+			provider.WriteAuthorizeError(r.Context(), w, request, err)
+			return
+		}
+		response, err := provider.NewAuthorizeResponse(r.Context(), request, dcrtest.NewSession("alice"))
+		if err != nil {
+			provider.WriteAuthorizeError(r.Context(), w, request, err)
+			return
+		}
+		provider.WriteAuthorizeResponse(r.Context(), w, request, response)
+	})
+	routes.HandleFunc("/oauth2/introspect", func(w http.ResponseWriter, r *http.Request) {
+		response, err := provider.NewIntrospectionRequest(r.Context(), r, dcrtest.NewSession(""))
+		if err != nil {
+			provider.WriteIntrospectionError(r.Context(), w, err)
+			return
+		}
+		provider.WriteIntrospectionResponse(r.Context(), w, response)
+	})
+	return routes
+}
+
+func TestTenants(t *testing.T) {
+	t.Parallel()
+	both := startTenants(t)
+	for _, method := range authMethods {
+		t.Run("T41/"+method, func(t *testing.T) {
+			t.Parallel()
+			client := registerFor(t, both.a, method)
+			require.Equal(t, both.a.URL+"/register/"+client.ID(), client.URI())
+			abroad := client
+			abroad.server = both.b
+			tokens := client.tokens(t, both.a)
+			code := both.a.Code(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect))
+			_, credentials := resourceServer(t)
+
+			refresh := dcrtest.RefreshForm("", tokens.Text("refresh_token"))
+			for _, form := range []url.Values{refresh, dcrtest.CodeForm("", code, authRedirect)} {
+				answer := abroad.send(t, "/oauth2/token", method, form)
+				authEndpoints[0].refused(t, answer)
+			}
+			shown(t, both.b.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect)))
+			seesNothing(t, introspect(t, both.b, tokens.Text("access_token"), credentials))
+			sees(t, introspect(t, both.a, tokens.Text("access_token"), credentials), client.ID())
+
+			for _, verb := range []string{http.MethodGet, http.MethodDelete, http.MethodPut} {
+				answer := both.b.Do(t, verb, "/register/"+client.ID(), []byte(`{}`), dcrtest.Bearer(client.Token()), dcrtest.Header("Content-Type", "application/json"))
+				require.Equal(t, http.StatusUnauthorized, answer.Status, verb)
+				require.Contains(t, answer.Header.Get("WWW-Authenticate"), `error="invalid_token"`)
+			}
+			require.Equal(t, http.StatusOK, both.a.Manage(t, http.MethodGet, client.Answer, nil).Status)
+			require.NotEmpty(t, client.accessToken(t, both.a), "the client is as it was")
+			at := both.a.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect)).Location(t)
+			require.Equal(t, both.a.URL, at.Query().Get("iss"), "9207-01")
+		})
+	}
+}

@@ -1,0 +1,166 @@
+package dcr_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+)
+
+// eventLog is an EventSink that remembers.
+type eventLog struct {
+	mu     sync.Mutex
+	events []dcr.Event
+}
+
+func (l *eventLog) Record(_ context.Context, event dcr.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events = append(l.events, event)
+}
+
+func (l *eventLog) all() []dcr.Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]dcr.Event(nil), l.events...)
+}
+
+func (l *eventLog) kinds() []dcr.EventKind {
+	var kinds []dcr.EventKind
+	for _, event := range l.all() {
+		kinds = append(kinds, event.Kind)
+	}
+	return kinds
+}
+
+// printed is a value in every form in which it may reach a log.
+func printed(value any) map[string]string {
+	forms := formatted(value)
+	var text, json bytes.Buffer
+	slog.New(slog.NewTextHandler(&text, nil)).Info("x", "value", value, slog.Group("group", "value", value))
+	slog.New(slog.NewJSONHandler(&json, nil)).Info("x", "value", value, slog.Group("group", "value", value))
+	forms["slog text"], forms["slog JSON"] = text.String(), json.String()
+	return forms
+}
+
+// formatted is a value in the forms of package fmt.
+func formatted(value any) map[string]string {
+	forms := map[string]string{}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		forms[verb] = fmt.Sprintf(verb, value)
+	}
+	forms["panic"] = fmt.Sprint(value)
+	forms["inside a struct"] = fmt.Sprintf("%+v", struct{ Value any }{value})
+	forms["inside a list"] = fmt.Sprintf("%#v", []any{value})
+	return forms
+}
+
+// requireNoSecrets looks for secrets in every form, also as bytes in decimal or
+// hexadecimal notation.
+func requireNoSecrets(t *testing.T, forms map[string]string, secrets []string) {
+	t.Helper()
+	for form, text := range forms {
+		for _, secret := range secrets {
+			decimal := strings.Trim(fmt.Sprint([]byte(secret[:12])), "[]")
+			for _, spelling := range []string{secret, decimal, hex.EncodeToString([]byte(secret[:12]))} {
+				require.NotContains(t, text, spelling, form)
+			}
+		}
+	}
+}
+
+func TestNothingPrintsSecrets(t *testing.T) {
+	t.Parallel()
+	events := &eventLog{}
+	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Events: events}})
+	answer := s.Register(t, plainRegistration)
+	client, err := s.Store.GetDynamicClient(context.Background(), answer.ID())
+	require.NoError(t, err)
+	client.RotatedSecrets = []dcr.RotatedSecret{{Hash: []byte("$hash-of-an-earlier-secret"), ExpiresAt: time.Now()}}
+	client.PreviousRegistrationToken.Signature = "signature-of-an-earlier-token"
+	secrets := []string{
+		answer.Secret(), answer.Token(), string(client.SecretHash), client.RegistrationToken.Signature,
+		"$hash-of-an-earlier-secret", "signature-of-an-earlier-token",
+	}
+	for _, secret := range secrets {
+		require.Greater(t, len(secret), 12)
+	}
+	information := &dcr.ClientInformation{
+		ClientID: answer.ID(), ClientSecret: answer.Secret(), RegistrationAccessToken: answer.Token(), Metadata: client.Metadata,
+	}
+	for name, value := range map[string]any{
+		"Client": client, "Client_by_value": *client,
+		"ClientInformation": information, "ClientInformation_by_value": *information,
+		"Event": dcr.Event{Kind: dcr.EventRegistered, After: client}, "Event_pointer": &dcr.Event{Before: client, After: client},
+		"error": fmt.Errorf("client %v: %w", client, dcr.ErrConflict),
+	} {
+		t.Run("T26/"+name, func(t *testing.T) {
+			t.Parallel()
+			requireNoSecrets(t, printed(value), secrets)
+		})
+	}
+	t.Run("T26/inside_others", func(t *testing.T) {
+		t.Parallel()
+		requireNoSecrets(t, formatted([]*dcr.Client{client}), secrets)
+		requireNoSecrets(t, formatted(&dcr.ManagementResponse{Information: information}), secrets)
+	})
+	t.Run("T26/events", func(t *testing.T) {
+		t.Parallel()
+		require.NotEmpty(t, events.all())
+		for _, event := range events.all() {
+			requireNoSecrets(t, printed(event), secrets)
+		}
+	})
+	t.Run("T26/identifier_is_shown", func(t *testing.T) {
+		t.Parallel()
+		for form, text := range printed(client) {
+			if form != "%x" {
+				require.Contains(t, text, answer.ID(), form)
+			}
+		}
+	})
+}
+
+func TestLogsHoldNoSecrets(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	store := newLedger()
+	handler := slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})
+	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Events: dcr.LogEvents(slog.New(handler))}})
+	answer := s.Register(t, registration(map[string]any{"client_name": "Client\u00a0X"}))
+	record, err := store.GetDynamicClient(context.Background(), answer.ID())
+	require.NoError(t, err)
+	updated := s.Manage(t, http.MethodPut, answer, registration(map[string]any{"client_id": answer.ID(), "client_secret": answer.Secret()}))
+	require.Equal(t, http.StatusOK, updated.Status, updated.Body)
+	const chosen = "a-secret-that-the-caller-chose"
+	wrong := s.Manage(t, http.MethodPut, updated, registration(map[string]any{"client_id": answer.ID(), "client_secret": chosen}))
+	require.Equal(t, http.StatusBadRequest, wrong.Status, wrong.Body)
+	s.Post(t, registration(map[string]any{"client_secret": chosen, "logo_uri": "https://user:" + chosen + "@client.example/\r\ninjected=1"}))
+	store.beforeEntry = func() error { return errDisk }
+	s.Post(t, plainRegistration)
+	t.Run("T26/LIFE-05", func(t *testing.T) {
+		require.GreaterOrEqual(t, strings.Count(log.String(), "\n"), 5, log.String())
+		for _, secret := range []string{
+			answer.Secret(), answer.Token(), updated.Token(), chosen,
+			string(record.SecretHash), record.RegistrationToken.Signature,
+		} {
+			require.NotContains(t, log.String(), secret)
+		}
+		require.Contains(t, log.String(), answer.ID())
+	})
+	t.Run("T45", func(t *testing.T) {
+		require.NotContains(t, log.String(), "\ninjected")
+		require.Contains(t, log.String(), errDisk.Error(), "the operator is told the cause")
+	})
+}

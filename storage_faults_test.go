@@ -1,0 +1,336 @@
+package dcr_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/ory/fosite"
+	"github.com/stretchr/testify/require"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+)
+
+// breakable is a server whose storage can be told to fail. It knows every token that was
+// ever made, whether a client was told of it or not.
+type breakable struct {
+	*dcrtest.Server
+	store  *watchedStore
+	maker  *opaqueMaker
+	events *noted
+	client dcrtest.Answer // registered before anything fails
+}
+
+func startBreakable(t *testing.T, tokens dcr.RegistrationToken) *breakable {
+	t.Helper()
+	f := &breakable{store: newWatchedStore(), events: &noted{}}
+	f.Server = composition{
+		store: f.store, config: dcr.Config{RegistrationToken: tokens, Events: f.events},
+		strategy: func(c *fosite.Config) any {
+			f.maker = newOpaqueMaker(c)
+			return f.maker
+		},
+	}.start(t)
+	f.client = f.Register(t, managed())
+	f.events.take()
+	return f
+}
+
+// alive are the tokens that read the client's registration.
+func (f *breakable) alive(t *testing.T, id string) []string {
+	t.Helper()
+	var alive []string
+	for _, token := range f.maker.tokens() {
+		head := f.Do(t, "GET", "/register/"+id, nil, dcrtest.Bearer(token))
+		if head.Status == http.StatusOK {
+			alive = append(alive, token)
+			continue
+		}
+		requireUniformRefusal(t, head)
+	}
+	return alive
+}
+
+func (f *breakable) leftovers() int {
+	n := 0
+	for _, event := range f.events.take() {
+		if event.Kind == dcr.EventLeftover {
+			n++
+		}
+	}
+	return n
+}
+
+// how a storage fails.
+type how string
+
+const (
+	once     how = "once"     // the call is not done; the next ones are
+	forGood  how = "for_good" // nor is any later one: nothing can be undone
+	doneYet  how = "done_yet" // the call is done, and the answer is lost
+	original     = "original" // the token from before
+	renewed      = "renewed"  // the token of the answer
+	nobodys      = "nobody's" // none
+)
+
+// failAt makes the n-th call fail.
+func failAt(n int, mode how, cause error) watcher {
+	calls := 0
+	return func(_ context.Context, _ string, do func() error) error {
+		calls++
+		switch {
+		case calls < n, calls > n && mode != forGood:
+			return do()
+		case mode == doneYet:
+			_ = do()
+		}
+		return cause
+	}
+}
+
+// breakRow is one call of one operation that fails.
+type breakRow struct {
+	method string
+	call   int
+	name   string
+	status int    // 0 means that of a failure
+	alive  string // which token works afterwards
+	lost   string // which works where the call was done and its answer lost; empty means the same
+}
+
+// breakRows has every call of every operation. Which token works follows from the order
+// of writes: the record is the commit point, and what is written before it is of no
+// effect without it. An update whose answer was lost at the commit point has taken the
+// old token away, and the new one is nobody's: that is what a grace is for (T35).
+var breakRows = []breakRow{
+	{"GET", 1, "GetDynamicClient", 0, original, ""},
+	{"GET", 2, "GetAccessTokenSession", 0, original, ""},
+	{"PUT", 1, "GetDynamicClient", 0, original, ""},
+	{"PUT", 2, "GetAccessTokenSession", 0, original, ""},
+	{"PUT", 3, "CreateAccessTokenSession", 0, original, ""},
+	{"PUT", 4, "UpdateClient", 0, original, nobodys},
+	{"PUT", 5, "DeleteAccessTokenSession", 200, renewed, ""},
+	{"DELETE", 1, "GetDynamicClient", 0, original, ""},
+	{"DELETE", 2, "GetAccessTokenSession", 0, original, ""},
+	{"DELETE", 3, "DeleteClient", 0, original, nobodys},
+	{"DELETE", 4, "DeleteAccessTokenSession", 204, nobodys, ""},
+	{"DELETE", 5, "RevokeClientGrants", 204, nobodys, ""},
+}
+
+// forEachFault runs a test with each kind of failure.
+func forEachFault(t *testing.T, name string, run func(t *testing.T, mode how, cause error, status int)) {
+	t.Helper()
+	for _, mode := range []how{once, forGood, doneYet} {
+		for status, cause := range map[int]error{500: errBroken, 503: fmt.Errorf("%w: %w", dcr.ErrUnavailable, errBroken)} {
+			t.Run(fmt.Sprintf("T34/%s/%s/%d", name, mode, status), func(t *testing.T) {
+				t.Parallel()
+				run(t, mode, cause, status)
+			})
+		}
+	}
+}
+
+// requireFailure: a storage that fails is a failure of the server's own, of which
+// nothing is said (7591-3.2.2-04, 7591-3.2.2-05, T52).
+func requireFailure(t *testing.T, answer dcrtest.Answer, status int) {
+	t.Helper()
+	code := map[int]string{500: "server_error", 503: "temporarily_unavailable"}[status]
+	requireError(t, answer, status, code)
+	require.Len(t, answer.Members, 2, answer.Body)
+	require.NotContains(t, answer.Body, "fire")
+	require.NotContains(t, answer.Body, "10.0.0.7")
+	require.NotContains(t, answer.Body, "storage")
+	require.Empty(t, answer.Header.Get("WWW-Authenticate"))
+	require.Equal(t, status == 503, answer.Header.Get("Retry-After") != "")
+}
+
+// TestManagementFaults fails every call of GET, PUT and DELETE (T34).
+func TestManagementFaults(t *testing.T) {
+	t.Parallel()
+	for _, row := range breakRows {
+		forEachFault(t, fmt.Sprintf("%s/%d_%s", row.method, row.call, row.name), func(t *testing.T, mode how, cause error, status int) {
+			f := startBreakable(t, dcr.RegistrationToken{})
+			var answer dcrtest.Answer
+			f.store.set(failAt(row.call, mode, cause))
+			calls := f.store.during(func() { answer = manageAt(t, f.Server, row.method, f.client, f.client.Token()) })
+			f.store.set(nil)
+			require.Equal(t, row.name, calls[row.call-1], "the test fails the call that it means")
+			if row.status == 0 {
+				requireFailure(t, answer, status)
+			} else {
+				require.Equal(t, row.status, answer.Status, answer.Body)
+			}
+			events := f.leftovers()
+			if row.status != 0 {
+				require.GreaterOrEqual(t, events, 1, "what could not be cleared is told")
+			}
+			alive := row.alive
+			if mode == doneYet && row.lost != "" {
+				alive = row.lost
+			}
+			want := map[string][]string{original: {f.client.Token()}, renewed: {answer.Token()}, nobodys: nil}[alive]
+			require.Equal(t, want, f.alive(t, f.client.ID()))
+		})
+	}
+}
+
+// TestUpdateFaultsLeaveNothing: an update that failed leaves the old registration and
+// its one entry; where even that can't be tidied, the host is told (T34).
+func TestUpdateFaultsLeaveNothing(t *testing.T) {
+	t.Parallel()
+	for call, name := range map[int]string{3: "CreateAccessTokenSession", 4: "UpdateClient"} {
+		forEachFault(t, name, func(t *testing.T, mode how, cause error, status int) {
+			f := startBreakable(t, dcr.RegistrationToken{})
+			f.store.set(failAt(call, mode, cause))
+			requireFailure(t, manageAt(t, f.Server, "PUT", f.client, f.client.Token()), status)
+			f.store.set(nil)
+			if mode == forGood {
+				require.Equal(t, 1, f.leftovers())
+				return
+			}
+			if mode == once || name != "UpdateClient" {
+				require.Len(t, f.store.stored(), 1, "no orphan")
+				require.Zero(t, f.leftovers())
+			}
+		})
+	}
+	t.Run("T35/grace_outlives_a_lost_answer", func(t *testing.T) {
+		t.Parallel()
+		f := startBreakable(t, dcr.RegistrationToken{Grace: time.Hour})
+		f.store.set(failAt(4, doneYet, errBroken))
+		requireFailure(t, manageAt(t, f.Server, "PUT", f.client, f.client.Token()), 500)
+		f.store.set(nil)
+		again := manageAt(t, f.Server, "PUT", f.client, f.client.Token())
+		require.Equal(t, http.StatusOK, again.Status, "never neither: %s", again.Body)
+		require.Equal(t, http.StatusOK, manageAt(t, f.Server, "GET", f.client, again.Token()).Status)
+		require.Equal(t, []string{again.Token()}, f.alive(t, f.client.ID()))
+	})
+}
+
+// TestRotatingReadFaults: a read that rotates writes in the same order as an update.
+func TestRotatingReadFaults(t *testing.T) {
+	t.Parallel()
+	rows := map[int]string{3: "CreateAccessTokenSession", 4: "UpdateClient", 5: "DeleteAccessTokenSession"}
+	for call, name := range rows {
+		forEachFault(t, name, func(t *testing.T, mode how, cause error, status int) {
+			f := startBreakable(t, dcr.RegistrationToken{RotateOnRead: true})
+			f.store.set(failAt(call, mode, cause))
+			answer := manageAt(t, f.Server, "GET", f.client, f.client.Token())
+			f.store.set(nil)
+			record, err := f.store.MemoryStore.GetDynamicClient(t.Context(), f.client.ID())
+			require.NoError(t, err)
+			lives := func(token string) bool {
+				return record.RegistrationToken.Signature == f.maker.AccessTokenSignature(t.Context(), token)
+			}
+			switch {
+			case call == 5:
+				require.Equal(t, http.StatusOK, answer.Status, answer.Body)
+				require.True(t, lives(answer.Token()))
+				require.Equal(t, 1, f.leftovers())
+			case call == 4 && mode == doneYet:
+				requireFailure(t, answer, status)
+			default:
+				requireFailure(t, answer, status)
+				require.True(t, lives(f.client.Token()))
+			}
+			require.Empty(t, record.PreviousRegistrationToken.Signature, "never both")
+		})
+	}
+}
+
+// TestRegistrationFaults fails every call of POST: no half of a client is left, and
+// where it can't be taken away again, nobody can use it (7591-3.2.2-04, T34).
+func TestRegistrationFaults(t *testing.T) {
+	t.Parallel()
+	for call, name := range map[int]string{1: "CreateClient", 2: "CreateAccessTokenSession"} {
+		forEachFault(t, "POST/"+name, func(t *testing.T, mode how, cause error, status int) {
+			f := startBreakable(t, dcr.RegistrationToken{})
+			var answer dcrtest.Answer
+			f.store.set(failAt(call, mode, cause))
+			calls := f.store.during(func() { answer = f.Post(t, managed()) })
+			f.store.set(nil)
+			require.Equal(t, name, calls[call-1])
+			requireFailure(t, answer, status)
+			left, leftovers := f.strangers(t), f.leftovers()
+			if call == 2 && mode == forGood {
+				require.Len(t, left, 1, "nobody could take it away")
+				require.Equal(t, 1, leftovers)
+				require.Empty(t, f.alive(t, left[0]), "no token is live")
+				return
+			}
+			require.Empty(t, left, "no half of a client is left behind")
+			require.Len(t, f.alive(t, f.client.ID()), 1, "the other client is as it was")
+		})
+	}
+}
+
+// strangers are the clients in the storage that no answer has told anybody of.
+func (f *breakable) strangers(t *testing.T) []string {
+	t.Helper()
+	var left []string
+	for _, id := range f.store.clientIDs() {
+		_, err := f.store.MemoryStore.GetDynamicClient(t.Context(), id)
+		if id != f.client.ID() && err == nil {
+			left = append(left, id)
+		}
+	}
+	return left
+}
+
+// TestIdentifierTaken: a registration never takes over or takes away a client that has
+// the identifier already (T06, 7591-3.2.1-02).
+func TestIdentifierTaken(t *testing.T) {
+	t.Parallel()
+	for tries := range 6 {
+		t.Run(fmt.Sprintf("T06/taken=%d", tries), func(t *testing.T) {
+			t.Parallel()
+			f := startBreakable(t, dcr.RegistrationToken{})
+			left := tries
+			f.store.set(func(_ context.Context, name string, do func() error) error {
+				if name == "CreateClient" && left > 0 {
+					left--
+					return fmt.Errorf("host: %w", dcr.ErrClientExists)
+				}
+				return do()
+			})
+			var answer dcrtest.Answer
+			calls := f.store.during(func() { answer = f.Post(t, managed()) })
+			f.store.set(nil)
+			require.NotContains(t, calls, "DeleteClient", "the other client is not ours to remove")
+			if answer.Status != http.StatusCreated {
+				require.Greater(t, tries, 1, "it is tried again")
+				requireFailure(t, answer, 500)
+				require.NotContains(t, calls, "CreateAccessTokenSession")
+				return
+			}
+			require.Equal(t, http.StatusOK, manageAt(t, f.Server, "GET", answer, answer.Token()).Status)
+		})
+	}
+}
+
+// TestRevocationFault: a client that revokes its token is not told that it is dead
+// while it lives (RAT-02, T52).
+func TestRevocationFault(t *testing.T) {
+	t.Parallel()
+	for status, cause := range map[int]error{500: errBroken, 503: fmt.Errorf("%w: %w", dcr.ErrUnavailable, errBroken)} {
+		t.Run(fmt.Sprintf("RAT-02/%d", status), func(t *testing.T) {
+			t.Parallel()
+			f := startBreakable(t, dcr.RegistrationToken{})
+			f.store.set(func(_ context.Context, name string, do func() error) error {
+				if name == "DeleteAccessTokenSession" {
+					return cause
+				}
+				return do()
+			})
+			form := map[string][]string{"token": {f.client.Token()}}
+			answer := f.Form(t, "/oauth2/revoke", form, dcrtest.Basic(f.client.ID(), f.client.Secret()))
+			f.store.set(nil)
+			require.Equal(t, status, answer.Status, answer.Body)
+			require.NotContains(t, answer.Body, "fire")
+			require.Len(t, f.alive(t, f.client.ID()), 1)
+		})
+	}
+}

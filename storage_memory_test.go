@@ -1,0 +1,231 @@
+package dcr_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ory/fosite"
+	"github.com/stretchr/testify/require"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/storagetest"
+)
+
+func TestMemoryStore(t *testing.T) {
+	t.Parallel()
+	storagetest.Run(t, func(*testing.T) storagetest.Storage {
+		return dcr.NewMemoryStore()
+	}, storagetest.Options{
+		AddStatic: func(_ context.Context, s storagetest.Storage, client fosite.Client) error {
+			s.(*dcr.MemoryStore).AddClient(client)
+			return nil
+		},
+	})
+}
+
+func TestMemoryStoreClientLimit(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 2}))
+	s.AddClient(&fosite.DefaultClient{ID: "own"})
+	require.NoError(t, s.CreateClient(ctx, &dcr.Client{ID: "a"}))
+	require.NoError(t, s.CreateClient(ctx, &dcr.Client{ID: "b"}))
+	for range 2 {
+		require.ErrorIs(t, s.CreateClient(ctx, &dcr.Client{ID: "c"}), dcr.ErrUnavailable)
+		require.ErrorIs(t, s.CreateClient(ctx, &dcr.Client{ID: "a"}), dcr.ErrClientExists)
+		require.ErrorIs(t, s.CreateClient(ctx, &dcr.Client{ID: "own"}), dcr.ErrClientExists)
+	}
+	require.NoError(t, s.DeleteClient(ctx, "a"))
+	require.NoError(t, s.CreateClient(ctx, &dcr.Client{ID: "c"}))
+	require.ErrorIs(t, s.CreateClient(ctx, &dcr.Client{ID: "d"}), dcr.ErrUnavailable)
+}
+
+// TestMemoryStoreClientLimitAtOnce: the bound holds when many register at once.
+func TestMemoryStoreClientLimitAtOnce(t *testing.T) {
+	t.Parallel()
+	const limit = 50
+	s := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: limit}))
+	var stored atomic.Int64
+	inParallel(8, func(g int) {
+		for i := range 20 {
+			if s.CreateClient(t.Context(), &dcr.Client{ID: fmt.Sprintf("%d-%d", g, i)}) == nil {
+				stored.Add(1)
+			}
+		}
+	})
+	require.EqualValues(t, limit, stored.Load())
+}
+
+func TestMemoryStoreAddClient(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 1}))
+	own := &fosite.DefaultClient{ID: "own"}
+	s.AddClient(own)
+	found, err := s.GetClient(ctx, "own")
+	require.NoError(t, err)
+	require.Same(t, own, found)
+
+	record := &dcr.Client{ID: "record", Version: 1}
+	s.AddClient(record)
+	s.AddClient(record)
+	record.Version = 7
+	kept, err := s.GetDynamicClient(ctx, "record")
+	require.NoError(t, err)
+	require.EqualValues(t, 1, kept.Version)
+	require.ErrorIs(t, s.CreateClient(ctx, &dcr.Client{ID: "other"}), dcr.ErrUnavailable)
+
+	s.AddClient(&fosite.DefaultClient{ID: "record"}) // the operator has the last word
+	_, err = s.GetDynamicClient(ctx, "record")
+	require.ErrorIs(t, err, fosite.ErrNotFound)
+	require.NoError(t, s.CreateClient(ctx, &dcr.Client{ID: "other"}))
+}
+
+func TestMemoryStoreAssertions(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	clock := newFakeClock()
+	s := dcr.NewMemoryStore(dcr.WithMemoryClock(clock.Now), dcr.WithMemoryLimits(dcr.MemoryLimits{Assertions: 2}))
+	require.NoError(t, s.SetClientAssertionJWT(ctx, "a", clock.Now().Add(time.Minute)))
+	require.NoError(t, s.SetClientAssertionJWT(ctx, "b", clock.Now().Add(time.Hour)))
+	require.ErrorIs(t, s.SetClientAssertionJWT(ctx, "c", clock.Now().Add(time.Hour)), dcr.ErrUnavailable)
+	require.ErrorIs(t, s.ClientAssertionJWTValid(ctx, "a"), fosite.ErrJTIKnown, "nothing gives way")
+
+	clock.Advance(time.Minute + time.Second)
+	require.ErrorIs(t, s.ClientAssertionJWTValid(ctx, "a"), fosite.ErrJTIKnown, "fosite accepts an assertion in its last second")
+	clock.Advance(time.Minute)
+	require.NoError(t, s.ClientAssertionJWTValid(ctx, "a"))
+	require.NoError(t, s.SetClientAssertionJWT(ctx, "c", clock.Now().Add(time.Hour)))
+	require.ErrorIs(t, s.ClientAssertionJWTValid(ctx, "b"), fosite.ErrJTIKnown)
+}
+
+// TestMemoryStoreStress calls all methods at once, for the race detector.
+func TestMemoryStoreStress(t *testing.T) {
+	t.Parallel()
+	clock := newFakeClock()
+	s := dcr.NewMemoryStore(dcr.WithMemoryClock(clock.Now),
+		dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 6, Tokens: 20, Codes: 10, Assertions: 10}))
+	inParallel(8, func(g int) {
+		random := rand.New(rand.NewPCG(1, uint64(g)))
+		for range 500 {
+			stress(t.Context(), s, clock, random)
+		}
+	})
+	// What is there still is whole.
+	for i := range 8 {
+		if c, err := s.GetDynamicClient(t.Context(), strconv.Itoa(i)); err == nil {
+			require.Equal(t, strconv.Itoa(i), c.ID)
+		}
+	}
+}
+
+func stress(ctx context.Context, s *dcr.MemoryStore, clock *fakeClock, random *rand.Rand) {
+	id, key := strconv.Itoa(random.IntN(8)), strconv.Itoa(random.IntN(16))
+	c := &dcr.Client{ID: id, Version: 1, Audience: []string{id}}
+	switch random.IntN(8) {
+	case 0:
+		_ = s.CreateClient(ctx, c)
+		s.AddClient(&fosite.DefaultClient{ID: "own " + id})
+	case 1:
+		if stored, err := s.GetDynamicClient(ctx, id); err == nil {
+			stored.Audience[0] = "changed"
+			version := stored.Version
+			stored.Version++
+			_ = s.UpdateClient(ctx, stored, version)
+		}
+	case 2:
+		_ = s.TouchClient(ctx, id, clock.Now(), clock.Now())
+		if found, err := s.GetClient(ctx, id); err == nil {
+			_ = found.GetAudience().Has(id)
+		}
+	case 3:
+		_ = s.SetClientAssertionJWT(ctx, key, clock.Now().Add(time.Minute))
+		_ = s.ClientAssertionJWTValid(ctx, key)
+	case 4:
+		clock.Advance(10 * time.Second)
+		if random.IntN(4) == 0 {
+			_ = s.DeleteClient(ctx, id)
+			_ = s.RevokeClientGrants(ctx, id)
+		}
+	default:
+		stressGrants(ctx, s, grantOf(c, clock.Now().Add(time.Minute)), key, random)
+	}
+}
+
+func stressGrants(ctx context.Context, s *dcr.MemoryStore, r *fosite.Request, key string, random *rand.Rand) {
+	r.ID = key
+	for _, kind := range memoryKinds {
+		if random.IntN(2) == 0 {
+			_ = kind.create(ctx, s, key, r)
+			r.Session.SetExpiresAt(fosite.AccessToken, time.Now())
+		}
+		if got, err := kind.get(ctx, s, key); err == nil {
+			got.GrantScope("changed")
+			got.GetSession().SetExpiresAt(fosite.AccessToken, time.Now())
+		}
+	}
+	_ = s.InvalidateAuthorizeCodeSession(ctx, key)
+	_ = s.RotateRefreshToken(ctx, key, key)
+	_ = s.RevokeRefreshToken(ctx, key)
+	_ = s.RevokeAccessToken(ctx, key)
+	for _, remove := range []func(context.Context, string) error{
+		s.DeleteAccessTokenSession, s.DeleteRefreshTokenSession, s.DeletePKCERequestSession,
+		s.DeleteOpenIDConnectSession, s.DeletePARSession,
+	} {
+		if random.IntN(4) == 0 {
+			_ = remove(ctx, key)
+		}
+	}
+}
+
+// inParallel calls from n goroutines and waits for all.
+func inParallel(n int, call func(i int)) {
+	var running sync.WaitGroup
+	for i := range n {
+		running.Go(func() { call(i) })
+	}
+	running.Wait()
+}
+
+// fakeClock stands still until it is advanced.
+type fakeClock struct{ since atomic.Int64 }
+
+var clockStart = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+
+func newFakeClock() *fakeClock { return &fakeClock{} }
+
+func (c *fakeClock) Now() time.Time { return clockStart.Add(time.Duration(c.since.Load())) }
+
+func (c *fakeClock) Advance(by time.Duration) { c.since.Add(int64(by)) }
+
+// BenchmarkMemoryStore shows that a registration costs the same however many clients
+// there are. Each round creates and deletes one, so that their number stays.
+func BenchmarkMemoryStore(b *testing.B) {
+	for _, clients := range []int{1_000, 100_000} {
+		s := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 2 * clients}))
+		for i := range clients {
+			if err := s.CreateClient(b.Context(), &dcr.Client{ID: "client " + strconv.Itoa(i), Version: 1}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.Run("create_and_delete/clients="+strconv.Itoa(clients), func(b *testing.B) {
+			b.ReportAllocs()
+			var n atomic.Int64
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					c := &dcr.Client{ID: "new " + strconv.FormatInt(n.Add(1), 10), Version: 1}
+					if err := errors.Join(s.CreateClient(b.Context(), c), s.DeleteClient(b.Context(), c.ID)); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}

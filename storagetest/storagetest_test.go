@@ -1,0 +1,131 @@
+package storagetest_test
+
+import (
+	"context"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/ory/fosite"
+	"github.com/stretchr/testify/require"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/storagetest"
+)
+
+var options = storagetest.Options{
+	AddStatic: func(_ context.Context, s storagetest.Storage, client fosite.Client) error {
+		s.(interface{ AddClient(fosite.Client) }).AddClient(client)
+		return nil
+	},
+}
+
+func TestSoundStorage(t *testing.T) {
+	t.Parallel()
+	shared := newBroken(func(*broken) {})
+	storagetest.Run(t, func(*testing.T) storagetest.Storage { return shared }, options)
+}
+
+// TestDefects: each defect is caught by the rows that are there for it, and each row is
+// there for one at least.
+func TestDefects(t *testing.T) {
+	t.Parallel()
+	rows := map[string]storagetest.Row{}
+	for _, row := range storagetest.Rows(options) {
+		require.NotContains(t, rows, row.Name, "two rows have one name")
+		require.NotEmpty(t, row.Why, row.Name)
+		rows[row.Name] = row
+	}
+	unused := map[string]bool{}
+	for name := range rows {
+		unused[name] = true
+	}
+	for _, d := range slices.Concat(clientDefects, changeDefects, useDefects, entryDefects, grantDefects, assertionDefects) {
+		for _, name := range d.caught {
+			require.Contains(t, rows, name, d.name)
+			delete(unused, name)
+		}
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			for _, name := range d.caught {
+				err := rows[name].Check(t.Context(), newBroken(d.make))
+				require.Error(t, err, "the row %s does not catch it", name)
+				require.NotErrorIs(t, err, storagetest.ErrNotRun, name)
+			}
+		})
+	}
+	require.Empty(t, unused, "rows that no defect proves")
+}
+
+// TestLostFields: the loss of any field is caught, also of one that is new.
+func TestLostFields(t *testing.T) {
+	t.Parallel()
+	readBack := rowNamed(t, "create/read_back")
+	eachField(reflect.TypeFor[dcr.Client](), nil, func(path []int, name string) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBroken(func(b *broken) {
+				b.read = func(ctx context.Context, id string) (*dcr.Client, error) {
+					c, err := b.MemoryStore.GetDynamicClient(ctx, id)
+					if err == nil {
+						reflect.ValueOf(c).Elem().FieldByIndex(path).SetZero()
+					}
+					return c, err
+				}
+			})
+			require.Error(t, readBack.Check(t.Context(), b))
+		})
+	})
+}
+
+// eachField visits the fields of a struct and of those in it.
+func eachField(of reflect.Type, above []int, visit func(path []int, name string)) {
+	for i := range of.NumField() {
+		field := of.Field(i)
+		if !field.IsExported() {
+			continue
+		}
+		path := append(slices.Clone(above), i)
+		visit(path, field.Name)
+		inner := field.Type
+		if inner.Kind() == reflect.Pointer {
+			inner = inner.Elem()
+		}
+		if inner.Kind() == reflect.Struct && inner.PkgPath() == reflect.TypeFor[dcr.Client]().PkgPath() {
+			eachField(inner, path, visit)
+		}
+	}
+}
+
+// plainStorage implements what a storage has to, and nothing besides.
+type plainStorage struct {
+	dcr.ClientStorage
+	fosite.Storage
+}
+
+// TestNotRun: a storage without the optional interfaces passes, and the rows that it
+// can't be held to say so.
+func TestNotRun(t *testing.T) {
+	t.Parallel()
+	store := dcr.NewMemoryStore()
+	for _, row := range storagetest.Rows() {
+		err := row.Check(t.Context(), plainStorage{store, store})
+		if row.Needs == "" {
+			require.NoError(t, err, row.Name)
+		} else {
+			require.ErrorIs(t, err, storagetest.ErrNotRun, row.Name)
+		}
+	}
+	storagetest.Run(t, func(*testing.T) storagetest.Storage { return plainStorage{store, store} })
+}
+
+func rowNamed(t *testing.T, name string) storagetest.Row {
+	t.Helper()
+	for _, row := range storagetest.Rows(options) {
+		if row.Name == name {
+			return row
+		}
+	}
+	require.Fail(t, "there is no row", name)
+	return storagetest.Row{}
+}
