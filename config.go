@@ -322,6 +322,12 @@ func (c *Config) problems(matches fosite.ScopeStrategy) []error {
 			wrong("Config.Supports: %q is no member whose support a host decides", name)
 		}
 	}
+	for name := range c.Supports {
+		enc := strings.TrimSuffix(name, "_alg") + "_enc"
+		if _, ok := c.Supports[enc]; strings.HasSuffix(name, "_alg") && memberNamed[enc] != nil && !ok {
+			wrong("Config.Supports has %q without %q, which defaults to %s", name, enc, defaultContentEncryption)
+		}
+	}
 	if slices.Contains(c.TokenEndpointAuthMethods, methodClientSecretJWT) {
 		wrong("Config.TokenEndpointAuthMethods: client_secret_jwt needs the plain secret, and secrets are stored hashed")
 	}

@@ -30,7 +30,7 @@ func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fo
 		err = refusal
 	}
 	if err == nil {
-		err = p.registry.gate(request)
+		err = errors.Join(checkFormPost(request), p.registry.gate(request))
 	}
 	return request, translate(r, err)
 }
@@ -45,7 +45,7 @@ func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Reques
 		err = refusal
 	}
 	if client, ok := request.GetClient().(*Client); ok && err == nil {
-		err = p.registry.requirePKCE(client, request)
+		err = errors.Join(checkFormPost(request), p.registry.requirePKCE(client, request))
 	}
 	return request, translate(r, err)
 }
@@ -377,6 +377,20 @@ func (p *Provider) checkRedirect(request fosite.AuthorizeRequester) error {
 	}
 	ar.RedirectURI = nil
 	return fosite.ErrInvalidRequest.WithHint("The 'redirect_uri' parameter does not match any of the OAuth 2.0 Client's pre-registered redirect urls.")
+}
+
+// checkFormPost refuses a form that would be posted to an app: no browser hands a form
+// to a private-use scheme, and fosite's page would post the code to the server itself.
+func checkFormPost(request fosite.AuthorizeRequester) error {
+	ar, ok := request.(*fosite.AuthorizeRequest)
+	if !ok || ar.ResponseMode != fosite.ResponseModeFormPost || ar.RedirectURI == nil || !IsDynamic(ar.GetClient()) {
+		return nil
+	}
+	if ar.RedirectURI.Scheme == "https" || ar.RedirectURI.Scheme == "http" {
+		return nil
+	}
+	ar.ResponseMode = fosite.ResponseModeQuery // so that the app learns of it
+	return fosite.ErrUnsupportedResponseMode.WithHint("The response_mode form_post needs a redirect_uri with http or https.")
 }
 
 func (p *Provider) redirectURIValid(request fosite.AuthorizeRequester) bool {

@@ -427,3 +427,17 @@ func TestReservedScope(t *testing.T) {
 		require.Equal(t, "profile", answer.Text("scope"))
 	})
 }
+
+// TestFormPostToAnApp: no browser posts a form to a private-use scheme, and fosite's page
+// would post the code to the server itself.
+func TestFormPostToAnApp(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, dcrtest.Setup{})
+	const app, web = "com.example.app:/cb", "https://client.example/cb"
+	client := s.Register(t, map[string]any{"redirect_uris": []string{app, web}, "token_endpoint_auth_method": "none"})
+	answer := s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), app, "response_mode", "form_post"))
+	require.Equal(t, "unsupported_response_mode", answer.Location(t).Query().Get("error"), answer.Body)
+	require.NotContains(t, answer.Body, "Zgotmpl")
+	answer = s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), web, "response_mode", "form_post"))
+	require.Contains(t, answer.Body, `name="code"`)
+}
