@@ -46,6 +46,9 @@ type Registrant struct {
 	// GrantTypes bounds what the registrant may register; nil means everything that
 	// the provider has.
 	GrantTypes []string `json:"grant_types,omitempty"`
+	// Policy names one of Config.NamedPolicies that the registrant has to pass before all
+	// others, with later updates too.
+	Policy string `json:"policy,omitempty"`
 }
 
 // introspect looks an access token up, as the provider's introspection does.

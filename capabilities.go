@@ -156,23 +156,23 @@ func usesImplicit(responseType string) bool {
 
 // fit leaves out what the provider or the registrant can't have, or refuses it, and
 // makes the two lists agree. What remains is registered (RFC 7591, section 3.2.1).
-func (r *registry) fit(ctx context.Context, m *ClientMetadata, e entrance, sent sentLists) error {
+func (r *registry) fit(ctx context.Context, m *ClientMetadata, e entrance, omitted omissions) error {
 	if err := r.fitMethod(m); err != nil {
 		return err
 	}
-	if err := r.fitGrantTypes(m, e.registrant, sent); err != nil {
+	if err := r.fitGrantTypes(m, e.registrant, omitted); err != nil {
 		return err
 	}
 	if err := r.fitResponseTypes(m); err != nil {
 		return err
 	}
-	if err := agreeOnTypes(m, sent); err != nil {
+	if err := agreeOnTypes(m, omitted); err != nil {
 		return err
 	}
 	if !slices.ContainsFunc(m.GrantTypes, yieldsRefreshToken) && slices.Contains(m.GrantTypes, grantRefreshToken) {
 		return refuseMetadata("grant_types has refresh_token, but no grant that yields a refresh token")
 	}
-	return r.fitScope(ctx, m)
+	return r.fitScope(ctx, m, omitted.scope)
 }
 
 func (r *registry) fitMethod(m *ClientMetadata) error {
@@ -185,7 +185,7 @@ func (r *registry) fitMethod(m *ClientMetadata) error {
 	return refuseMetadata("token_endpoint_auth_method is not supported by this server")
 }
 
-func (r *registry) fitGrantTypes(m *ClientMetadata, who *Registrant, sent sentLists) error {
+func (r *registry) fitGrantTypes(m *ClientMetadata, who *Registrant, omitted omissions) error {
 	if len(m.GrantTypes) == 0 {
 		return refuseMetadata("grant_types is empty")
 	}
@@ -194,7 +194,7 @@ func (r *registry) fitGrantTypes(m *ClientMetadata, who *Registrant, sent sentLi
 		switch {
 		case slices.Contains(r.can.grantTypes, grant) && r.mayHave(who, grant):
 			kept = append(kept, grant)
-		case r.cfg.RefuseUnsupported && sent.grantTypes:
+		case r.cfg.RefuseUnsupported && !omitted.grantTypes:
 			return refuseMetadata("grant_types[" + strconv.Itoa(i) + "] is not supported by this server for this client")
 		}
 	}
@@ -263,9 +263,9 @@ func (r *registry) supportedResponseType(responseType string) string {
 // Where the client sent both, they have to. Where it sent one, the default of the
 // other stands and what does not fit it is left out. Nothing is completed but an
 // omitted response_types.
-func agreeOnTypes(m *ClientMetadata, sent sentLists) error {
+func agreeOnTypes(m *ClientMetadata, omitted omissions) error {
 	code, implicit := slices.Contains(m.GrantTypes, grantAuthorizationCode), slices.Contains(m.GrantTypes, grantImplicit)
-	if !sent.responseTypes {
+	if omitted.responseTypes {
 		m.ResponseTypes = []string{}
 		if code || implicit {
 			m.ResponseTypes = []string{responseCode}
@@ -281,7 +281,7 @@ func agreeOnTypes(m *ClientMetadata, sent sentLists) error {
 	}
 	responseTypes, grants := keep(m.ResponseTypes, fits), keep(m.GrantTypes, used)
 	changed := len(responseTypes) != len(m.ResponseTypes) || len(grants) != len(m.GrantTypes)
-	if changed && sent.grantTypes && sent.responseTypes {
+	if changed && !omitted.grantTypes && !omitted.responseTypes {
 		return refuseMetadata("grant_types and response_types do not agree (RFC 7591, section 2.1)")
 	}
 	lost := len(responseTypes) == 0 && len(m.ResponseTypes) > 0
@@ -316,7 +316,10 @@ func yieldsRefreshToken(grant string) bool {
 // fitScope registers the allowed scopes among those that were asked for, or the
 // default scopes where none remains. Scopes are compared literally; one that the
 // host's scope strategy reads as a pattern is refused (T54).
-func (r *registry) fitScope(ctx context.Context, m *ClientMetadata) error {
+//
+// The scopes of the configuration come in where the client speaks, not again where a
+// policy has.
+func (r *registry) fitScope(ctx context.Context, m *ClientMetadata, defaults bool) error {
 	matches := r.fosite.GetScopeStrategy(ctx)
 	asked := withoutRepeats(strings.Fields(m.Scope))
 	kept := make([]string, 0, len(asked))
@@ -330,9 +333,12 @@ func (r *registry) fitScope(ctx context.Context, m *ClientMetadata) error {
 			return refuseMetadata("scope has a scope that this server does not offer")
 		}
 	}
-	if len(kept) == 0 {
+	if len(kept) == 0 && defaults {
 		kept = r.cfg.DefaultScopes
 	}
-	m.Scope = strings.Join(withoutRepeats(slices.Concat(kept, r.cfg.BaselineScopes)), " ")
+	if defaults {
+		kept = withoutRepeats(slices.Concat(kept, r.cfg.BaselineScopes))
+	}
+	m.Scope = strings.Join(kept, " ")
 	return nil
 }

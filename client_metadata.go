@@ -82,24 +82,37 @@ func (r *registry) resolve(ctx context.Context, body []byte, e entrance) (Client
 	if err := r.vouch(ctx, &m, e); err != nil {
 		return ClientMetadata{}, err
 	}
-	sent := sentLists{grantTypes: m.GrantTypes != nil, responseTypes: m.ResponseTypes != nil}
-	if err := checkMembers(&m, r.limits); err != nil {
+	omitted := omissions{grantTypes: m.GrantTypes == nil, responseTypes: m.ResponseTypes == nil, scope: true}
+	if err := r.settle(ctx, &m, e, omitted); err != nil {
 		return ClientMetadata{}, err
 	}
-	r.applyDefaults(&m)
-	if err := r.fit(ctx, &m, e, sent); err != nil {
-		return ClientMetadata{}, err
-	}
-	for _, relation := range relations {
-		if err := relation(r, ctx, &m); err != nil {
-			return ClientMetadata{}, err
-		}
-	}
-	return m, r.fitMembers(&m)
+	return m, r.applyPolicies(ctx, &m, e)
 }
 
-// sentLists tells which of the two lists that have to agree the client sent.
-type sentLists struct{ grantTypes, responseTypes bool }
+// settle holds metadata against the rules of each member, fills in defaults, leaves out
+// or refuses what the provider or the registrant can't have, and checks the relations
+// between members.
+func (r *registry) settle(ctx context.Context, m *ClientMetadata, e entrance, omitted omissions) error {
+	if err := checkMembers(m, r.limits); err != nil {
+		return err
+	}
+	r.applyDefaults(m)
+	if err := r.fit(ctx, m, e, omitted); err != nil {
+		return err
+	}
+	for _, relation := range relations {
+		if err := relation(r, ctx, m); err != nil {
+			return err
+		}
+	}
+	return r.fitMembers(m)
+}
+
+// omissions tells which members with a default of their own the client left out.
+type omissions struct{ grantTypes, responseTypes, scope bool }
+
+// nothingOmitted is for metadata that has its defaults already.
+var nothingOmitted = omissions{}
 
 // applyDefaults fills in what was omitted (RFC 7591, section 2). The default of
 // response_types depends on the grant types and is set by fit.

@@ -138,6 +138,12 @@ type Config struct {
 	// of the token endpoint instead of the issuer.
 	RefuseTokenEndpointAudience bool
 
+	// Policies see what passed every rule, and may change or refuse it, in this order.
+	Policies []Policy
+	// NamedPolicies are those that a Registrant may name. A client whose policy is gone
+	// from here can't be updated.
+	NamedPolicies map[string]Policy
+
 	// Limits bounds what is read and stored.
 	Limits Limits
 	// Outbound bounds requests to URLs that clients name.

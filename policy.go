@@ -1,0 +1,221 @@
+package dcr
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/fosite-contrib/fosite-dcr/internal/redirecturi"
+)
+
+// Policy is the host's say about what is registered. It sees metadata that has passed
+// every rule, and who registers, and may change or refuse it. What it changes passes the
+// rules again. A policy must be safe for many goroutines.
+//
+// The error is one of the protocol, such as ErrInvalidClientMetadata with a description
+// that names the member, or ErrAccessDenied; any other is a failure of the server.
+type Policy interface {
+	Judge(ctx context.Context, a *Application) error
+}
+
+// PolicyFunc is a function as a policy.
+type PolicyFunc func(ctx context.Context, a *Application) error
+
+// Judge calls the function.
+func (f PolicyFunc) Judge(ctx context.Context, a *Application) error { return f(ctx, a) }
+
+// Application is a registration or an update as a policy sees it.
+type Application struct {
+	// Registrant is who registers, for an update who registered.
+	Registrant *Registrant
+	// Previous is the client that an update replaces, and nil for a registration.
+	Previous *Client
+	// Metadata is what would be registered. A policy may change it.
+	Metadata *ClientMetadata
+}
+
+// policies returns those that an application has to pass: that of the registrant, which
+// binds later updates too, and then those of the configuration.
+func (r *registry) policies(who *Registrant) ([]Policy, error) {
+	if who.Policy == "" {
+		return r.cfg.Policies, nil
+	}
+	own, ok := r.cfg.NamedPolicies[who.Policy]
+	if !ok {
+		// A client must not outgrow a policy that the configuration has lost.
+		return nil, ErrAccessDenied.WithDescription("The policy for this client is not known to this server any more.")
+	}
+	return append([]Policy{own}, r.cfg.Policies...), nil
+}
+
+// applyPolicies asks the policies, and holds what they leave against the rules again.
+func (r *registry) applyPolicies(ctx context.Context, m *ClientMetadata, e entrance) error {
+	policies, err := r.policies(e.registrant)
+	if err != nil || len(policies) == 0 {
+		return err
+	}
+	application := &Application{Registrant: e.registrant, Previous: e.previous, Metadata: m}
+	for _, policy := range policies {
+		if err := policy.Judge(ctx, application); err != nil {
+			return protocolError(err)
+		}
+	}
+	return r.settle(ctx, m, e, nothingOmitted)
+}
+
+// AllPolicies is one policy of several, in order.
+func AllPolicies(policies ...Policy) Policy {
+	return PolicyFunc(func(ctx context.Context, a *Application) error {
+		for _, policy := range policies {
+			if err := policy.Judge(ctx, a); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// change is a policy that refuses nothing.
+func change(edit func(m *ClientMetadata)) Policy {
+	return PolicyFunc(func(_ context.Context, a *Application) error {
+		edit(a.Metadata)
+		return nil
+	})
+}
+
+// AllowScopes leaves out every scope but these.
+func AllowScopes(scopes ...string) Policy {
+	return change(func(m *ClientMetadata) {
+		m.Scope = strings.Join(keep(strings.Fields(m.Scope), func(s string) bool { return slices.Contains(scopes, s) }), " ")
+	})
+}
+
+// ForceScopes registers these scopes besides what is asked for, if Config.Scopes has them.
+func ForceScopes(scopes ...string) Policy {
+	return change(func(m *ClientMetadata) {
+		m.Scope = strings.Join(withoutRepeats(append(strings.Fields(m.Scope), scopes...)), " ")
+	})
+}
+
+// AllowGrantTypes leaves out every grant type but these, and the response types that
+// only the others use; a client of which nothing remains is refused.
+func AllowGrantTypes(grantTypes ...string) Policy {
+	return change(func(m *ClientMetadata) {
+		m.GrantTypes = keep(m.GrantTypes, func(g string) bool { return slices.Contains(grantTypes, g) })
+		code, implicit := slices.Contains(m.GrantTypes, grantAuthorizationCode), slices.Contains(m.GrantTypes, grantImplicit)
+		m.ResponseTypes = keep(m.ResponseTypes, func(t string) bool {
+			return (!usesCode(t) || code) && (!usesImplicit(t) || implicit)
+		})
+	})
+}
+
+// AllowAuthMethods refuses clients that authenticate otherwise.
+func AllowAuthMethods(methods ...string) Policy {
+	return PolicyFunc(func(_ context.Context, a *Application) error {
+		if !slices.Contains(methods, a.Metadata.TokenEndpointAuthMethod) {
+			return refuseMetadata("token_endpoint_auth_method is not one that this server allows here")
+		}
+		return nil
+	})
+}
+
+// AllowRedirectHosts refuses redirect URIs with a host that is none of these and, where
+// one begins with a dot, ends in none of these. Private-use schemes without a host are
+// refused; AllowRedirectSchemes is for them.
+func AllowRedirectHosts(hosts ...string) Policy {
+	return redirects("is on a host that this server does not allow here", func(u *url.URL) bool {
+		return slices.ContainsFunc(hosts, func(host string) bool {
+			return u.Hostname() == host || strings.HasPrefix(host, ".") && strings.HasSuffix(u.Hostname(), host)
+		})
+	})
+}
+
+// AllowRedirectSchemes refuses redirect URIs with another scheme.
+func AllowRedirectSchemes(schemes ...string) Policy {
+	return redirects("has a scheme that this server does not allow here", func(u *url.URL) bool {
+		return slices.Contains(schemes, u.Scheme)
+	})
+}
+
+// redirects is a policy that judges each redirect URI.
+func redirects(phrase string, allowed func(*url.URL) bool) Policy {
+	return PolicyFunc(func(_ context.Context, a *Application) error {
+		for _, raw := range a.Metadata.RedirectURIs {
+			if u, err := url.Parse(raw); err != nil || !allowed(u) {
+				return ErrInvalidRedirectURI.WithDescription("redirect_uris " + phrase + ".")
+			}
+		}
+		return nil
+	})
+}
+
+// SameHostURIs refuses a client_uri, logo_uri, tos_uri or policy_uri, in its tagged forms
+// too, that has not the scheme and host of a redirect URI (RFC 7591, section 5): a page
+// of a brand does not belong to whoever registers it.
+func SameHostURIs() Policy {
+	return PolicyFunc(func(_ context.Context, a *Application) error {
+		for name, raw := range webURLs(a.Metadata) {
+			if !slices.ContainsFunc(a.Metadata.RedirectURIs, func(redirect string) bool { return origin(redirect) == origin(raw) }) {
+				return refuseMetadata(name + " has not the scheme and host of one of the redirect_uris")
+			}
+		}
+		return nil
+	})
+}
+
+// TrustedHosts refuses the URIs that SameHostURIs judges unless they are https on one of
+// these hosts.
+func TrustedHosts(hosts ...string) Policy {
+	return PolicyFunc(func(_ context.Context, a *Application) error {
+		for name, raw := range webURLs(a.Metadata) {
+			host, err := redirecturi.CheckURL(raw, redirecturi.URLOptions{AllowFragment: true})
+			if err != nil || !slices.Contains(hosts, host) {
+				return refuseMetadata(name + " is not https on a host that this server trusts")
+			}
+		}
+		return nil
+	})
+}
+
+// webURLs returns the URLs that are shown to people, by member.
+func webURLs(m *ClientMetadata) map[string]string {
+	urls := map[string]string{"client_uri": m.ClientURI, "logo_uri": m.LogoURI, "tos_uri": m.TOSURI, "policy_uri": m.PolicyURI}
+	for name := range urls {
+		if urls[name] == "" {
+			delete(urls, name)
+		}
+	}
+	for name, value := range m.Localized {
+		if base, _, _ := strings.Cut(name, "#"); strings.HasSuffix(base, "_uri") {
+			urls[name] = value
+		}
+	}
+	return urls
+}
+
+// Require refuses metadata without these members, such as "contacts" or
+// "software_statement". A member that the server does not know is never there.
+func Require(names ...string) Policy {
+	return PolicyFunc(func(_ context.Context, a *Application) error {
+		for _, name := range names {
+			row := memberNamed[name]
+			if row == nil || row.place(a.Metadata) == nil || isEmpty(row.place(a.Metadata)) {
+				return refuseMetadata(name + " is required by this server")
+			}
+		}
+		return nil
+	})
+}
+
+// ConfidentialRedirects refuses public clients with one of these redirect URIs: those of
+// an application that can keep a secret, and which nobody else should claim without one.
+func ConfidentialRedirects(uris ...string) Policy {
+	return PolicyFunc(func(_ context.Context, a *Application) error {
+		public := a.Metadata.TokenEndpointAuthMethod == methodNone
+		if public && slices.ContainsFunc(a.Metadata.RedirectURIs, func(uri string) bool { return slices.Contains(uris, uri) }) {
+			return refuseMetadata("token_endpoint_auth_method none is not allowed with these redirect_uris")
+		}
+		return nil
+	})
+}

@@ -1,0 +1,164 @@
+package dcr
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/ory/fosite"
+	"github.com/ory/fosite/token/jwt"
+)
+
+// NewIntrospectionRequest is fosite's for the clients of the operator's own. A client
+// that registered itself authenticates by its registered method and sees its own
+// tokens only, and an access token of such a client introspects nothing but itself:
+// fosite lets any client look at any token, and with open registration that is
+// anybody (RFC 7662, section 4).
+func (p *Provider) NewIntrospectionRequest(ctx context.Context, r *http.Request, session fosite.Session) (fosite.IntrospectionResponder, error) {
+	if err := noQueryCredentials(r); err != nil {
+		return inactive(), fosite.ErrRequestUnauthorized.WithHint("Client credentials must not be sent in the query of the URL.").WithWrap(err)
+	}
+	caller, err := p.introspectionCaller(ctx, r, session)
+	if err != nil {
+		return inactive(), translate(r, err)
+	}
+	if caller == nil {
+		response, err := p.Fosite.NewIntrospectionRequest(ctx, r, session)
+		return response, translate(r, p.lostFault(ctx, r.PostForm.Get("token"), storageFault(err)))
+	}
+	token, hint := r.PostForm.Get("token"), fosite.TokenUse(r.PostForm.Get("token_type_hint"))
+	if caller.token != "" && caller.token != token {
+		return inactive(), errNotIntrospectable
+	}
+	use, request, err := p.IntrospectToken(ctx, token, hint, session, fosite.RemoveEmpty(strings.Split(r.PostForm.Get("scope"), " "))...)
+	if err != nil {
+		if asFault(err) != nil {
+			return inactive(), translate(r, err)
+		}
+		return inactive(), fosite.ErrInactiveToken.WithWrap(err)
+	}
+	if request.GetClient().GetID() != caller.id {
+		return inactive(), errNotIntrospectable
+	}
+	response := &fosite.IntrospectionResponse{Active: true, AccessRequester: request, TokenUse: use}
+	if use == fosite.AccessToken {
+		response.AccessTokenType = fosite.BearerAccessToken
+	}
+	return response, nil
+}
+
+var errNotIntrospectable = fosite.ErrInactiveToken.WithHint("The client may introspect its own tokens only.")
+
+func inactive() *fosite.IntrospectionResponse { return &fosite.IntrospectionResponse{} }
+
+// introspectionCaller is a client that registered itself and asks for introspection.
+type introspectionCaller struct {
+	id    string
+	token string // of the Bearer scheme; empty where the client authenticated
+}
+
+// introspectionCaller returns nobody where fosite has to decide.
+func (p *Provider) introspectionCaller(ctx context.Context, r *http.Request, session fosite.Session) (*introspectionCaller, error) {
+	if r.Method != http.MethodPost || session == nil {
+		return nil, nil
+	}
+	if err := r.ParseMultipartForm(1 << 20); err != nil && !errors.Is(err, http.ErrNotMultipart) {
+		return nil, nil
+	}
+	if token := fosite.AccessTokenFromRequest(r); token != "" {
+		return p.bearerCaller(ctx, token, session.Clone())
+	}
+	id := claimedClientID(r)
+	if id == "" {
+		return nil, nil
+	}
+	client, err := p.Store.GetClient(ctx, id)
+	if err != nil || !IsDynamic(client) {
+		return nil, faultOnly(err)
+	}
+	if client.IsPublic() {
+		return nil, fosite.ErrRequestUnauthorized.WithHint("A public client can not introspect tokens.")
+	}
+	if _, err := p.AuthenticateClient(ctx, r, r.PostForm); err != nil {
+		if asFault(err) != nil {
+			return nil, err
+		}
+		return nil, fosite.ErrRequestUnauthorized.WithHint("OAuth 2.0 Client credentials are invalid.").WithWrap(err)
+	}
+	return &introspectionCaller{id: id}, nil
+}
+
+func (p *Provider) bearerCaller(ctx context.Context, token string, session fosite.Session) (*introspectionCaller, error) {
+	use, request, err := p.IntrospectToken(ctx, token, fosite.AccessToken, session)
+	if err != nil || use != fosite.AccessToken || request.GetClient() == nil {
+		return nil, faultOnly(err)
+	}
+	id := request.GetClient().GetID()
+	client, err := p.Store.GetClient(ctx, id)
+	if err != nil || !IsDynamic(client) {
+		return nil, faultOnly(err)
+	}
+	return &introspectionCaller{id: id, token: token}, nil
+}
+
+// faultOnly keeps the server's own failures; the rest is for fosite to say.
+func faultOnly(err error) error {
+	if asFault(err) != nil {
+		return err
+	}
+	return nil
+}
+
+// IntrospectToken is fosite's; a storage that fails is a server error, not an
+// inactive token.
+func (p *Provider) IntrospectToken(ctx context.Context, token string, use fosite.TokenUse, session fosite.Session, scopes ...string) (fosite.TokenUse, fosite.AccessRequester, error) {
+	found, request, err := p.Fosite.IntrospectToken(ctx, token, use, session, scopes...)
+	return found, request, translate(nil, p.lostFault(ctx, token, storageFault(err)))
+}
+
+// WriteIntrospectionError is fosite's, but a server that failed says so: fosite
+// answers that the token is inactive.
+func (p *Provider) WriteIntrospectionError(ctx context.Context, w http.ResponseWriter, err error) {
+	if f := asFault(storageFault(err)); f != nil {
+		p.WriteAccessError(ctx, w, nil, f)
+		return
+	}
+	errorHeaders(w, err)
+	p.Fosite.WriteIntrospectionError(ctx, w, err)
+}
+
+// lostFault looks once more for a refresh token that fosite calls unknown: of a failing
+// look-up it keeps nothing where the token might have been an access token as well.
+func (p *Provider) lostFault(ctx context.Context, token string, err error) error {
+	r := p.registry
+	if !errors.Is(err, fosite.ErrNotFound) || r.refreshes == nil || r.refreshStrategy == nil ||
+		r.fosite.GetDisableRefreshTokenValidation(ctx) {
+		return err
+	}
+	_, lookUp := r.refreshes.GetRefreshTokenSession(ctx, r.refreshStrategy.RefreshTokenSignature(ctx, token), r.cfg.NewSession())
+	var known *fosite.RFC6749Error
+	if lookUp != nil && !errors.As(lookUp, &known) {
+		return &fault{lookUp}
+	}
+	return err
+}
+
+// storageFault finds the storage's error that fosite's introspection takes for an
+// unknown token: the cause of a request_unauthorized that is neither a protocol error
+// nor one of a JWT.
+func storageFault(err error) error {
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		refusal, ok := e.(*fosite.RFC6749Error)
+		if !ok || refusal.ErrorField != fosite.ErrRequestUnauthorized.ErrorField || refusal.Cause() == nil {
+			continue
+		}
+		var known *fosite.RFC6749Error
+		var invalid *jwt.ValidationError
+		cause := refusal.Cause()
+		if !errors.As(cause, &known) && !errors.As(cause, &invalid) {
+			return &fault{cause}
+		}
+	}
+	return err
+}
