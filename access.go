@@ -40,6 +40,9 @@ type Registrant struct {
 	Subject string `json:"subject,omitempty"`
 	// ClientID is the client whose access token allows the registration.
 	ClientID string `json:"client_id,omitempty"`
+	// InitialAccessToken is the identifier of the initial access token that the registrant
+	// came with. One use of it is counted with the registration.
+	InitialAccessToken string `json:"initial_access_token,omitempty"`
 	// Anonymous says that nobody vouches for the registrant. Such clients get grants
 	// in which a user takes part, and those of Config.AnonymousGrantTypes.
 	Anonymous bool `json:"anonymous,omitempty"`
@@ -56,12 +59,18 @@ type introspect func(ctx context.Context, token string) (fosite.TokenUse, fosite
 
 // bindable rules need the provider, which exists only after the factory has run.
 type bindable interface {
-	bind(look introspect, scope string) Access
+	bind(b binding) Access
 }
 
-func bindAccess(rule Access, look introspect, scope string) Access {
-	if b, ok := rule.(bindable); ok {
-		return b.bind(look, scope)
+// binding is what rules need of the provider.
+type binding struct {
+	look     introspect
+	registry *registry
+}
+
+func bindAccess(rule Access, b binding) Access {
+	if unbound, ok := rule.(bindable); ok {
+		return unbound.bind(b)
 	}
 	return rule
 }
@@ -85,7 +94,9 @@ type accessToken struct {
 	scope string
 }
 
-func (accessToken) bind(look introspect, scope string) Access { return accessToken{look, scope} }
+func (accessToken) bind(b binding) Access {
+	return accessToken{b.look, b.registry.cfg.RegistrationScope}
+}
 
 func (a accessToken) Authorize(ctx context.Context, r *http.Request) (*Registrant, error) {
 	token, err := BearerToken(r)
@@ -165,10 +176,10 @@ func AnyOf(rules ...Access) Access { return anyOf(rules) }
 
 type anyOf []Access
 
-func (a anyOf) bind(look introspect, scope string) Access {
+func (a anyOf) bind(b binding) Access {
 	bound := make(anyOf, len(a))
 	for i, rule := range a {
-		bound[i] = bindAccess(rule, look, scope)
+		bound[i] = bindAccess(rule, b)
 	}
 	return bound
 }
@@ -204,12 +215,11 @@ func (r *registry) authorize(ctx context.Context, request *http.Request) (*Regis
 	return registrant, nil
 }
 
-// needsIntrospection reports whether a rule, or one inside it, looks access tokens
-// up.
-func needsIntrospection(rule Access) bool {
+// hasRule reports whether a rule, or one inside it, is of type R.
+func hasRule[R Access](rule Access) bool {
 	if several, ok := rule.(anyOf); ok {
-		return slices.ContainsFunc(several, needsIntrospection)
+		return slices.ContainsFunc(several, hasRule[R])
 	}
-	_, ok := rule.(accessToken)
+	_, ok := rule.(R)
 	return ok
 }

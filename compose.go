@@ -94,6 +94,9 @@ func (h *handler) findStorage(store any) {
 		r.grants, _ = store.(GrantRevoker)
 	}
 	r.uses, _ = r.clients.(UseRecorder)
+	if r.initialTokens, _ = r.clients.(InitialAccessTokenStorage); r.initialTokens == nil {
+		r.initialTokens, _ = store.(InitialAccessTokenStorage)
+	}
 	r.refreshes, _ = store.(oauth2.RefreshTokenStorage)
 	if r.cfg.ClientStorage == nil && r.cfg.TokenStorage == nil {
 		// One transaction can hold both writes, since one storage has both.

@@ -114,6 +114,8 @@ var (
 	ErrClientExists = errors.New("dcr: a client with this identifier exists")
 	// ErrConflict is what UpdateClient returns where the version differs.
 	ErrConflict = errors.New("dcr: the client was changed meanwhile")
+	// ErrExhausted is what UseInitialAccessToken returns where no use remains.
+	ErrExhausted = errors.New("dcr: the initial access token can not be used any more")
 	// ErrUnavailable is wrapped by a storage that can't work now but will later.
 	// The answer is 503 instead of 500.
 	ErrUnavailable = errors.New("dcr: the storage is not available")

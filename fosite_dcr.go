@@ -94,7 +94,7 @@ func Extend(provider fosite.OAuth2Provider) (*Provider, error) {
 	p := &Provider{registry: r}
 	p.Fosite = &fosite.Fosite{Store: r.store, Config: newConfigView(ctx, composed.Config, p)}
 	r.hasher = p.secretHasher(ctx, composed.Config)
-	r.access = bindAccess(r.cfg.Access, p.lookUpAccessToken, r.cfg.RegistrationScope)
+	r.access = bindAccess(r.cfg.Access, binding{p.lookUpAccessToken, r})
 	return p, nil
 }
 
@@ -187,7 +187,11 @@ func (h *handler) problems(ctx context.Context) []error {
 	if secret, err := r.fosite.GetGlobalSecret(ctx); err != nil || len(secret) < 32 {
 		found = append(found, errors.New("the global secret is shorter than 32 bytes: set GlobalSecret of fosite's configuration"))
 	}
-	if needsIntrospection(r.cfg.Access) && len(r.fosite.GetTokenIntrospectionHandlers(ctx)) < 2 {
+	if hasRule[initialAccess](r.cfg.Access) && r.initialTokens == nil {
+		found = append(found, errors.New("the access rule takes initial access tokens, but the storage does not implement "+
+			"dcr.InitialAccessTokenStorage: add its methods, or name a storage with them as Config.ClientStorage"))
+	}
+	if hasRule[accessToken](r.cfg.Access) && len(r.fosite.GetTokenIntrospectionHandlers(ctx)) < 2 {
 		found = append(found, errors.New("the access rule looks access tokens up, but no factory does: "+
 			"add compose.OAuth2TokenIntrospectionFactory, or set Config.Access"))
 	}

@@ -67,7 +67,9 @@ func (p *Provider) NewRegistrationRequest(ctx context.Context, r *http.Request) 
 	return &RegistrationRequest{Registrant: registrant, Metadata: metadata, issuer: issuer}, nil
 }
 
-// NewRegistrationResponse registers the client. The write of its record is the
+// NewRegistrationResponse registers the client. First a use of the initial access token
+// is counted, where there is one, which is given back if the client can't be created. The
+// write of its record is the
 // commit point: before it nothing is stored, and if the entry of the registration
 // access token can't be stored after it, the record goes again. A crash in between
 // leaves a client that nobody can use, since nobody was told its secret or its
@@ -81,12 +83,16 @@ func (p *Provider) NewRegistrationResponse(ctx context.Context, request *Registr
 		return nil, err
 	}
 	client := newClient(reg, request, made)
+	if err := reg.consume(ctx, request.Registrant); err != nil {
+		return nil, err
+	}
 	err = reg.create(ctx, client)
 	for tries := 0; errors.Is(err, ErrClientExists) && tries < 3; tries++ {
 		client.ID = newClientID() // T06: never the identifier of another client
 		err = reg.create(ctx, client)
 	}
 	if err != nil {
+		reg.giveBack(ctx, request.Registrant)
 		return nil, failure(err)
 	}
 	reg.cfg.Events.Record(ctx, Event{Kind: EventRegistered, ClientID: client.ID, After: client})

@@ -26,6 +26,8 @@ type registry struct {
 	grants       GrantRevoker          // nil where the storage has none
 	uses         UseRecorder           // nil where the storage has none
 	transactions storage.Transactional // nil where the storage has none
+	// initialTokens is nil where the storage has none.
+	initialTokens InitialAccessTokenStorage
 
 	strategy oauth2.AccessTokenStrategy
 	// refreshes and refreshStrategy look a refresh token up, where fosite has lost the

@@ -96,3 +96,34 @@ type GrantRevoker interface {
 	// fosite.ErrNotFound, fosite.ErrInactiveToken or fosite.ErrInvalidatedAuthorizeCode.
 	RevokeClientGrants(ctx context.Context, clientID string) error
 }
+
+// InitialAccessTokenStorage is an optional interface of a storage: it keeps the initial
+// access tokens that the host mints. What ClientStorage says of concurrency, copies,
+// contexts and errors holds here, too.
+type InitialAccessTokenStorage interface {
+	// CreateInitialAccessToken stores a new record. It returns ErrClientExists for an
+	// identifier that is taken.
+	CreateInitialAccessToken(ctx context.Context, token *InitialAccessToken) error
+
+	// GetInitialAccessToken returns a record, an expired or exhausted one as well, and
+	// fosite.ErrNotFound for an unknown identifier.
+	GetInitialAccessToken(ctx context.Context, id string) (*InitialAccessToken, error)
+
+	// UseInitialAccessToken adds one to Uses. It returns ErrExhausted, and changes nothing,
+	// where MaxUses is not zero and reached, or ExpiresAt is not zero and not after now;
+	// fosite.ErrNotFound for an unknown identifier. Of calls at once no more succeed than
+	// uses remain.
+	UseInitialAccessToken(ctx context.Context, id string, now time.Time) error
+
+	// ReturnInitialAccessToken takes one from Uses, but not below zero, for a client that
+	// could not be created. An unknown identifier is no error.
+	ReturnInitialAccessToken(ctx context.Context, id string) error
+
+	// DeleteInitialAccessToken removes a record, and returns fosite.ErrNotFound where there
+	// is none.
+	DeleteInitialAccessToken(ctx context.Context, id string) error
+
+	// ListInitialAccessTokens returns up to limit records whose identifiers come after the
+	// given one, byte by byte, in their order.
+	ListInitialAccessTokens(ctx context.Context, after string, limit int) ([]*InitialAccessToken, error)
+}

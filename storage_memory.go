@@ -42,6 +42,7 @@ type MemoryStore struct {
 	codes, challenges, openIDs, pushed memoryTable
 	access, refresh                    memoryTable
 	assertions                         memoryTable
+	initial                            memoryInitialTokens
 }
 
 var (

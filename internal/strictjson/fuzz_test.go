@@ -54,7 +54,7 @@ func FuzzObject(f *testing.F) {
 func requirePhrase(t *testing.T, err error) {
 	t.Helper()
 	require.IsType(t, strictjson.Error(""), err)
-	require.Less(t, len(err.Error()), 100)
+	require.Less(t, len(err.Error()), 200)
 	require.Less(t, strings.IndexFunc(err.Error(), func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }), 0)
 }
 
