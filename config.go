@@ -36,6 +36,12 @@ type Config struct {
 	// would open the door to more (T54).
 	AllowRegistrationScope bool
 
+	// AllowedOrigins are those whose pages may call the two endpoints from a browser
+	// (CORS), such as "https://inspector.example"; "*" means all. None by default.
+	// Credentials such as cookies are never allowed along. MCP Inspector and other clients
+	// that run in a browser need it.
+	AllowedOrigins []string
+
 	// Issuer returns the issuer of a request, an https URL (http on loopback). Nil
 	// means fosite's GetAccessTokenIssuer, then its GetIDTokenIssuer. A client that
 	// was registered under one issuer does not exist under another.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 	"github.com/ory/fosite"
@@ -165,4 +166,42 @@ func ExampleProvider_NewRegistrationRequest() {
 	status, answer := post(register, `{"redirect_uris": ["https://app.example/cb"], "client_uri": "https://elsewhere.test/"}`)
 	fmt.Println(status, answer["error"], answer["error_description"])
 	// Output: 400 invalid_client_metadata client_uri is not one of our partners.
+}
+
+// Policies read like a sentence: redirects to this machine or to partners, a name and
+// somebody to write to, and no pages of strangers.
+func ExamplePolicy() {
+	provider := composed(dcr.Config{
+		Access: dcr.Open(),
+		Policies: []dcr.Policy{
+			dcr.AllowRedirectHosts("localhost", "127.0.0.1", ".partner.example"),
+			dcr.Require("client_name", "contacts"),
+			dcr.SameHostURIs(),
+		},
+	})
+
+	status, answer := post(provider.RegistrationHandler(), `{"client_name": "A Tool", "redirect_uris": ["http://127.0.0.1/cb"]}`)
+	fmt.Println(status, answer["error_description"])
+	// Output: 400 contacts is required by this server.
+}
+
+// An operator mints a token for a partner, who registers two clients with it at most.
+func ExampleProvider_MintInitialAccessToken() {
+	provider := composed(dcr.Config{Access: dcr.InitialAccessTokens()})
+	token, record, err := provider.MintInitialAccessToken(context.Background(), dcr.InitialAccessTokenRequest{
+		Label: "Partner Ltd", Subject: "partner", Uses: 2, Lifetime: 24 * time.Hour,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	metadata := `{"redirect_uris": ["https://app.example/cb"]}`
+	for range 3 {
+		status, _ := post(provider.RegistrationHandler(), metadata, "Authorization", "Bearer "+token)
+		fmt.Println(record.Label, status)
+	}
+	// Output:
+	// Partner Ltd 201
+	// Partner Ltd 201
+	// Partner Ltd 401
 }

@@ -51,7 +51,8 @@ func (m ManagementRequest) LogValue() slog.Value { return slog.StringValue(m.Str
 // "client_id" of the request, where the router sets one with SetPathValue or as
 // net/http does, and otherwise what follows the last slash of the path.
 func (p *Provider) ManagementHandler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	methods := []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete}
+	return p.registry.openTo(methods, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
 		request, err := p.NewManagementRequest(ctx, r)
 		if err != nil {
@@ -64,7 +65,7 @@ func (p *Provider) ManagementHandler() http.Handler {
 			return
 		}
 		p.WriteManagementResponse(ctx, w, response)
-	})
+	}))
 }
 
 // NewManagementRequest reads a management request. A token that does not fit is

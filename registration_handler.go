@@ -21,7 +21,7 @@ type RegistrationRequest struct {
 // RegistrationHandler returns the handler of the registration endpoint, for any
 // router. It answers every method: POST registers, the others get 405.
 func (p *Provider) RegistrationHandler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return p.registry.openTo([]string{http.MethodPost}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
 		request, err := p.NewRegistrationRequest(ctx, r)
 		if err != nil {
@@ -34,7 +34,7 @@ func (p *Provider) RegistrationHandler() http.Handler {
 			return
 		}
 		p.WriteRegistrationResponse(ctx, w, response)
-	})
+	}))
 }
 
 // NewRegistrationRequest reads a registration (RFC 7591, section 3.1). It writes

@@ -16,6 +16,7 @@ import (
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/compose"
 	"github.com/ory/fosite/token/jwt"
+	"github.com/rs/cors"
 
 	"github.com/fosite-contrib/fosite-dcr"
 	"github.com/fosite-contrib/fosite-dcr/outbound"
@@ -143,6 +144,7 @@ func (s *server) registrationConfig() dcr.Config {
 		RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: !s.options.rotate},
 		Events:            dcr.LogEvents(s.log),
 		Outbound:          outbound.Options{InsecureAllowLoopback: s.options.insecureOutbound},
+		AllowedOrigins:    []string{"*"},
 		// Claude Code and Visual Studio Code register http://localhost/callback and come
 		// back with a port; MCP Inspector and Cursor send no state; these editors have
 		// redirect URIs of their own schemes.
@@ -216,8 +218,8 @@ func (s *server) handler() http.Handler {
 	form("/sign-out", s.signOut)
 	form("/consent", s.decide)
 
-	// Endpoints for programs, none of which takes the cookie of a session, save
-	// registration with -registration user.
+	// Endpoints for programs, none of which takes the cookie of a session.
+	s.provider.Mount(router)
 	programs := router.NewRoute().Subrouter()
 	programs.Use(openToBrowsers)
 	programs.HandleFunc("/oauth2/token", s.token)
@@ -228,29 +230,21 @@ func (s *server) handler() http.Handler {
 	programs.HandleFunc("/.well-known/oauth-authorization-server", s.metadata)
 	programs.HandleFunc("/.well-known/openid-configuration", s.metadata)
 	programs.HandleFunc("/.well-known/jwks.json", s.jwks)
-	s.provider.Mount(programs)
 
 	return http.MaxBytesHandler(router, 1<<20)
 }
 
 // openToBrowsers lets clients that run in a browser, such as MCP Inspector, call from
 // any origin. Since no credentials are allowed, a page gets nothing by it that a
-// program could not have.
-func openToBrowsers(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers", "WWW-Authenticate")
-		if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
-			next.ServeHTTP(w, r)
-			return
-		}
-		h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE")
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, MCP-Protocol-Version")
-		h.Set("Access-Control-Max-Age", "600")
-		w.WriteHeader(http.StatusNoContent)
-	})
-}
+// program could not have. The package does the same for its own endpoints
+// (Config.AllowedOrigins).
+var openToBrowsers = cors.New(cors.Options{
+	AllowedOrigins: []string{"*"},
+	AllowedMethods: []string{http.MethodGet, http.MethodPost},
+	AllowedHeaders: []string{"*"},
+	ExposedHeaders: []string{"WWW-Authenticate"},
+	MaxAge:         600,
+}).Handler
 
 // refused logs an error that is answered: what the server failed at as an error, with
 // its cause, and a refusal as information.

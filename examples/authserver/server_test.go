@@ -16,7 +16,7 @@ func TestDiscovery(t *testing.T) {
 	b := s.browser(t)
 	for _, path := range []string{"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"} {
 		t.Run("8414-01"+path, func(t *testing.T) {
-			answer := b.get(path, "Host", "evil.example", "X-Forwarded-Host", "evil.example")
+			answer := b.get(path, "Host", "evil.example", "X-Forwarded-Host", "evil.example", "Origin", "http://localhost:6274")
 			require.Equal(t, http.StatusOK, answer.status)
 			require.Equal(t, "application/json", answer.header.Get("Content-Type"))
 			require.Equal(t, "*", answer.header.Get("Access-Control-Allow-Origin"))
