@@ -49,6 +49,9 @@ type Client struct {
 	LastUsedAt time.Time `json:"last_used_at,omitzero"`
 	// KeepUntil is when the last refresh token that the client was given ends.
 	KeepUntil time.Time `json:"keep_until,omitzero"`
+	// UnusedUntil is when the client ceases to exist if it was never used; zero means
+	// never.
+	UnusedUntil time.Time `json:"unused_until,omitzero"`
 	// ExpiresAt is when the client ceases to exist; zero means never.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 
@@ -269,9 +272,6 @@ func (c *Client) hasSecret() bool {
 	return len(c.SecretHash) > 0 && usesSecret(c.Metadata.TokenEndpointAuthMethod)
 }
 
-// expired reports whether the client has ceased to exist.
-func (c *Client) expired() bool { return c.past(c.ExpiresAt) }
-
 func (c *Client) past(t time.Time) bool {
 	if t.IsZero() {
 		return false
@@ -304,6 +304,8 @@ func newClient(r *registry, request *RegistrationRequest, made credentials) *Cli
 		Origin:            *request.Registrant,
 		CreatedAt:         now,
 		UpdatedAt:         now,
+		UnusedUntil:       r.unusedUntil(request.Registrant),
+		ExpiresAt:         r.maximum(),
 		SecretHash:        made.secretHash,
 		SecretExpiresAt:   r.secretExpiry(made.secret, now),
 		RegistrationToken: made.record,

@@ -97,6 +97,7 @@ func (h *handler) findStorage(store any) {
 	if r.initialTokens, _ = r.clients.(InitialAccessTokenStorage); r.initialTokens == nil {
 		r.initialTokens, _ = store.(InitialAccessTokenStorage)
 	}
+	r.expired, _ = r.clients.(ExpiredDeleter)
 	r.refreshes, _ = store.(oauth2.RefreshTokenStorage)
 	if r.cfg.ClientStorage == nil && r.cfg.TokenStorage == nil {
 		// One transaction can hold both writes, since one storage has both.

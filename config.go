@@ -63,6 +63,8 @@ type Config struct {
 	// RegistrationToken tells how long a registration access token lives and when
 	// it is replaced.
 	RegistrationToken RegistrationToken
+	// Lifecycle tells when clients end that nobody ends.
+	Lifecycle Lifecycle
 	// SecretLifetime is how long a client secret authenticates; 0 means for ever.
 	SecretLifetime time.Duration
 
@@ -350,7 +352,7 @@ func (c *Config) problems(matches fosite.ScopeStrategy) []error {
 func (c *Config) negatives() []error {
 	l := c.Limits
 	bounds := []int{l.RedirectURIs, l.Elements, l.Keys, l.URI, l.Text, l.Name, l.Scope, l.Localized, l.Extension, int(l.Body)}
-	durations := []time.Duration{c.SecretLifetime, c.RegistrationToken.Lifetime, c.RegistrationToken.Grace}
+	durations := []time.Duration{c.SecretLifetime, c.RegistrationToken.Lifetime, c.RegistrationToken.Grace, c.Lifecycle.Idle, c.Lifecycle.Maximum}
 	if slices.Min(bounds) < 0 || slices.Min(durations) < 0 {
 		return []error{errors.New("Config has a bound or a duration below zero")}
 	}

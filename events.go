@@ -18,6 +18,8 @@ const (
 	EventRegistered EventKind = "registered"
 	EventUpdated    EventKind = "updated"
 	EventDeleted    EventKind = "deleted"
+	// EventExpired follows the removal of a client that has ended.
+	EventExpired EventKind = "expired"
 	// EventRefused follows an answer that is an error; Err is the error.
 	EventRefused EventKind = "refused"
 	// EventLeftover says that something could not be tidied away after an operation that

@@ -369,13 +369,7 @@ func (r *registry) delete(ctx context.Context, m *ManagementRequest) error {
 		return failure(err)
 	}
 	r.clear(ctx, m.Client.ID, m.Client.RegistrationToken, m.Client.PreviousRegistrationToken)
-	if r.grants != nil {
-		cleanup, cancel := cleanupContext(ctx)
-		defer cancel()
-		if err := r.grants.RevokeClientGrants(cleanup, m.Client.ID); err != nil {
-			r.leftover(ctx, m.Client.ID, err)
-		}
-	}
+	r.revokeGrants(ctx, m.Client.ID)
 	r.cfg.Events.Record(ctx, Event{Kind: EventDeleted, ClientID: m.Client.ID, Before: m.Client})
 	return nil
 }

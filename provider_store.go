@@ -38,7 +38,7 @@ func (s *providerStore) GetClient(ctx context.Context, id string) (fosite.Client
 		return found, nil
 	}
 	client := s.registry.present(record)
-	if client.expired() || client.Issuer != s.registry.issuerOf(ctx) {
+	if s.registry.expiry().Ended(client) || client.Issuer != s.registry.issuerOf(ctx) {
 		return nil, fosite.ErrNotFound
 	}
 	if asked, ok := ctx.Value(fosite.AuthorizeRequestContextKey).(fosite.AuthorizeRequester); ok {

@@ -96,7 +96,7 @@ func (r *registry) authenticate(ctx context.Context, issuer, id, token string) (
 	client = &shown
 	client.view = view{now: r.cfg.Now}
 	record := client.tokenRecord(r.strategy.AccessTokenSignature(ctx, token))
-	if record.Signature == "" || client.past(record.ExpiresAt) || client.expired() || client.Issuer != issuer {
+	if record.Signature == "" || client.past(record.ExpiresAt) || r.expiry().Ended(client) || client.Issuer != issuer {
 		return nil, ErrInvalidToken
 	}
 	return client, r.checkEntry(ctx, client, record)

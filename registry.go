@@ -28,6 +28,7 @@ type registry struct {
 	transactions storage.Transactional // nil where the storage has none
 	// initialTokens is nil where the storage has none.
 	initialTokens InitialAccessTokenStorage
+	expired       ExpiredDeleter // nil where the storage has none
 
 	strategy oauth2.AccessTokenStrategy
 	// refreshes and refreshStrategy look a refresh token up, where fosite has lost the
@@ -110,6 +111,19 @@ func (r *registry) clear(ctx context.Context, clientID string, records ...Regist
 		if err := r.removeEntry(cleanup, record); err != nil {
 			r.leftover(ctx, clientID, err)
 		}
+	}
+}
+
+// revokeGrants removes the tokens and grants of a client that is gone, where the storage
+// can.
+func (r *registry) revokeGrants(ctx context.Context, clientID string) {
+	if r.grants == nil {
+		return
+	}
+	cleanup, cancel := cleanupContext(ctx)
+	defer cancel()
+	if err := r.grants.RevokeClientGrants(cleanup, clientID); err != nil {
+		r.leftover(ctx, clientID, err)
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 // It is safe for many goroutines. What has expired is dropped a little at a time as
 // new entries come, never in one walk, and everything is bounded ([MemoryLimits]). At
 // a bound a new entry is refused with an error that wraps ErrUnavailable and nothing
-// gives way: an identifier of an assertion that were forgotten early could be
+// but clients that were never used gives way: an identifier of an assertion that were forgotten early could be
 // replayed, and a PKCE session that were gone would let its code pass without a
 // verifier.
 //
@@ -38,6 +38,7 @@ type MemoryStore struct {
 	// what the operator added. A *Client in it is never changed, only replaced.
 	clients    sync.Map
 	registered atomic.Int64
+	waiting    memoryWaiting
 
 	codes, challenges, openIDs, pushed memoryTable
 	access, refresh                    memoryTable
@@ -60,8 +61,11 @@ var (
 // MemoryLimits bounds a MemoryStore. Zero means the default.
 type MemoryLimits struct {
 	// Clients bounds registered clients; default 100,000. Those of the operator's own
-	// do not count.
+	// do not count. At the bound the oldest that was never used gives way to a new one.
 	Clients int
+	// Young is how old a client has to be to give way; default 10 minutes. Somebody may be
+	// reading its consent page. Where none is old enough, a registration is refused.
+	Young time.Duration
 	// Tokens bounds access tokens, and refresh tokens as many again; default 500,000.
 	// Each registered client has one access token entry for its registration access
 	// token.
@@ -94,6 +98,7 @@ func NewMemoryStore(options ...MemoryOption) *MemoryStore {
 	}
 	l := &s.limit
 	setDefault(&l.Clients, 100_000)
+	setDefault(&l.Young, 10*time.Minute)
 	setDefault(&l.Tokens, 500_000)
 	setDefault(&l.Codes, 100_000)
 	setDefault(&l.Assertions, 1_000_000)
@@ -148,15 +153,23 @@ func (s *MemoryStore) CreateClient(ctx context.Context, client *Client) error {
 	if _, taken := s.clients.Load(client.ID); taken {
 		return ErrClientExists
 	}
-	if s.registered.Add(1) > int64(s.limit.Clients) {
+	for s.registered.Add(1) > int64(s.limit.Clients) {
 		s.registered.Add(-1)
-		return memoryFull("registered client")
+		if !s.makeRoom(ctx) {
+			return memoryFull("registered client")
+		}
 	}
 	if _, taken := s.clients.LoadOrStore(client.ID, client.Clone()); taken {
 		s.registered.Add(-1)
 		return ErrClientExists
 	}
+	s.waiting.push(client.ID, s.registered.Load(), s.neverUsed)
 	return nil
+}
+
+func (s *MemoryStore) neverUsed(id string) bool {
+	stored, err := s.record(id)
+	return err == nil && stored.LastUsedAt.IsZero()
 }
 
 func memoryFull(kind string) error {

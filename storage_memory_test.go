@@ -30,21 +30,24 @@ func TestMemoryStore(t *testing.T) {
 	})
 }
 
+// freshRecord is too young to give way to another.
+func freshRecord(id string) *dcr.Client { return &dcr.Client{ID: id, CreatedAt: time.Now()} }
+
 func TestMemoryStoreClientLimit(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	s := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 2}))
 	s.AddClient(&fosite.DefaultClient{ID: "own"})
-	require.NoError(t, s.CreateClient(ctx, &dcr.Client{ID: "a"}))
-	require.NoError(t, s.CreateClient(ctx, &dcr.Client{ID: "b"}))
+	require.NoError(t, s.CreateClient(ctx, freshRecord("a")))
+	require.NoError(t, s.CreateClient(ctx, freshRecord("b")))
 	for range 2 {
-		require.ErrorIs(t, s.CreateClient(ctx, &dcr.Client{ID: "c"}), dcr.ErrUnavailable)
-		require.ErrorIs(t, s.CreateClient(ctx, &dcr.Client{ID: "a"}), dcr.ErrClientExists)
-		require.ErrorIs(t, s.CreateClient(ctx, &dcr.Client{ID: "own"}), dcr.ErrClientExists)
+		require.ErrorIs(t, s.CreateClient(ctx, freshRecord("c")), dcr.ErrUnavailable)
+		require.ErrorIs(t, s.CreateClient(ctx, freshRecord("a")), dcr.ErrClientExists)
+		require.ErrorIs(t, s.CreateClient(ctx, freshRecord("own")), dcr.ErrClientExists)
 	}
 	require.NoError(t, s.DeleteClient(ctx, "a"))
-	require.NoError(t, s.CreateClient(ctx, &dcr.Client{ID: "c"}))
-	require.ErrorIs(t, s.CreateClient(ctx, &dcr.Client{ID: "d"}), dcr.ErrUnavailable)
+	require.NoError(t, s.CreateClient(ctx, freshRecord("c")))
+	require.ErrorIs(t, s.CreateClient(ctx, freshRecord("d")), dcr.ErrUnavailable)
 }
 
 // TestMemoryStoreClientLimitAtOnce: the bound holds when many register at once.
@@ -55,7 +58,7 @@ func TestMemoryStoreClientLimitAtOnce(t *testing.T) {
 	var stored atomic.Int64
 	inParallel(8, func(g int) {
 		for i := range 20 {
-			if s.CreateClient(t.Context(), &dcr.Client{ID: fmt.Sprintf("%d-%d", g, i)}) == nil {
+			if s.CreateClient(t.Context(), freshRecord(fmt.Sprintf("%d-%d", g, i))) == nil {
 				stored.Add(1)
 			}
 		}
@@ -73,19 +76,19 @@ func TestMemoryStoreAddClient(t *testing.T) {
 	require.NoError(t, err)
 	require.Same(t, own, found)
 
-	record := &dcr.Client{ID: "record", Version: 1}
+	record := &dcr.Client{ID: "record", Version: 1, CreatedAt: time.Now()}
 	s.AddClient(record)
 	s.AddClient(record)
 	record.Version = 7
 	kept, err := s.GetDynamicClient(ctx, "record")
 	require.NoError(t, err)
 	require.EqualValues(t, 1, kept.Version)
-	require.ErrorIs(t, s.CreateClient(ctx, &dcr.Client{ID: "other"}), dcr.ErrUnavailable)
+	require.ErrorIs(t, s.CreateClient(ctx, freshRecord("other")), dcr.ErrUnavailable)
 
 	s.AddClient(&fosite.DefaultClient{ID: "record"}) // the operator has the last word
 	_, err = s.GetDynamicClient(ctx, "record")
 	require.ErrorIs(t, err, fosite.ErrNotFound)
-	require.NoError(t, s.CreateClient(ctx, &dcr.Client{ID: "other"}))
+	require.NoError(t, s.CreateClient(ctx, freshRecord("other")))
 }
 
 func TestMemoryStoreAssertions(t *testing.T) {

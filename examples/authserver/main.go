@@ -62,6 +62,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 		})
 	}
 	printNotice(out, server)
+	go server.provider.RunSweeper(ctx, time.Minute) // clients that were never used end after an hour
 	return serve(ctx, listener, server.handler(), waitForEnd)
 }
 

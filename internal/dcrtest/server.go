@@ -46,6 +46,9 @@ type Setup struct {
 	Factories []compose.Factory
 	// JWT makes access tokens JWTs.
 	JWT bool
+	// UnusedEnd leaves the end of unused clients at the package's default. Otherwise they
+	// live for ever unless Config.Lifecycle says so, so that tests may move the clock.
+	UnusedEnd bool
 }
 
 // DefaultFactories are what an ordinary server composes.
@@ -118,6 +121,9 @@ func packageConfig(setup Setup) dcr.Config {
 	}
 	if cfg.Scopes == nil {
 		cfg.Scopes = Scopes
+	}
+	if cfg.Lifecycle.Unused == 0 && !setup.UnusedEnd {
+		cfg.Lifecycle.Unused = -1
 	}
 	return cfg
 }

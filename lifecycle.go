@@ -1,0 +1,129 @@
+package dcr
+
+import (
+	"context"
+	"time"
+)
+
+// Lifecycle tells when clients end that nobody ends. A client that has ended does not
+// exist any more, wherever it is looked up, and Provider.Sweep removes its record.
+//
+// It takes a storage that implements UseRecorder; without one nobody knows which clients
+// are used, and only Maximum holds.
+type Lifecycle struct {
+	// Unused is how long a client lives that never gets a token. 0 means one hour for
+	// anonymous registrants and for ever for others; below zero means for ever for all.
+	// Of the clients of an open endpoint four in five are never used again.
+	Unused time.Duration
+	// Idle is how long a client lives after it last got a token, or after the end of the
+	// last refresh token that it was given, whichever is later; 0 means for ever.
+	Idle time.Duration
+	// Maximum is how long any client lives, used or not; 0 means for ever.
+	Maximum time.Duration
+}
+
+const (
+	defaultUnused = time.Hour
+	// sweepBatch is how many clients one statement of a sweep removes.
+	sweepBatch = 500
+)
+
+// Expiry tells a storage which clients have ended: those whose ExpiresAt is not zero and
+// not after Now; those with a zero LastUsedAt whose UnusedUntil is not zero and not after
+// Now; and, where IdleSince is not zero, those whose LastUsedAt is not zero and not after
+// IdleSince and whose KeepUntil is not after Now.
+type Expiry struct {
+	Now       time.Time
+	IdleSince time.Time
+}
+
+// Ended reports whether a client has ended.
+func (e Expiry) Ended(c *Client) bool {
+	past := func(t time.Time) bool { return !t.IsZero() && !t.After(e.Now) }
+	switch {
+	case past(c.ExpiresAt):
+		return true
+	case c.LastUsedAt.IsZero():
+		return past(c.UnusedUntil)
+	}
+	return !e.IdleSince.IsZero() && !c.LastUsedAt.After(e.IdleSince) && !c.KeepUntil.After(e.Now)
+}
+
+// ExpiredDeleter is an optional interface of a ClientStorage: it removes the records of
+// clients that have ended.
+type ExpiredDeleter interface {
+	// DeleteExpiredClients removes up to limit registered clients that have ended, and
+	// returns their identifiers; fewer than limit means that no more were found. A client
+	// that is used or updated meanwhile stays: the condition holds when the record is
+	// removed. Several processes may call it at once, and each identifier is returned to
+	// one of them.
+	DeleteExpiredClients(ctx context.Context, e Expiry, limit int) ([]string, error)
+}
+
+// expiry returns what has ended now.
+func (r *registry) expiry() Expiry {
+	e := Expiry{Now: r.now()}
+	if idle := r.cfg.Lifecycle.Idle; idle > 0 && r.uses != nil {
+		e.IdleSince = e.Now.Add(-idle)
+	}
+	return e
+}
+
+// unusedUntil returns when a client ends that is registered now and never used.
+func (r *registry) unusedUntil(who *Registrant) time.Time {
+	unused := r.cfg.Lifecycle.Unused
+	if unused == 0 && who.Anonymous {
+		unused = defaultUnused
+	}
+	if unused <= 0 || r.uses == nil {
+		return time.Time{}
+	}
+	return r.now().Add(unused)
+}
+
+// maximum returns when a client ends that is registered now, used or not.
+func (r *registry) maximum() time.Time {
+	if r.cfg.Lifecycle.Maximum == 0 {
+		return time.Time{}
+	}
+	return r.now().Add(r.cfg.Lifecycle.Maximum)
+}
+
+// Sweep removes the clients that have ended, with what they leave behind, in batches, and
+// returns how many. Several processes may sweep one storage at once. A storage without
+// ExpiredDeleter has nothing to sweep: its clients have ended all the same.
+func (p *Provider) Sweep(ctx context.Context) (int, error) {
+	r := p.registry
+	if r.expired == nil {
+		return 0, nil
+	}
+	removed := 0
+	for {
+		ids, err := r.expired.DeleteExpiredClients(ctx, r.expiry(), sweepBatch)
+		removed += len(ids)
+		for _, id := range ids {
+			r.revokeGrants(ctx, id)
+			r.cfg.Events.Record(ctx, Event{Kind: EventExpired, ClientID: id})
+		}
+		if err != nil || len(ids) < sweepBatch {
+			return removed, err
+		}
+	}
+}
+
+// RunSweeper sweeps once in each interval until ctx ends; a host runs it in a goroutine
+// of its own. A sweep that fails is told to the event sink and tried again.
+func (p *Provider) RunSweeper(ctx context.Context, interval time.Duration) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if _, err := p.Sweep(ctx); err != nil && ctx.Err() == nil {
+				p.registry.leftover(ctx, "", err)
+			}
+		}
+	}
+}
