@@ -102,11 +102,18 @@ func (r *registry) grantTypes(ctx context.Context) []string {
 		grants = append(grants, grantImplicit)
 	}
 	for _, grant := range probedGrants {
-		if r.handles(ctx, grant.name) {
+		if r.handles(ctx, grant.name) && (grant.name != grantRefreshToken || r.yieldsRefreshTokens(ctx)) {
 			grants = append(grants, grant.name)
 		}
 	}
 	return withoutRepeats(append(grants, r.cfg.GrantTypes...))
+}
+
+// yieldsRefreshTokens: fosite issues refresh tokens only to those who were granted one of
+// its refresh token scopes, unless it has none.
+func (r *registry) yieldsRefreshTokens(ctx context.Context) bool {
+	scopes := r.fosite.GetRefreshTokenScopes(ctx)
+	return len(scopes) == 0 || slices.ContainsFunc(scopes, func(scope string) bool { return slices.Contains(r.cfg.Scopes, scope) })
 }
 
 func (r *registry) handles(ctx context.Context, grant string) bool {
@@ -189,17 +196,22 @@ func (r *registry) fitGrantTypes(m *ClientMetadata, who *Registrant, omitted omi
 	if len(m.GrantTypes) == 0 {
 		return refuseMetadata("grant_types is empty")
 	}
-	kept := make([]string, 0, len(m.GrantTypes))
+	kept, barred := make([]string, 0, len(m.GrantTypes)), false
 	for i, grant := range m.GrantTypes {
+		known := slices.Contains(r.can.grantTypes, grant)
+		barred = barred || known && !r.mayHave(who, grant)
 		switch {
-		case slices.Contains(r.can.grantTypes, grant) && r.mayHave(who, grant):
+		case known && r.mayHave(who, grant):
 			kept = append(kept, grant)
 		case r.cfg.RefuseUnsupported && !omitted.grantTypes:
 			return refuseMetadata("grant_types[" + strconv.Itoa(i) + "] is not supported by this server for this client")
 		}
 	}
-	if len(kept) == 0 {
-		return refuseMetadata("grant_types has none that this server supports for this client")
+	switch {
+	case len(kept) == 0 && barred:
+		return refuseMetadata("grant_types has none that this registrant may have (others may, with an access token for example)")
+	case len(kept) == 0:
+		return refuseMetadata("grant_types has none that this server supports")
 	}
 	m.GrantTypes = kept
 	return nil

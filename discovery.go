@@ -35,12 +35,19 @@ func (p *Provider) Metadata(ctx context.Context) map[string]any {
 	list("grant_types_supported", r.can.grantTypes)
 	list("response_types_supported", r.can.responseTypes)
 	list("response_modes_supported", modeNames(r.can.responseModes))
-	list("token_endpoint_auth_methods_supported", r.can.methods)
-	list("revocation_endpoint_auth_methods_supported", r.can.methods)
-	list("introspection_endpoint_auth_methods_supported", authenticated)
+	endpoints := map[string][]string{"token": r.can.methods}
+	if len(r.fosite.GetRevocationHandlers(ctx)) > 1 { // besides ours
+		endpoints["revocation"] = r.can.methods
+	}
+	if len(r.fosite.GetTokenIntrospectionHandlers(ctx)) > 1 {
+		endpoints["introspection"] = authenticated
+	}
+	for endpoint, methods := range endpoints {
+		list(endpoint+"_endpoint_auth_methods_supported", methods)
+	}
 	list("code_challenge_methods_supported", r.challengeMethods(ctx))
 	if slices.Contains(r.can.methods, methodPrivateKeyJWT) {
-		for _, endpoint := range []string{"token", "revocation", "introspection"} {
+		for endpoint := range endpoints {
 			list(endpoint+"_endpoint_auth_signing_alg_values_supported", keyset.SupportedAlgorithms())
 		}
 	}

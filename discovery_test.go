@@ -235,7 +235,9 @@ func requireAlgorithms(t *testing.T, document map[string]any) {
 	t.Helper()
 	for _, endpoint := range []string{"token", "introspection", "revocation"} {
 		const suffix = "_endpoint_auth_signing_alg_values_supported"
-		if !has(document, "token_endpoint_auth_methods_supported", "private_key_jwt") {
+		_, offered := document[endpoint+"_endpoint_auth_methods_supported"]
+		require.True(t, offered || endpoint != "token")
+		if !offered || !has(document, "token_endpoint_auth_methods_supported", "private_key_jwt") {
 			require.NotContains(t, document, endpoint+suffix)
 			continue
 		}
@@ -248,6 +250,9 @@ func requireAlgorithms(t *testing.T, document map[string]any) {
 	}
 	require.False(t, has(document, "introspection_endpoint_auth_methods_supported", "none"), "a public client introspects nothing")
 	for _, method := range []string{"client_secret_basic", "client_secret_post", "private_key_jwt"} {
+		if _, offered := document["introspection_endpoint_auth_methods_supported"]; !offered {
+			break
+		}
 		require.Equal(t, has(document, "token_endpoint_auth_methods_supported", method),
 			has(document, "introspection_endpoint_auth_methods_supported", method), method)
 	}
@@ -332,4 +337,16 @@ func TestMetadataHandler(t *testing.T) {
 		requireRefusal(t, answer, http.StatusMethodNotAllowed, "invalid_request")
 		require.Equal(t, "GET, HEAD", answer.Header.Get("Allow"))
 	})
+}
+
+// TestEndpointsThatAreNotThere: what is said of an endpoint belongs to a server that has it.
+func TestEndpointsThatAreNotThere(t *testing.T) {
+	t.Parallel()
+	ordinary := dcrtest.Start(t, dcrtest.Setup{}).Provider.Metadata(t.Context())
+	bare := dcrtest.Start(t, dcrtest.Setup{Factories: []compose.Factory{compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2PKCEFactory}}).Provider.Metadata(t.Context())
+	for _, endpoint := range []string{"revocation", "introspection"} {
+		require.Contains(t, ordinary, endpoint+"_endpoint_auth_methods_supported", "8414-03")
+		require.NotContains(t, bare, endpoint+"_endpoint_auth_methods_supported")
+		require.NotContains(t, bare, endpoint+"_endpoint_auth_signing_alg_values_supported")
+	}
 }

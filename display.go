@@ -189,7 +189,7 @@ func (m *ClientMetadata) inLanguage(member string, wanted []language.Tag, usable
 	var tags []language.Tag
 	for _, name := range slices.Sorted(maps.Keys(m.Localized)) {
 		tagged, ok := strings.CutPrefix(name, member+"#")
-		if !ok {
+		if !ok || !languageTag(tagged) {
 			continue
 		}
 		tag, err := language.Parse(tagged)

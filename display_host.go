@@ -1,6 +1,7 @@
 package dcr
 
 import (
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -69,7 +70,7 @@ func showHost(host string) (shown, remark string) {
 	default:
 		shown, remark = showName(host)
 	}
-	if remark == "" && outbound.SpecialHost(host) && !outbound.LoopbackHost(host) {
+	if _, err := netip.ParseAddr(host); err == nil && outbound.SpecialHost(host) && !outbound.LoopbackHost(host) {
 		remark = shown + " is an address that is not on the public internet"
 	}
 	return shown, remark
@@ -93,7 +94,7 @@ func showName(host string) (shown, remark string) {
 	for _, label := range labels {
 		switch {
 		case isASCII(label):
-		case scriptsOf(label).mixed() || mixesDigits(label):
+		case scriptsOf(label).mixed():
 			return host, host + " mixes letters of different scripts in one label"
 		case posesAsLatin(label, last):
 			return host, host + " looks like a name in Latin letters, but is written in others"
@@ -188,12 +189,6 @@ func (s scriptSet) mixed() bool {
 func mixesScripts(text string) bool {
 	between := func(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsMark(c) && !isJoiner(c) }
 	return slices.ContainsFunc(strings.FieldsFunc(text, between), func(word string) bool { return scriptsOf(word).mixed() })
-}
-
-// mixesDigits reports whether a label has digits of a script beside ASCII.
-func mixesDigits(label string) bool {
-	digits := strings.ContainsFunc(label, func(c rune) bool { return c >= 0x80 && unicode.IsDigit(c) })
-	return digits && strings.ContainsFunc(label, func(c rune) bool { return c < 0x80 && c != '-' })
 }
 
 // posesAsLatin reports whether a label is written in another script with nothing but letters

@@ -72,6 +72,14 @@ var (
 	}
 )
 
+// ErrInvalidTarget says that a request names a resource that the client may not have
+// tokens for (RFC 8707, section 2).
+var ErrInvalidTarget = &fosite.RFC6749Error{
+	ErrorField:       "invalid_target",
+	DescriptionField: "The requested resource is invalid, missing, unknown, or malformed.",
+	CodeField:        http.StatusBadRequest,
+}
+
 // Errors of HTTP. They are answered as JSON like all others.
 var (
 	// ErrTooManyRequests is for access rules that limit a rate.
@@ -120,6 +128,8 @@ var (
 	// The answer is 503 instead of 500.
 	ErrUnavailable = errors.New("dcr: the storage is not available")
 )
+
+var errHiddenClients = errors.New("dcr: the storage's GetClient does not return the clients that its CreateClient stores")
 
 var errNilClient = errors.New("dcr: the storage returned no client and no error")
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -21,16 +22,22 @@ import (
 // The whole of it: compose, extend, mount.
 func Example() {
 	config := &fosite.Config{
-		AccessTokenIssuer: "https://as.example",
-		TokenURL:          "https://as.example/oauth2/token",
-		GlobalSecret:      []byte("thirty-two bytes or more, kept safe"),
+		AccessTokenIssuer:  "https://as.example",
+		TokenURL:           "https://as.example/oauth2/token", // for private_key_jwt
+		GlobalSecret:       []byte("thirty-two bytes or more, kept safe"),
+		RefreshTokenScopes: []string{}, // or only those who ask for offline_access get one
 	}
 	provider, err := dcr.Extend(compose.Compose(config, dcr.NewMemoryStore(), compose.NewOAuth2HMACStrategy(config),
 		compose.OAuth2AuthorizeExplicitFactory,
 		compose.OAuth2RefreshTokenGrantFactory,
 		compose.OAuth2TokenIntrospectionFactory,
+		compose.OAuth2TokenRevocationFactory,
 		compose.OAuth2PKCEFactory,
-		dcr.NewFactory(dcr.Config{Access: dcr.Open(), Scopes: []string{"profile", "email"}}),
+		dcr.NewFactory(dcr.Config{
+			Access: dcr.Open(),
+			Scopes: []string{"profile", "email"},
+			Events: dcr.LogEvents(slog.Default()), // what is refused, and why
+		}),
 	))
 	if err != nil {
 		log.Fatal(err)
@@ -77,9 +84,10 @@ func ExampleExtend() {
 		compose.OAuth2AuthorizeExplicitFactory, dcr.DCRFactory))
 	fmt.Println(err)
 	// Output:
-	// dcr: the provider can not register clients: no issuer: set AccessTokenIssuer or IDTokenIssuer of fosite's configuration, or Config.Issuer
-	// the access rule looks access tokens up, but no factory does: add compose.OAuth2TokenIntrospectionFactory, or set Config.Access
-	// public clients are accepted, but nothing checks PKCE: add compose.OAuth2PKCEFactory, or leave none out of Config.TokenEndpointAuthMethods
+	// dcr: the provider can not register clients:
+	//   - no issuer: set AccessTokenIssuer or IDTokenIssuer of fosite's configuration, or Config.Issuer
+	//   - the access rule looks access tokens up, but no factory does: add compose.OAuth2TokenIntrospectionFactory, or set Config.Access
+	//   - public clients are accepted, but nothing checks PKCE: add compose.OAuth2PKCEFactory, or leave none out of Config.TokenEndpointAuthMethods
 }
 
 // A rule of your own: a token that the operator hands out, or else an OAuth access token

@@ -42,6 +42,8 @@
 // Public registered clients get no code without PKCE. Registered clients introspect
 // their own tokens only. Authorization responses carry the issuer (RFC 9207). The
 // methods of [Provider] say what else.
+//
+// Comments name attacks by the numbers of docs/conformance.md, such as T22.
 package dcr
 
 import (
@@ -66,19 +68,24 @@ var _ fosite.OAuth2Provider = (*Provider)(nil)
 
 // Extend makes a Provider of an OAuth2Provider that was composed with DCRFactory, or
 // with the factory of NewFactory, as the last one. It changes nothing of the provider
-// that it is given, which need not be used any more.
+// that it is given, which must not serve requests any more: it does not know the hashes
+// of generated secrets, and has none of the differences that the methods of Provider
+// describe.
 //
 // The error lists all that is wrong with the composition, each with what to add, so
 // that nothing of this fails on a user's first request.
 func Extend(provider fosite.OAuth2Provider) (*Provider, error) {
 	ctx := context.Background()
+	if _, twice := provider.(*Provider); twice {
+		return nil, errors.New("dcr: the provider went through Extend already")
+	}
 	composed, ok := provider.(*fosite.Fosite)
 	if !ok {
 		return nil, fmt.Errorf("dcr: Extend wants the *fosite.Fosite that compose.Compose returns, not %T", provider)
 	}
 	h, placed := findHandler(ctx, composed.Config)
 	if h == nil {
-		return nil, errors.New("dcr: the provider was composed without dcr.DCRFactory: add it as the last factory")
+		return nil, errors.New("dcr: the provider was composed without dcr.DCRFactory or dcr.NewFactory: add it as the last factory")
 	}
 	if h.registry.cfg.NewSession() == nil {
 		return nil, errors.New("dcr: Config.NewSession returns nil: return an empty session of the type that your token storage reads")
@@ -88,7 +95,7 @@ func Extend(provider fosite.OAuth2Provider) (*Provider, error) {
 	r := h.registry
 	r.probe(ctx)
 	if problems := append(h.problems(ctx), placed...); len(problems) > 0 {
-		return nil, fmt.Errorf("dcr: the provider can not register clients: %w", errors.Join(problems...))
+		return nil, &compositionError{problems}
 	}
 	r.store = newProviderStore(composed.Store, r)
 	p := &Provider{registry: r}
@@ -97,6 +104,19 @@ func Extend(provider fosite.OAuth2Provider) (*Provider, error) {
 	r.access = bindAccess(r.cfg.Access, binding{p.lookUpAccessToken, r})
 	return p, nil
 }
+
+// compositionError is a list of problems.
+type compositionError struct{ problems []error }
+
+func (e *compositionError) Error() string {
+	text := "dcr: the provider can not register clients:"
+	for _, problem := range e.problems {
+		text += "\n  - " + problem.Error()
+	}
+	return text
+}
+
+func (e *compositionError) Unwrap() []error { return e.problems }
 
 // Mount adds the two routes to a gorilla/mux router: the registration endpoint at
 // Config.RegistrationPath and the client configuration endpoint below it. The router
@@ -148,7 +168,7 @@ func findHandler(ctx context.Context, config fosite.Configurator) (*handler, []e
 	for _, last := range lists {
 		if !last && found != nil {
 			return found, []error{errors.New("dcr.DCRFactory is not the last factory: what is composed after it escapes its checks; " +
-				"move it to the end of the list, and keep its handler in all four lists of handlers")}
+				"move it to the end of the list (a host that keeps lists of handlers itself puts its handler last into all four)")}
 		}
 	}
 	return found, nil

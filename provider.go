@@ -19,8 +19,8 @@ import (
 // without state passes where Config.AllowMissingState says so; the redirect URI of a
 // registered client may differ from the registered one in the port of a loopback
 // address and in nothing else; what the registration rules out, such as a public client
-// without PKCE, is refused before anybody is asked; and a storage that fails is a server
-// error.
+// without PKCE, is refused before anybody is asked; resources (RFC 8707) are requested
+// audiences; and a storage that fails is a server error.
 func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fosite.AuthorizeRequester, error) {
 	lent := p.lendState(r)
 	request, err := p.Fosite.NewAuthorizeRequest(ctx, r)
@@ -29,7 +29,7 @@ func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fo
 		err = refusal
 	}
 	if err == nil {
-		err = errors.Join(checkFormPost(request), p.registry.gate(request))
+		err = firstOf(checkFormPost(request), p.registry.gate(request), p.requestResources(ctx, request))
 	}
 	return request, translate(r, err)
 }
@@ -44,7 +44,10 @@ func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Reques
 		err = refusal
 	}
 	if client, ok := request.GetClient().(*Client); ok && err == nil {
-		err = errors.Join(checkFormPost(request), p.registry.requirePKCE(client, request))
+		err = firstOf(checkFormPost(request), p.registry.requirePKCE(client, request))
+	}
+	if err == nil {
+		err = p.requestResources(ctx, request)
 	}
 	return request, translate(r, err)
 }
@@ -158,11 +161,15 @@ func NeedsConsent(request fosite.AuthorizeRequester) bool {
 }
 
 // NewAccessRequest is fosite's; a storage that fails is a server error, never
-// invalid_client, and no grant yields the scope of registration access tokens.
+// invalid_client, no grant yields the scope of registration access tokens, and the
+// resources of a client credentials request (RFC 8707) are requested audiences.
 func (p *Provider) NewAccessRequest(ctx context.Context, r *http.Request, session fosite.Session) (fosite.AccessRequester, error) {
 	request, err := p.Fosite.NewAccessRequest(ctx, r, session)
 	if err == nil && request.GetRequestedScopes().Has(p.registry.cfg.RegistrationToken.Scope) {
 		err = errReservedScope
+	}
+	if err == nil && request.GetGrantTypes().ExactOne(grantClientCredentials) {
+		err = p.requestResources(ctx, request)
 	}
 	return request, translate(r, err)
 }
@@ -228,6 +235,16 @@ func (p *Provider) lendState(r *http.Request) string {
 	lent := rand.Text()
 	r.Form.Set("state", lent)
 	return lent
+}
+
+// firstOf returns the first error.
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func takeBackState(r *http.Request, request fosite.AuthorizeRequester, lent string) {

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/ory/fosite"
@@ -20,6 +21,8 @@ import (
 type providerStore struct {
 	host     fosite.Storage
 	registry *registry
+	// shows says that the host's GetClient has returned a registered client.
+	shows atomic.Bool
 }
 
 var _ fosite.Storage = (*providerStore)(nil)
@@ -28,7 +31,7 @@ var _ fosite.Storage = (*providerStore)(nil)
 func (s *providerStore) GetClient(ctx context.Context, id string) (fosite.Client, error) {
 	found, err := s.host.GetClient(ctx, id)
 	if err != nil {
-		return nil, tagFault(err)
+		return nil, tagFault(s.hidden(ctx, id, err))
 	}
 	record, ok := found.(*Client)
 	if found == nil || ok && record == nil {
@@ -37,6 +40,7 @@ func (s *providerStore) GetClient(ctx context.Context, id string) (fosite.Client
 	if !ok {
 		return found, nil
 	}
+	s.shows.Store(true)
 	client := s.registry.present(record)
 	if s.registry.expiry().Ended(client) || client.Issuer != s.registry.issuerOf(ctx) {
 		return nil, fosite.ErrNotFound
@@ -47,6 +51,19 @@ func (s *providerStore) GetClient(ctx context.Context, id string) (fosite.Client
 		presentDefaults(client, form)
 	}
 	return client, nil
+}
+
+// hidden finds out, until a registered client was seen, whether the host's GetClient
+// returns them at all: where it does not, every client would register and then be
+// unknown, and nobody would know why.
+func (s *providerStore) hidden(ctx context.Context, id string, err error) error {
+	if s.shows.Load() || !errors.Is(err, fosite.ErrNotFound) {
+		return err
+	}
+	if _, lookUp := s.registry.clients.GetDynamicClient(ctx, id); lookUp != nil {
+		return err
+	}
+	return errHiddenClients
 }
 
 // tagFault marks every error but "unknown" as a failure of the server's own. fosite

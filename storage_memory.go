@@ -15,8 +15,9 @@ import (
 
 // MemoryStore is a complete fosite storage in memory: registered clients, clients of
 // the operator's own, authorization codes, access and refresh tokens, PKCE and OpenID
-// Connect sessions, pushed requests and identifiers of client assertions. It is for
-// one process and forgets everything when that ends.
+// Connect sessions, pushed requests and identifiers of client assertions. It has no users
+// for the password grant and no keys for the JWT bearer grant, so it does not go with
+// compose.ComposeAllEnabled. It is for one process and forgets everything when that ends.
 //
 // It is safe for many goroutines. What has expired is dropped a little at a time as
 // new entries come, never in one walk, and everything is bounded ([MemoryLimits]). At

@@ -81,9 +81,6 @@ func TestPages(t *testing.T) {
 		require.Contains(t, page.body, `<p class="host">127.0.0.1:49152</p>`)
 		require.Contains(t, page.body, "any program on it could pose as this app")
 	})
-	t.Run("long_name_is_clipped", func(t *testing.T) {
-		require.Len(t, []rune(clip(strings.Repeat("ä", 500))), 81)
-	})
 }
 
 // requireRefusal checks a page that is shown in place of a redirect.

@@ -7,12 +7,13 @@ import (
 	"encoding/base64"
 	"html/template"
 	"log/slog"
-	"net"
 	"net/http"
+	"strings"
 
 	"github.com/ory/fosite"
 
 	"github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
 
 // The pages have no script, and what strangers chose (a client's name above all)
@@ -121,22 +122,25 @@ func (p *pages) expired(w http.ResponseWriter) {
 
 // consentPage is what a user is asked, and all that is known of who asks.
 type consentPage struct {
-	Request    string
-	User       string
-	ClientName string
-	Registered string // the day; empty for a client of the operator's own
-	Kind       string // of the redirect URI: web, loopback or app
-	Host       string // where the browser goes afterwards
-	Scopes     []string
-	Resources  []string
-	Stays      bool // gets refresh tokens
+	Request   string
+	User      string
+	Client    dcr.Display
+	Operators bool   // a client of the operator's own: it has a name, and was not registered
+	ByUser    bool   // this user registered the client
+	Kind      string // of the redirect URI: web, loopback or app
+	Host      string // where the browser goes afterwards
+	Scopes    []string
+	Resources []string
+	Stays     bool // gets refresh tokens
 }
 
 func (p *pages) consent(w http.ResponseWriter, page consentPage) {
 	p.show(w, http.StatusOK, "consent", page)
 }
 
-func newConsentPage(key string, who *login, request fosite.AuthorizeRequester) consentPage {
+// newConsentPage gathers what the page says. What a registered client says of itself
+// passes Display, which leaves out what would deceive.
+func newConsentPage(key string, who *login, request fosite.AuthorizeRequester, locales []string) consentPage {
 	page := consentPage{
 		Request:   key,
 		User:      who.user,
@@ -146,33 +150,34 @@ func newConsentPage(key string, who *login, request fosite.AuthorizeRequester) c
 	}
 	page.Kind, page.Host = redirectOf(request)
 	if client, ok := request.GetClient().(*dcr.Client); ok {
-		page.ClientName = clip(client.Metadata.ClientName)
-		page.Registered = client.CreatedAt.UTC().Format("2 January 2006")
+		page.Client = client.Display(locales...)
+		page.ByUser = page.Client.VouchedHow == "signed_in" && page.Client.VouchedBy == who.user
 	} else {
-		page.ClientName = request.GetClient().GetID()
+		page.Operators = true
+		page.Client = dcr.Display{Name: request.GetClient().GetID(), Named: true, Verified: true}
 	}
 	return page
 }
 
-// clip shortens a name that would push what matters off the screen.
-func clip(name string) string {
-	if runes := []rune(name); len(runes) > 80 {
-		return string(runes[:80]) + "…"
-	}
-	return name
-}
-
-// redirectOf tells where the browser goes after the decision.
+// redirectOf tells where the browser goes after the decision. A client may have several
+// redirect URIs; this is the one of the request.
 func redirectOf(request fosite.AuthorizeRequester) (kind, host string) {
 	uri := request.GetRedirectURI()
-	ip := net.ParseIP(uri.Hostname())
 	switch {
 	case uri.Scheme != "https" && uri.Scheme != "http":
-		return "app", uri.Scheme + ":"
-	case uri.Hostname() == "localhost" || ip != nil && ip.IsLoopback():
-		return "loopback", uri.Host
+		kind = "app"
+	case outbound.LoopbackHost(uri.Hostname()):
+		kind = "loopback"
+	default:
+		kind = "web"
 	}
-	return "web", uri.Host
+	return kind, dcr.RedirectHost(uri)
+}
+
+// localesOf returns what languages the user reads: those that the client knows of (OpenID
+// Connect Core 1.0, section 3.1.2.1), then those of the browser.
+func localesOf(r *http.Request, request fosite.AuthorizeRequester) []string {
+	return append(strings.Fields(request.GetRequestForm().Get("ui_locales")), r.Header.Get("Accept-Language"))
 }
 
 // describe says in plain words what scopes allow. A scope without words is shown as
