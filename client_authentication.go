@@ -16,6 +16,7 @@ import (
 	"github.com/ory/fosite"
 
 	"github.com/fosite-contrib/fosite-dcr/internal/keyset"
+	"github.com/fosite-contrib/fosite-dcr/internal/strictjson"
 )
 
 const (
@@ -115,10 +116,25 @@ type assertion struct {
 }
 
 type assertionClaims struct {
-	Subject  string    `json:"sub"`
-	Audience audience  `json:"aud"`
-	Expiry   *unixTime `json:"exp"`
-	ID       string    `json:"jti"`
+	Subject  string
+	Audience audience
+	Expiry   *unixTime
+	ID       string
+}
+
+func (c *assertionClaims) decode(payload []byte) error {
+	return decodeExactly(payload, map[string]any{"sub": &c.Subject, "aud": &c.Audience, "exp": &c.Expiry, "jti": &c.ID})
+}
+
+// decodeExactly reads claims by their exact names, and refuses duplicates. encoding/json
+// would take "EXP" for "exp", and two readers would judge different tokens (T18).
+func decodeExactly(payload []byte, into map[string]any) error {
+	return strictjson.Object(payload, strictjson.Limits{}, func(name string, value strictjson.Value) error {
+		if field, ok := into[name]; ok {
+			return json.Unmarshal(value.Raw(), field)
+		}
+		return nil
+	})
 }
 
 // audience is a string or an array of strings (RFC 7519, section 4.1.3).
@@ -148,7 +164,7 @@ func parseAssertion(raw string) (*assertion, error) {
 		return nil, errors.New("the assertion has not exactly one signature")
 	}
 	parsed := &assertion{signed: signed, alg: signed.Signatures[0].Header.Algorithm, kid: signed.Signatures[0].Header.KeyID}
-	return parsed, json.Unmarshal(signed.UnsafePayloadWithoutVerification(), &parsed.claims)
+	return parsed, parsed.claims.decode(signed.UnsafePayloadWithoutVerification())
 }
 
 // check judges what is said, before anything is looked up or stored.
@@ -275,12 +291,16 @@ func (s *assertionStore) GetClient(ctx context.Context, id string) (fosite.Clien
 	return client, nil
 }
 
+// maxTriedKeys bounds how many keys one assertion is tried against: a client that has
+// more for one algorithm says by "kid" which (T13).
+const maxTriedKeys = 4
+
 // fittingKeys returns the keys that may have signed the assertion; of several the one
 // that did, since fosite tries only the first.
 func (a *assertion) fittingKeys(set *jose.JSONWebKeySet) *jose.JSONWebKeySet {
 	keys := keyset.Select(set, a.alg, a.kid)
 	if len(keys) > 1 {
-		for _, key := range keys {
+		for _, key := range keys[:min(len(keys), maxTriedKeys)] {
 			if _, err := a.signed.Verify(key.Key); err == nil {
 				keys = []jose.JSONWebKey{key}
 				break

@@ -81,8 +81,13 @@ type Config struct {
 	// (Claude Code registers what the resource lists, and ToolHive adds these for it).
 	BaselineScopes []string
 	// Audience holds what tokens of every registered client may be for. Without it
-	// fosite lets a client sign in for an audience and then refuses every refresh.
+	// fosite lets a client sign in for an audience and then refuses every refresh. A
+	// resource that a request names (RFC 8707), as clients of MCP do, becomes a requested
+	// audience if it is among these.
 	Audience []string
+	// RefuseUnknownResources answers invalid_target to a request for another resource. By
+	// default it is left out: the token is not for that resource, which then refuses it.
+	RefuseUnknownResources bool
 	// GrantTypes are registrable besides those that the composed handlers are found
 	// to handle.
 	GrantTypes []string

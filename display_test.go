@@ -64,7 +64,7 @@ func TestDisplayNameInLanguage(t *testing.T) {
 		"tag_unreadable":       {named("Weather", "\xff\xff", "Bad", "a-very-wrong-tag-it-is", "Worse"), []string{"fr"}, "Weather", ""},
 		"tagged_is_invisible":  {named("Weather", "fr", "\u200b\u202e"), []string{"fr"}, "Weather", ""},
 	} {
-		t.Run("7591-2.2/"+name, func(t *testing.T) {
+		t.Run("7591-2-18/"+name, func(t *testing.T) {
 			t.Parallel()
 			d := c.client.Display(c.locales...)
 			require.Equal(t, c.want, d.Name)
@@ -192,7 +192,7 @@ func TestDisplayHosts(t *testing.T) {
 		"greek_in_latin": {"-gοogle.example", mixes}, "over_a_hyphen": {"-google-рф.example", mixes}, "cyrillic_and_greek": {"-жω.example", mixes},
 		"persian_digit": {"-app۵.example", mixes}, "devanagari_digit": {"-app०.example", mixes},
 		"phonetic_g": {"-ɡoogle.example", ""}, "dotless_i": {"-pıng.example", ""}, "thorn": {"-þing.example", ""}, "click": {"-goǃ.example", ""},
-		"stroke": {"-go\u0338ogle.example", ""}, "slash_of_kana": {"-googleノcom.example", ""}, "hyphen_of_han": {"-google一com.example", ""},
+		"hawaiian_letter": {"-hawaiʻi.example", ""}, "stroke": {"-go\u0338ogle.example", ""}, "slash_of_kana": {"-googleノcom.example", ""}, "hyphen_of_han": {"-google一com.example", ""},
 		"kana_without_kana": {"-google一login.example", ""}, "cherokee": {"-ꮪꮲ.example", ""}, "snowman": {"-☃.example", ""},
 		"right_to_left_in_left_to_right": {"-דוגמה.example", ""}, "joiner": {"-نامه\u200cای.example", ""},
 	} {
@@ -373,7 +373,7 @@ func TestDisplayPages(t *testing.T) {
 			require.Equal(t, []string{page, page, page, logo}, []string{d.ClientURI, d.TOSURI, d.PolicyURI, d.LogoURI})
 		})
 	}
-	t.Run("7591-2.2/language", func(t *testing.T) {
+	t.Run("7591-2-18/language", func(t *testing.T) {
 		t.Parallel()
 		client := returning("https://app.example/cb")
 		client.Metadata.ClientURI = "https://app.example/"

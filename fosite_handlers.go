@@ -46,6 +46,10 @@ func (r *registry) gate(request fosite.AuthorizeRequester) error {
 	if !ok {
 		return nil
 	}
+	return r.gateClient(client, request)
+}
+
+func (r *registry) gateClient(client *Client, request fosite.AuthorizeRequester) error {
 	if client.requiresPush() && !client.view.pushed {
 		return fosite.ErrInvalidRequest.WithHint("This client must push its authorization requests (RFC 9126), but did not.")
 	}

@@ -121,11 +121,11 @@ func AllowAuthMethods(methods ...string) Policy {
 }
 
 // AllowRedirectHosts refuses redirect URIs with a host that is none of these and, where
-// one begins with a dot, ends in none of these. Private-use schemes without a host are
-// refused; AllowRedirectSchemes is for them.
+// one begins with a dot, ends in none of these. Private-use schemes have no host that
+// means anything, and are refused.
 func AllowRedirectHosts(hosts ...string) Policy {
 	return redirects("is on a host that this server does not allow here", func(u *url.URL) bool {
-		return slices.ContainsFunc(hosts, func(host string) bool {
+		return (u.Scheme == "https" || u.Scheme == "http") && slices.ContainsFunc(hosts, func(host string) bool {
 			return u.Hostname() == host || strings.HasPrefix(host, ".") && strings.HasSuffix(u.Hostname(), host)
 		})
 	})
@@ -208,14 +208,33 @@ func Require(names ...string) Policy {
 	})
 }
 
-// ConfidentialRedirects refuses public clients with one of these redirect URIs: those of
-// an application that can keep a secret, and which nobody else should claim without one.
+// ConfidentialRedirects refuses public clients with one of these redirect URIs, or one
+// that leads to the same place: those of an application that can keep a secret, and which
+// nobody else should claim without one.
 func ConfidentialRedirects(uris ...string) Policy {
+	places := make([]string, len(uris))
+	for i, uri := range uris {
+		places[i] = placeOf(uri)
+	}
 	return PolicyFunc(func(_ context.Context, a *Application) error {
 		public := a.Metadata.TokenEndpointAuthMethod == methodNone
-		if public && slices.ContainsFunc(a.Metadata.RedirectURIs, func(uri string) bool { return slices.Contains(uris, uri) }) {
+		if public && slices.ContainsFunc(a.Metadata.RedirectURIs, func(uri string) bool { return slices.Contains(places, placeOf(uri)) }) {
 			return refuseMetadata("token_endpoint_auth_method none is not allowed with these redirect_uris")
 		}
 		return nil
 	})
+}
+
+// placeOf returns where a URI leads, whatever its spelling: scheme, host, port and decoded
+// path.
+func placeOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return raw
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port + strings.TrimSuffix(u.Path, "/") + u.Opaque
 }

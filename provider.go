@@ -22,6 +22,10 @@ import (
 // without PKCE, is refused before anybody is asked; resources (RFC 8707) are requested
 // audiences; and a storage that fails is a server error.
 func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fosite.AuthorizeRequester, error) {
+	if err := boundForm(r, maxStoredForm); err != nil {
+		return fosite.NewAuthorizeRequest(), err
+	}
+	p.keepPushed(ctx, r)
 	lent := p.lendState(r)
 	request, err := p.Fosite.NewAuthorizeRequest(ctx, r)
 	takeBackState(r, request, lent)
@@ -37,6 +41,9 @@ func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fo
 // NewPushedAuthorizeRequest is fosite's, with the differences of
 // NewAuthorizeRequest.
 func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Request) (fosite.AuthorizeRequester, error) {
+	if err := boundForm(r, maxStoredForm); err != nil {
+		return fosite.NewAuthorizeRequest(), err
+	}
 	lent := p.lendState(r)
 	request, err := p.Fosite.NewPushedAuthorizeRequest(atPAREndpoint(ctx, r), r)
 	takeBackState(r, request, lent)
@@ -58,13 +65,12 @@ func (p *Provider) NewPushedAuthorizeResponse(ctx context.Context, request fosit
 	return response, translate(nil, err)
 }
 
-// NewAuthorizeResponse is fosite's, with the issuer in the response (RFC 9207). A client
-// that was deleted while the user was asked gets no code.
+// NewAuthorizeResponse is fosite's, with the issuer in the response (RFC 9207). What was
+// asked is held against the registration as it is now: a client that was deleted, or gave
+// up the redirect URI, while the user was asked gets no code.
 func (p *Provider) NewAuthorizeResponse(ctx context.Context, request fosite.AuthorizeRequester, session fosite.Session) (fosite.AuthorizeResponder, error) {
-	if IsDynamic(request.GetClient()) {
-		if _, err := p.Store.GetClient(ctx, request.GetClient().GetID()); err != nil {
-			return nil, translate(nil, fosite.ErrInvalidClient.WithHint("The client does not exist any more.").WithWrap(err))
-		}
+	if err := p.renewClient(ctx, request); err != nil {
+		return nil, translate(nil, err)
 	}
 	response, err := p.Fosite.NewAuthorizeResponse(ctx, request, session)
 	if err != nil {
@@ -75,6 +81,29 @@ func (p *Provider) NewAuthorizeResponse(ctx context.Context, request fosite.Auth
 		response.GetParameters().Del("state")
 	}
 	return response, nil
+}
+
+// renewClient puts the client as it is now into a request (T36, T38).
+func (p *Provider) renewClient(ctx context.Context, request fosite.AuthorizeRequester) error {
+	asked, ok := request.GetClient().(*Client)
+	if !ok {
+		return nil
+	}
+	found, err := p.Store.GetClient(withoutRequest(ctx), asked.ID)
+	if err != nil {
+		return fosite.ErrInvalidClient.WithHint("The client does not exist any more.").WithWrap(err)
+	}
+	client, ok := found.(*Client)
+	uri := request.GetRedirectURI()
+	if !ok || uri == nil || !p.registry.redirectMatches(client, uri.String()) {
+		return fosite.ErrInvalidClient.WithHint("The client has given up the redirect URI of this request.")
+	}
+	client.view.pushed = asked.view.pushed
+	p.registry.presentRedirect(client, uri.String())
+	if ar, ok := request.(*fosite.AuthorizeRequest); ok {
+		ar.Client = client
+	}
+	return p.registry.gateClient(client, request)
 }
 
 // WriteAuthorizeError sends an authorization error: as JSON where the redirect URI is
@@ -128,7 +157,9 @@ func (p *Provider) redirectError(ctx context.Context, w http.ResponseWriter, req
 		w.Header().Set("Location", target.String()+"#"+values.Encode())
 	default:
 		for name, registered := range target.Query() {
-			values[name] = append(registered, values[name]...)
+			if !values.Has(name) { // a redirect URI does not get to speak for the server
+				values[name] = registered
+			}
 		}
 		target.RawQuery = values.Encode()
 		w.Header().Set("Location", target.String())
@@ -164,6 +195,9 @@ func NeedsConsent(request fosite.AuthorizeRequester) bool {
 // invalid_client, no grant yields the scope of registration access tokens, and the
 // resources of a client credentials request (RFC 8707) are requested audiences.
 func (p *Provider) NewAccessRequest(ctx context.Context, r *http.Request, session fosite.Session) (fosite.AccessRequester, error) {
+	if err := boundForm(r, maxForm); err != nil {
+		return nil, err
+	}
 	request, err := p.Fosite.NewAccessRequest(ctx, r, session)
 	if err == nil && request.GetRequestedScopes().Has(p.registry.cfg.RegistrationToken.Scope) {
 		err = errReservedScope
@@ -171,7 +205,20 @@ func (p *Provider) NewAccessRequest(ctx context.Context, r *http.Request, sessio
 	if err == nil && request.GetGrantTypes().ExactOne(grantClientCredentials) {
 		err = p.requestResources(ctx, request)
 	}
+	if err == nil {
+		err = requireVerifier(request)
+	}
 	return request, translate(r, err)
+}
+
+// requireVerifier: fosite drops a code's PKCE session at the first wrong verifier, and
+// takes the code without any verifier from then on.
+func requireVerifier(request fosite.AccessRequester) error {
+	client, ok := request.GetClient().(*Client)
+	if !ok || !client.IsPublic() || !request.GetGrantTypes().ExactOne(grantAuthorizationCode) || request.GetRequestForm().Get("code_verifier") != "" {
+		return nil
+	}
+	return fosite.ErrInvalidGrant.WithHint("A public client must send the code_verifier (RFC 7636).")
 }
 
 // NewAccessResponse is fosite's; a storage that is down for a while is 503.
@@ -196,6 +243,9 @@ func (p *Provider) WritePushedAuthorizeError(ctx context.Context, w http.Respons
 
 // NewRevocationRequest is fosite's; a storage that fails is a server error.
 func (p *Provider) NewRevocationRequest(ctx context.Context, r *http.Request) error {
+	if err := boundForm(r, maxForm); err != nil {
+		return err
+	}
 	return translate(r, p.Fosite.NewRevocationRequest(ctx, r))
 }
 
@@ -205,7 +255,7 @@ func (p *Provider) NewRevocationRequest(ctx context.Context, r *http.Request) er
 func (p *Provider) WriteRevocationResponse(ctx context.Context, w http.ResponseWriter, err error) {
 	err = translate(nil, err)
 	failed := fosite.ErrorToRFC6749Error(orUnknown(err))
-	if err != nil && (failed.CodeField >= 500 || errors.Is(err, fosite.ErrJTIKnown)) {
+	if err != nil && (failed.CodeField >= 500 || errors.Is(err, fosite.ErrJTIKnown) || errors.Is(err, ErrBodyTooLarge)) {
 		p.WriteAccessError(ctx, w, nil, err)
 		return
 	}
@@ -220,13 +270,61 @@ func orUnknown(err error) error {
 	return err
 }
 
+// Bounds of the parameters of a request, in bytes: tight where storages keep what fosite
+// parses (T15), and fosite's own elsewhere. maxParameters bounds their number.
+const (
+	maxStoredForm = 32 << 10
+	maxForm       = 1 << 20
+	maxParameters = 128
+)
+
+// boundForm parses the parameters of a request, before fosite does without a bound.
+func boundForm(r *http.Request, limit int) error {
+	if len(r.URL.RawQuery) > limit {
+		return ErrBodyTooLarge
+	}
+	if r.Body != nil {
+		r.Body = http.MaxBytesReader(nil, r.Body, int64(limit))
+	}
+	err := r.ParseForm()
+	if err == nil {
+		// This one forgets an error of the other, and has none at a second try.
+		err = r.ParseMultipartForm(int64(limit))
+	}
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return ErrBodyTooLarge
+	case err != nil && !errors.Is(err, http.ErrNotMultipart):
+		return fosite.ErrInvalidRequest.WithHint("Unable to parse the query or the body of the request.").WithWrap(err)
+	}
+	size, count := 0, 0
+	for name, values := range r.Form {
+		for _, value := range values {
+			size += len(name) + len(value)
+			count++
+		}
+	}
+	if size > 2*limit || count > maxParameters {
+		return ErrBodyTooLarge
+	}
+	return nil
+}
+
+// keepPushed leaves of a request that was pushed nothing but its reference: parameters
+// beside it were not pushed (RFC 9126, section 4), and fosite would mix them in.
+func (p *Provider) keepPushed(ctx context.Context, r *http.Request) {
+	config, ok := p.Config.(fosite.PushedAuthorizeRequestConfigProvider)
+	uri := r.Form.Get("request_uri")
+	if ok && uri != "" && strings.HasPrefix(uri, config.GetPushedAuthorizeRequestURIPrefix(ctx)) {
+		r.Form = url.Values{"client_id": r.Form["client_id"], "request_uri": {uri}}
+	}
+}
+
 // lendState gives a request without state, which fosite insists on, one of its own,
 // where PKCE does what state is for. It returns what it lent.
 func (p *Provider) lendState(r *http.Request) string {
 	if !p.registry.cfg.AllowMissingState {
-		return ""
-	}
-	if err := r.ParseMultipartForm(1 << 20); err != nil && !errors.Is(err, http.ErrNotMultipart) {
 		return ""
 	}
 	if r.Form.Get("state") != "" || r.Form.Get("code_challenge") == "" {

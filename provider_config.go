@@ -3,7 +3,10 @@ package dcr
 import (
 	"context"
 
+	"github.com/hashicorp/go-retryablehttp"
 	"github.com/ory/fosite"
+
+	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
 
 // configView is fosite's configuration as the provider of Extend sees it: the host's,
@@ -53,6 +56,16 @@ func (v *configView) GetClientAuthenticationStrategy(context.Context) fosite.Cli
 // GetSecretsHasher returns the hasher that registration uses.
 func (v *configView) GetSecretsHasher(context.Context) fosite.Hasher {
 	return v.provider.registry.hasher
+}
+
+// GetHTTPClient returns the guarded client where a registered client has fosite fetch what
+// it points at, such as a request object (T10).
+func (v *configView) GetHTTPClient(ctx context.Context) *retryablehttp.Client {
+	request, ok := ctx.Value(fosite.AuthorizeRequestContextKey).(fosite.AuthorizeRequester)
+	if ok && IsDynamic(request.GetClient()) {
+		return outbound.NewRetryableClient(v.provider.registry.cfg.Outbound)
+	}
+	return v.Configurator.GetHTTPClient(ctx)
 }
 
 // GetJWKSFetcherStrategy returns the guarded fetcher.

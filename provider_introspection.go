@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/ory/fosite"
@@ -16,7 +17,10 @@ import (
 // fosite lets any client look at any token, and with open registration that is
 // anybody (RFC 7662, section 4).
 func (p *Provider) NewIntrospectionRequest(ctx context.Context, r *http.Request, session fosite.Session) (fosite.IntrospectionResponder, error) {
-	if err := noQueryCredentials(r); err != nil {
+	if err := boundForm(r, maxForm); err != nil {
+		return inactive(), err
+	}
+	if err := noQueryCredentials(r); err != nil || r.URL.Query().Has("access_token") {
 		return inactive(), fosite.ErrRequestUnauthorized.WithHint("Client credentials must not be sent in the query of the URL.").WithWrap(err)
 	}
 	caller, err := p.introspectionCaller(ctx, r, session)
@@ -63,9 +67,6 @@ func (p *Provider) introspectionCaller(ctx context.Context, r *http.Request, ses
 	if r.Method != http.MethodPost || session == nil {
 		return nil, nil
 	}
-	if err := r.ParseMultipartForm(1 << 20); err != nil && !errors.Is(err, http.ErrNotMultipart) {
-		return nil, nil
-	}
 	if token := fosite.AccessTokenFromRequest(r); token != "" {
 		return p.bearerCaller(ctx, token, session.Clone())
 	}
@@ -80,13 +81,14 @@ func (p *Provider) introspectionCaller(ctx context.Context, r *http.Request, ses
 	if client.IsPublic() {
 		return nil, fosite.ErrRequestUnauthorized.WithHint("A public client can not introspect tokens.")
 	}
-	if _, err := p.AuthenticateClient(ctx, r, r.PostForm); err != nil {
+	authenticated, err := p.AuthenticateClient(ctx, r, r.PostForm)
+	if err != nil {
 		if asFault(err) != nil {
 			return nil, err
 		}
 		return nil, fosite.ErrRequestUnauthorized.WithHint("OAuth 2.0 Client credentials are invalid.").WithWrap(err)
 	}
-	return &introspectionCaller{id: id}, nil
+	return &introspectionCaller{id: authenticated.GetID()}, nil
 }
 
 func (p *Provider) bearerCaller(ctx context.Context, token string, session fosite.Session) (*introspectionCaller, error) {
@@ -96,8 +98,13 @@ func (p *Provider) bearerCaller(ctx context.Context, token string, session fosit
 	}
 	id := request.GetClient().GetID()
 	client, err := p.Store.GetClient(ctx, id)
-	if err != nil || !IsDynamic(client) {
-		return nil, faultOnly(err)
+	switch {
+	case asFault(err) != nil:
+		return nil, err
+	case err != nil: // nobody whom the operator knows: a JWT without client_id, an ID token
+		return nil, fosite.ErrRequestUnauthorized.WithHint("The access token does not say whose it is.")
+	case !IsDynamic(client):
+		return nil, nil
 	}
 	return &introspectionCaller{id: id, token: token}, nil
 }
@@ -122,6 +129,10 @@ func (p *Provider) IntrospectToken(ctx context.Context, token string, use fosite
 func (p *Provider) WriteIntrospectionError(ctx context.Context, w http.ResponseWriter, err error) {
 	if f := asFault(storageFault(err)); f != nil {
 		p.WriteAccessError(ctx, w, nil, f)
+		return
+	}
+	if errors.Is(err, ErrBodyTooLarge) {
+		p.WriteAccessError(ctx, w, nil, err)
 		return
 	}
 	errorHeaders(w, err)
@@ -155,8 +166,9 @@ func storageFault(err error) error {
 		}
 		var known *fosite.RFC6749Error
 		var invalid *jwt.ValidationError
+		var escape url.EscapeError
 		cause := refusal.Cause()
-		if !errors.As(cause, &known) && !errors.As(cause, &invalid) {
+		if !errors.As(cause, &known) && !errors.As(cause, &invalid) && !errors.As(cause, &escape) {
 			return &fault{cause}
 		}
 	}

@@ -8,20 +8,22 @@ import (
 )
 
 // requestResources takes the resources that a request names (RFC 8707) for audiences,
-// which fosite knows by another parameter. A client may ask for those of its audiences
-// (Config.Audience); another one is invalid_target. Where a client has no audiences at
-// all, resources are ignored, as fosite does.
+// which fosite knows by another parameter, where they are among the client's
+// (Config.Audience). Others are left out, as fosite ignores them all, or refused by
+// Config.RefuseUnknownResources.
 //
 // The host grants what was requested, as with fosite's own parameter.
 func (p *Provider) requestResources(ctx context.Context, request fosite.Requester) error {
-	resources := fosite.RemoveEmpty(request.GetRequestForm()["resource"])
-	allowed := request.GetClient().GetAudience()
-	if len(resources) == 0 || len(allowed) == 0 {
-		return nil
+	audience := request.GetRequestedAudience()
+	for _, resource := range fosite.RemoveEmpty(request.GetRequestForm()["resource"]) {
+		err := p.Config.GetAudienceStrategy(ctx)(request.GetClient().GetAudience(), []string{resource})
+		switch {
+		case err == nil:
+			audience = append(audience, resource)
+		case p.registry.cfg.RefuseUnknownResources:
+			return ErrInvalidTarget.WithWrap(err)
+		}
 	}
-	if err := p.Config.GetAudienceStrategy(ctx)(allowed, resources); err != nil {
-		return ErrInvalidTarget.WithWrap(err)
-	}
-	request.SetRequestedAudience(withoutRepeats(slices.Concat(request.GetRequestedAudience(), resources)))
+	request.SetRequestedAudience(withoutRepeats(slices.Clone(audience)))
 	return nil
 }

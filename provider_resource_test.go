@@ -19,7 +19,7 @@ func TestResources(t *testing.T) {
 	t.Parallel()
 	const redirect, resource = "https://app.example/cb", "https://mcp.example/mcp"
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
-		Audience: []string{resource, "https://other.example"}, AnonymousGrantTypes: []string{"client_credentials"},
+		Audience: []string{resource, "https://other.example"}, RefuseUnknownResources: true, AnonymousGrantTypes: []string{"client_credentials"},
 	}})
 	client := s.Register(t, map[string]any{"redirect_uris": []string{redirect}, "grant_types": []string{"authorization_code", "refresh_token", "client_credentials"}})
 	basic := dcrtest.Basic(client.ID(), client.Secret())
@@ -61,10 +61,16 @@ func TestResources(t *testing.T) {
 		answer := s.Form(t, "/oauth2/token", url.Values{"grant_type": {"client_credentials"}, "resource": {resource}}, basic)
 		require.Equal(t, []string{resource}, audience(answer.Text("access_token")), answer.Body)
 	})
-	t.Run("AUD-01/host_without_audiences", func(t *testing.T) {
-		plain := dcrtest.Start(t, dcrtest.Setup{})
-		client := plain.Register(t, `{"redirect_uris":["`+redirect+`"]}`)
-		plain.Code(t, dcrtest.AuthorizeQuery(client.ID(), redirect, "resource", resource))
+	t.Run("AUD-01/left_out_by_default", func(t *testing.T) {
+		for _, audiences := range [][]string{nil, {"https://other.example"}} {
+			lenient := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Audience: audiences}})
+			client := lenient.Register(t, `{"redirect_uris":["`+redirect+`"],"token_endpoint_auth_method":"none"}`)
+			code := lenient.Code(t, dcrtest.AuthorizeQuery(client.ID(), redirect, "resource", resource))
+			tokens := lenient.Form(t, "/oauth2/token", dcrtest.CodeForm(client.ID(), code, redirect))
+			_, request, err := lenient.Provider.IntrospectToken(context.Background(), tokens.Text("access_token"), fosite.AccessToken, dcrtest.NewSession(""))
+			require.NoError(t, err)
+			require.Empty(t, request.GetGrantedAudience())
+		}
 	})
 }
 

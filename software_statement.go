@@ -3,7 +3,6 @@ package dcr
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 
@@ -41,12 +40,12 @@ type statement struct {
 
 // statementClaims are the claims about the statement itself.
 type statementClaims struct {
-	Issuer     string    `json:"iss"`
-	Audience   audience  `json:"aud"`
-	Expiry     *unixTime `json:"exp"`
-	NotBefore  *unixTime `json:"nbf"`
-	IssuedAt   *unixTime `json:"iat"`
-	SoftwareID string    `json:"software_id"`
+	Issuer     string
+	Audience   audience
+	Expiry     *unixTime
+	NotBefore  *unixTime
+	IssuedAt   *unixTime
+	SoftwareID string
 }
 
 func invalidStatement(what string) error {
@@ -102,7 +101,7 @@ func sameSoftware(a, b statement) bool {
 
 func (s statement) softwareID() string {
 	var claims statementClaims
-	_ = json.Unmarshal(s.claims, &claims) // verified before
+	_ = decodeStatement(s.claims, &claims) // verified before
 	return claims.SoftwareID
 }
 
@@ -138,10 +137,10 @@ func (r *registry) verifyStatement(ctx context.Context, raw string) (statement, 
 
 // decodeStatement reads the claims as strictly as a request.
 func decodeStatement(payload []byte, claims *statementClaims) error {
-	if err := strictjson.Object(payload, strictjson.Limits{}, func(string, strictjson.Value) error { return nil }); err != nil {
-		return err
-	}
-	return json.Unmarshal(payload, claims)
+	return decodeExactly(payload, map[string]any{
+		"iss": &claims.Issuer, "aud": &claims.Audience, "exp": &claims.Expiry,
+		"nbf": &claims.NotBefore, "iat": &claims.IssuedAt, "software_id": &claims.SoftwareID,
+	})
 }
 
 // verifySignature takes keys from the configured issuer and from nowhere else: "jku",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -64,6 +65,47 @@ func TestMemoryStoreClientLimitAtOnce(t *testing.T) {
 		}
 	})
 	require.EqualValues(t, limit, stored.Load())
+}
+
+// TestMemoryStoreUpdateAtOnce: of updates with one version exactly one wins, however close
+// they come and whatever touches the client meanwhile, and its record is the one that is
+// kept.
+func TestMemoryStoreUpdateAtOnce(t *testing.T) {
+	t.Parallel()
+	const callers, rounds = 8, 3000
+	ctx := t.Context()
+	s := dcr.NewMemoryStore()
+	require.NoError(t, s.CreateClient(ctx, freshRecord("a")))
+	for version := range int64(rounds) {
+		var errs [callers]error
+		var ready atomic.Int64
+		inParallel(callers, func(i int) {
+			next := &dcr.Client{ID: "a", Version: version + 1, Audience: []string{strconv.Itoa(i)}}
+			for ready.Add(1); ready.Load() < callers; { // all at the very same time
+				runtime.Gosched()
+			}
+			if i == 0 && version%2 == 0 {
+				errs[i] = dcr.ErrConflict
+				_ = s.TouchClient(ctx, "a", clockStart.Add(time.Duration(version)), time.Time{})
+				return
+			}
+			errs[i] = s.UpdateClient(ctx, next, version)
+		})
+		winner := -1
+		for i, err := range errs {
+			if err == nil {
+				require.Equal(t, -1, winner, "two updates won in round %d", version)
+				winner = i
+				continue
+			}
+			require.ErrorIs(t, err, dcr.ErrConflict)
+		}
+		require.NotEqual(t, -1, winner, "no update won in round %d", version)
+		kept, err := s.GetDynamicClient(ctx, "a")
+		require.NoError(t, err)
+		require.Equal(t, version+1, kept.Version)
+		require.Equal(t, []string{strconv.Itoa(winner)}, kept.Audience)
+	}
 }
 
 func TestMemoryStoreAddClient(t *testing.T) {

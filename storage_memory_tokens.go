@@ -46,12 +46,10 @@ func (s *MemoryStore) GetPKCERequestSession(_ context.Context, signature string,
 	return s.session(&s.challenges, signature, nil)
 }
 
-// DeletePKCERequestSession removes the PKCE session of a code. One that is unknown is no
-// error.
-func (s *MemoryStore) DeletePKCERequestSession(_ context.Context, signature string) error {
-	s.challenges.delete(signature)
-	return nil
-}
+// DeletePKCERequestSession keeps the PKCE session until it expires with its code. fosite
+// calls it before it has compared the verifier, and takes a code without a session without
+// any verifier: a wrong one would open the code to whoever tries twice.
+func (s *MemoryStore) DeletePKCERequestSession(context.Context, string) error { return nil }
 
 // CreateOpenIDConnectSession stores the OpenID Connect session of a code.
 func (s *MemoryStore) CreateOpenIDConnectSession(_ context.Context, code string, request fosite.Requester) error {

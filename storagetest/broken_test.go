@@ -27,6 +27,7 @@ type broken struct {
 	deleteToken func(context.Context, string) error
 	setJTI      func(context.Context, string, time.Time) error
 	validJTI    func(context.Context, string) error
+	initial     brokenInitial
 }
 
 // newBroken returns a store with one defect.
@@ -46,6 +47,7 @@ func newBroken(defect func(*broken)) *broken {
 		deleteToken: s.DeleteAccessTokenSession,
 		setJTI:      s.SetClientAssertionJWT,
 		validJTI:    s.ClientAssertionJWTValid,
+		initial:     soundInitial(s),
 	}
 	defect(b)
 	return b

@@ -3,7 +3,6 @@ package storagetest
 import (
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -22,11 +21,16 @@ func newID() string { return "storagetest-" + rand.Text() }
 // sample returns a record under a new identifier in which every field has a value, no
 // two alike. Records with different labels differ in every field.
 func sample(label string) *dcr.Client {
-	c := &dcr.Client{}
-	f := filler{label: label, time: time.Now().UTC().Truncate(time.Second).AddDate(0, len(label), 0)}
-	f.fill(reflect.ValueOf(c).Elem(), "")
+	c := filled[dcr.Client](label)
 	c.ID, c.Version = newID(), 1
 	return c
+}
+
+func filled[T any](label string) *T {
+	record := new(T)
+	f := filler{label: label, time: time.Now().UTC().Truncate(time.Second).AddDate(0, len(label), 0)}
+	f.fill(reflect.ValueOf(record).Elem(), "")
+	return record
 }
 
 // successor returns another record for the client, different in every field, with the
@@ -38,13 +42,21 @@ func successor(c *dcr.Client, label string) *dcr.Client {
 }
 
 // detached returns a copy that shares nothing with the record.
-func detached(c *dcr.Client) *dcr.Client {
-	data, err := json.Marshal(c)
-	d := &dcr.Client{}
-	if err = errors.Join(err, json.Unmarshal(data, d)); err != nil {
+func detached[T any](record *T) *T {
+	d, err := viaJSON(record)
+	if err != nil {
 		panic(err)
 	}
 	return d
+}
+
+func viaJSON[T any](record *T) (*T, error) {
+	data, err := json.Marshal(record)
+	if err != nil {
+		return nil, err
+	}
+	d := new(T)
+	return d, json.Unmarshal(data, d)
 }
 
 // filler gives values to all fields, so that a field that is new in the record is
@@ -113,7 +125,7 @@ func keySet(keyID string) *jose.JSONWebKeySet {
 
 // spoil changes every field of a record, in place: also what lies behind pointers, in
 // slices and in maps, and so what another record shares with it.
-func spoil(c *dcr.Client) { walk(reflect.ValueOf(c).Elem(), spoilField) }
+func spoil(record any) { walk(reflect.ValueOf(record).Elem(), spoilField) }
 
 func spoilField(v reflect.Value) {
 	switch field := v.Addr().Interface().(type) {
@@ -136,6 +148,8 @@ func spoilField(v reflect.Value) {
 	case *bool:
 		*field = !*field
 	case *int64:
+		*field++
+	case *int:
 		*field++
 	}
 }
@@ -169,7 +183,7 @@ func walk(v reflect.Value, visit func(reflect.Value)) {
 
 // same returns an error that names the fields in which two records differ. Times count
 // to the second.
-func same(what string, got, want *dcr.Client) error {
+func same[T any](what string, got, want *T) error {
 	if got == nil {
 		return fmt.Errorf("%s: there is no record", what)
 	}
@@ -188,14 +202,17 @@ func same(what string, got, want *dcr.Client) error {
 }
 
 // plain returns the JSON form of a record as Go values.
-func plain(c *dcr.Client) (value any, err error) {
-	c = c.Clone()
-	walk(reflect.ValueOf(c).Elem(), func(v reflect.Value) {
+func plain[T any](record *T) (value any, err error) {
+	record, err = viaJSON(record)
+	if err != nil {
+		return nil, err
+	}
+	walk(reflect.ValueOf(record).Elem(), func(v reflect.Value) {
 		if t, ok := v.Addr().Interface().(*time.Time); ok {
 			*t = t.UTC().Truncate(time.Second)
 		}
 	})
-	data, err := json.Marshal(c)
+	data, err := json.Marshal(record)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,8 @@ func TestDefects(t *testing.T) {
 	for name := range rows {
 		unused[name] = true
 	}
-	for _, d := range slices.Concat(clientDefects, changeDefects, useDefects, entryDefects, grantDefects, assertionDefects) {
+	for _, d := range slices.Concat(clientDefects, changeDefects, useDefects, entryDefects, grantDefects, assertionDefects,
+		initialRecordDefects, initialListDefects, initialUseDefects, initialReturnDefects, initialContextDefects) {
 		for _, name := range d.caught {
 			require.Contains(t, rows, name, d.name)
 			delete(unused, name)
@@ -74,6 +75,25 @@ func TestLostFields(t *testing.T) {
 				}
 			})
 			require.Error(t, readBack.Check(t.Context(), b))
+		})
+	})
+}
+
+// TestLostTokenFields: the same for initial access tokens.
+func TestLostTokenFields(t *testing.T) {
+	t.Parallel()
+	readBack, whole := rowNamed(t, "initial/read_back"), rowNamed(t, "initial/list_whole")
+	eachField(reflect.TypeFor[dcr.InitialAccessToken](), nil, func(path []int, name string) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBroken(func(b *broken) {
+				b.changeInitial(func(token *dcr.InitialAccessToken) *dcr.InitialAccessToken {
+					reflect.ValueOf(token).Elem().FieldByIndex(path).SetZero()
+					return token
+				})
+			})
+			require.Error(t, readBack.Check(t.Context(), b))
+			require.Error(t, whole.Check(t.Context(), b))
 		})
 	})
 }

@@ -31,7 +31,6 @@ func (s *server) authorize(w http.ResponseWriter, r *http.Request) {
 		s.repeatAsLink(w, r)
 		return
 	}
-	s.useResource(r)
 	request, err := s.provider.NewAuthorizeRequest(r.Context(), r)
 	if err != nil {
 		s.refuse(w, r, request, err)
@@ -104,8 +103,15 @@ func canProveItself(request fosite.AuthorizeRequester) bool {
 	return !request.GetClient().IsPublic() && request.GetRedirectURI().Scheme == "https"
 }
 
+// consentKey is what a user has allowed: this client, as it was registered then, with this
+// redirect URI. A registration that was changed since, perhaps by a thief of its token, has
+// to be allowed again.
 func consentKey(who *login, request fosite.AuthorizeRequester) string {
-	return who.user + " " + request.GetClient().GetID()
+	version := ""
+	if client, ok := request.GetClient().(*dcr.Client); ok {
+		version = strconv.FormatInt(client.Version, 10)
+	}
+	return strings.Join([]string{who.user, request.GetClient().GetID(), version, request.GetRedirectURI().String()}, " ")
 }
 
 // wanted is what a consent is about. The first element is there so that a request

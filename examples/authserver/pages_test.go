@@ -70,7 +70,7 @@ func TestConsentPageOfStrangers(t *testing.T) {
 		too := b.consentFor(object{"redirect_uris": []string{loopbackURI, "https://app.example/cb"}}, loopbackURI)
 		require.Contains(t, too.body, "any program on it could pose as this app. Allow")
 	})
-	t.Run("7591-2.2/language", func(t *testing.T) {
+	t.Run("7591-2-18/language", func(t *testing.T) {
 		t.Parallel()
 		b := s.browser(t)
 		b.signIn(b.get("/sign-in"))

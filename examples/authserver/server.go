@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -271,20 +270,5 @@ func (s *server) grantAll(request fosite.Requester) {
 	}
 	for _, audience := range audiences {
 		request.GrantAudience(audience)
-	}
-}
-
-// useResource hands the resources that a request names (RFC 8707), and that this
-// server has tokens for, on to fosite, which knows them as audience. Others are left
-// out: the token says whom it is for, and is no good elsewhere.
-func (s *server) useResource(r *http.Request) {
-	if err := r.ParseForm(); err != nil {
-		return // fosite will say so
-	}
-	for _, resource := range r.Form["resource"] {
-		if slices.Contains(s.audiences(), resource) && !slices.Contains(r.Form["audience"], resource) {
-			r.Form.Add("audience", resource)
-			r.PostForm.Add("audience", resource)
-		}
 	}
 }

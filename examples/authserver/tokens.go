@@ -62,7 +62,6 @@ func (s *session) GetJWTHeader() *jwt.Headers {
 // token is the token endpoint.
 func (s *server) token(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
-	s.useResource(r)
 	session := newSession()
 	request, err := s.provider.NewAccessRequest(ctx, r, session)
 	if err != nil {
@@ -110,7 +109,6 @@ func (s *server) revoke(w http.ResponseWriter, r *http.Request) {
 // pushAuthorization is the pushed authorization request endpoint (RFC 9126).
 func (s *server) pushAuthorization(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
-	s.useResource(r)
 	request, err := s.provider.NewPushedAuthorizeRequest(ctx, r)
 	if err != nil {
 		s.refused(r, err)
