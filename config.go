@@ -212,7 +212,7 @@ type RegistrationToken struct {
 
 // Limits bounds what one request may bring. Zero means the default.
 type Limits struct {
-	Body         int64 // bytes of a request body; default 256 KiB
+	Body         int64 // bytes of a request body; default 128 KiB
 	RedirectURIs int   // redirect URIs; default 64
 	Elements     int   // elements of any other list; default 64
 	Keys         int   // keys of a jwks; default 32
@@ -267,7 +267,7 @@ func (c Config) withDefaults() Config {
 }
 
 func (l Limits) withDefaults() Limits {
-	setDefault(&l.Body, 256<<10)
+	setDefault(&l.Body, 128<<10)
 	setDefault(&l.RedirectURIs, 64)
 	setDefault(&l.Elements, 64)
 	setDefault(&l.Keys, 32)

@@ -68,43 +68,50 @@ func TestMemoryStoreClientLimitAtOnce(t *testing.T) {
 }
 
 // TestMemoryStoreUpdateAtOnce: of updates with one version exactly one wins, however close
-// they come and whatever touches the client meanwhile, and its record is the one that is
-// kept.
+// they come, and none undoes a use that was noted meanwhile.
 func TestMemoryStoreUpdateAtOnce(t *testing.T) {
 	t.Parallel()
-	const callers, rounds = 8, 3000
+	const callers, versions = 8, 50_000
 	ctx := t.Context()
 	s := dcr.NewMemoryStore()
 	require.NoError(t, s.CreateClient(ctx, freshRecord("a")))
-	for version := range int64(rounds) {
-		var errs [callers]error
-		var ready atomic.Int64
-		inParallel(callers, func(i int) {
-			next := &dcr.Client{ID: "a", Version: version + 1, Audience: []string{strconv.Itoa(i)}}
-			for ready.Add(1); ready.Load() < callers; { // all at the very same time
-				runtime.Gosched()
+	wins := make([]atomic.Int32, versions+1)
+	var unexpected, lostUses atomic.Int32
+	var done atomic.Bool
+	inParallel(callers+1, func(i int) {
+		for use := 1; i == callers && !done.Load(); use++ {
+			at := clockStart.Add(time.Duration(use) * time.Second)
+			_ = s.TouchClient(ctx, "a", at, time.Time{})
+			if kept, err := s.GetDynamicClient(ctx, "a"); err != nil || kept.LastUsedAt.Before(at) {
+				lostUses.Add(1)
 			}
-			if i == 0 && version%2 == 0 {
-				errs[i] = dcr.ErrConflict
-				_ = s.TouchClient(ctx, "a", clockStart.Add(time.Duration(version)), time.Time{})
+			runtime.Gosched()
+		}
+		next := &dcr.Client{ID: "a"}
+		for version := int64(0); version < versions && !done.Load(); {
+			next.Version = version + 1
+			switch err := s.UpdateClient(ctx, next, version); {
+			case err == nil:
+				wins[version].Add(1)
+				version++
+			case errors.Is(err, dcr.ErrConflict):
+				kept, err := s.GetDynamicClient(ctx, "a")
+				if err != nil {
+					unexpected.Add(1)
+					return
+				}
+				version = kept.Version
+			default:
+				unexpected.Add(1)
 				return
 			}
-			errs[i] = s.UpdateClient(ctx, next, version)
-		})
-		winner := -1
-		for i, err := range errs {
-			if err == nil {
-				require.Equal(t, -1, winner, "two updates won in round %d", version)
-				winner = i
-				continue
-			}
-			require.ErrorIs(t, err, dcr.ErrConflict)
 		}
-		require.NotEqual(t, -1, winner, "no update won in round %d", version)
-		kept, err := s.GetDynamicClient(ctx, "a")
-		require.NoError(t, err)
-		require.Equal(t, version+1, kept.Version)
-		require.Equal(t, []string{strconv.Itoa(winner)}, kept.Audience)
+		done.Store(true)
+	})
+	require.Zero(t, unexpected.Load())
+	require.Zero(t, lostUses.Load(), "an update undid the note of a use")
+	for version := range versions {
+		require.EqualValues(t, 1, wins[version].Load(), "updates that won with version %d", version)
 	}
 }
 
