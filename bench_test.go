@@ -2,7 +2,11 @@ package dcr_test
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -14,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v3"
 	"github.com/gorilla/mux"
 	"github.com/stretchr/testify/require"
 
@@ -233,4 +238,68 @@ func registered(b *testing.B, send sender) (id, token string) {
 	var info map[string]any
 	require.NoError(b, json.Unmarshal(body, &info))
 	return info["client_id"].(string), info["registration_access_token"].(string)
+}
+
+// benchEverything is a registration with a value for nearly every member that the server
+// keeps.
+const benchEverything = `{"redirect_uris":["https://service.example/callback","https://service.example/other"],"token_endpoint_auth_method":"private_key_jwt",` +
+	`"token_endpoint_auth_signing_alg":"ES256","grant_types":["authorization_code","refresh_token"],"response_types":["code"],"application_type":"web",` +
+	`"client_name":"Some Service","client_name#fr":"Un service","client_uri":"https://service.example/","logo_uri":"https://service.example/logo.png",` +
+	`"tos_uri":"https://service.example/tos","policy_uri":"https://service.example/policy","scope":"openid profile email","contacts":["a@service.example","b@service.example"],` +
+	`"jwks":{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","kid":"1"}]},` +
+	`"software_id":"some-service","software_version":"1.2.3","subject_type":"public","id_token_signed_response_alg":"RS256","request_object_signing_alg":"ES256",` +
+	`"default_max_age":3600,"require_auth_time":false,"response_modes":["query","form_post"],"require_pushed_authorization_requests":true,` +
+	`"default_acr_values":["urn:acr:1"],"initiate_login_uri":"https://service.example/login","post_logout_redirect_uris":["https://service.example/out"],` +
+	`"frontchannel_logout_uri":"https://service.example/front","backchannel_logout_uri":"https://service.example/back"}`
+
+// BenchmarkRegisterMembers sets a registration with all members against one with five.
+func BenchmarkRegisterMembers(b *testing.B) {
+	five := `{"redirect_uris":["https://service.example/callback"],"client_name":"Some Service","grant_types":["authorization_code"],"response_types":["code"],"token_endpoint_auth_method":"none"}`
+	for name, metadata := range map[string]string{"five": five, "all": benchEverything} {
+		b.Run("members="+name, func(b *testing.B) {
+			send, body := inProcess(benchServers(b)["dcr"]), []byte(metadata)
+			measure(b, func() {
+				for b.Loop() {
+					if status, answer := send(http.MethodPost, "/register", "", body); status != http.StatusCreated {
+						b.Fatalf("%d %s", status, answer)
+					}
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkStatement registers with a software statement, for each kind of key.
+func BenchmarkStatement(b *testing.B) {
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(b, err)
+	for alg, key := range map[jose.SignatureAlgorithm]crypto.Signer{
+		jose.RS256: rsaKey, jose.PS256: rsaKey, jose.ES256: ecKey(b, elliptic.P256()), jose.ES384: ecKey(b, elliptic.P384()), jose.ES512: ecKey(b, elliptic.P521()),
+	} {
+		b.Run("alg="+string(alg), func(b *testing.B) {
+			s := &dcrtest.Server{URL: "http://127.0.0.1"}
+			provider, err := s.Compose(dcrtest.Setup{
+				Storage: dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 1 << 30, Tokens: 1 << 30})),
+				Config: dcr.Config{StatementIssuers: []dcr.StatementIssuer{{
+					Issuer: directoryIssuer, Keys: &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), Algorithm: string(alg)}}},
+				}}},
+			})
+			require.NoError(b, err)
+			send := inProcess(provider.RegistrationHandler())
+			body := []byte(`{"software_statement":"` + signClaims(b, alg, key, nil, claims()) + `"}`)
+			measure(b, func() {
+				for b.Loop() {
+					if status, answer := send(http.MethodPost, "/register", "", body); status != http.StatusCreated {
+						b.Fatalf("%d %s", status, answer)
+					}
+				}
+			})
+		})
+	}
+}
+
+func ecKey(b *testing.B, curve elliptic.Curve) *ecdsa.PrivateKey {
+	key, err := ecdsa.GenerateKey(curve, rand.Reader)
+	require.NoError(b, err)
+	return key
 }

@@ -104,7 +104,7 @@ type Config struct {
 	TokenEndpointAuthMethods []string
 	// DefaultTokenEndpointAuthMethod is registered for clients that name no method;
 	// default client_secret_basic, as RFC 7591 has it. Servers whose clients are
-	// native applications set "none".
+	// native applications set "none": oidc-agent and FastMCP's client name no method.
 	DefaultTokenEndpointAuthMethod string
 	// Supports names members of the metadata that the host honours besides what fosite
 	// and this package do, each with the values that it may have; nil means every value

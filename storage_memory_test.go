@@ -72,47 +72,61 @@ func TestMemoryStoreClientLimitAtOnce(t *testing.T) {
 func TestMemoryStoreUpdateAtOnce(t *testing.T) {
 	t.Parallel()
 	const callers, versions = 8, 50_000
-	ctx := t.Context()
 	s := dcr.NewMemoryStore()
-	require.NoError(t, s.CreateClient(ctx, freshRecord("a")))
-	wins := make([]atomic.Int32, versions+1)
-	var unexpected, lostUses atomic.Int32
-	var done atomic.Bool
+	require.NoError(t, s.CreateClient(t.Context(), freshRecord("a")))
+	wins := make([]atomic.Int32, versions)
+	var failures, lostUses atomic.Int32
+	var over atomic.Bool
 	inParallel(callers+1, func(i int) {
-		for use := 1; i == callers && !done.Load(); use++ {
-			at := clockStart.Add(time.Duration(use) * time.Second)
-			_ = s.TouchClient(ctx, "a", at, time.Time{})
-			if kept, err := s.GetDynamicClient(ctx, "a"); err != nil || kept.LastUsedAt.Before(at) {
-				lostUses.Add(1)
-			}
-			runtime.Gosched()
+		if i == callers {
+			lostUses.Store(touchUntil(t.Context(), s, "a", &over))
+			return
 		}
-		next := &dcr.Client{ID: "a"}
-		for version := int64(0); version < versions && !done.Load(); {
-			next.Version = version + 1
-			switch err := s.UpdateClient(ctx, next, version); {
-			case err == nil:
-				wins[version].Add(1)
-				version++
-			case errors.Is(err, dcr.ErrConflict):
-				kept, err := s.GetDynamicClient(ctx, "a")
-				if err != nil {
-					unexpected.Add(1)
-					return
-				}
-				version = kept.Version
-			default:
-				unexpected.Add(1)
-				return
-			}
+		defer over.Store(true)
+		if err := updateTo(t.Context(), s, "a", wins); err != nil {
+			failures.Add(1)
 		}
-		done.Store(true)
 	})
-	require.Zero(t, unexpected.Load())
+	require.Zero(t, failures.Load(), "an update failed other than for a conflict")
 	require.Zero(t, lostUses.Load(), "an update undid the note of a use")
-	for version := range versions {
+	for version := range wins {
 		require.EqualValues(t, 1, wins[version].Load(), "updates that won with version %d", version)
 	}
+}
+
+// updateTo updates a client, against others who do the same, until it has had every
+// version, and counts the updates that won with each.
+func updateTo(ctx context.Context, s *dcr.MemoryStore, id string, wins []atomic.Int32) error {
+	next := &dcr.Client{ID: id}
+	for version := int64(0); version < int64(len(wins)); {
+		next.Version = version + 1
+		err := s.UpdateClient(ctx, next, version)
+		if err == nil {
+			wins[version].Add(1)
+			version++
+			continue
+		}
+		kept, readErr := s.GetDynamicClient(ctx, id)
+		if !errors.Is(err, dcr.ErrConflict) || readErr != nil {
+			return errors.Join(err, readErr)
+		}
+		version = kept.Version
+	}
+	return nil
+}
+
+// touchUntil notes one use after the other and counts those that are not there then.
+func touchUntil(ctx context.Context, s *dcr.MemoryStore, id string, over *atomic.Bool) (lost int32) {
+	for at := clockStart; !over.Load(); at = at.Add(time.Second) {
+		if s.TouchClient(ctx, id, at, time.Time{}) != nil {
+			lost++
+		}
+		if kept, err := s.GetDynamicClient(ctx, id); err != nil || kept.LastUsedAt.Before(at) {
+			lost++
+		}
+		runtime.Gosched()
+	}
+	return lost
 }
 
 func TestMemoryStoreAddClient(t *testing.T) {
