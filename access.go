@@ -48,7 +48,7 @@ type Registrant struct {
 	Anonymous bool `json:"anonymous,omitempty"`
 	// GrantTypes bounds what the registrant may register; nil means everything that
 	// the provider has.
-	GrantTypes []string `json:"grant_types,omitempty"`
+	GrantTypes []string `json:"grant_types,omitzero"`
 	// Policy names one of Config.NamedPolicies that the registrant has to pass before all
 	// others, with later updates too.
 	Policy string `json:"policy,omitempty"`
@@ -57,22 +57,23 @@ type Registrant struct {
 // introspect looks an access token up, as the provider's introspection does.
 type introspect func(ctx context.Context, token string) (fosite.TokenUse, fosite.AccessRequester, error)
 
-// bindable rules need the provider, which exists only after the factory has run.
-type bindable interface {
-	bind(b binding) Access
-}
-
-// binding is what rules need of the provider.
+// binding is what built-in rules need of the provider, which exists only after they were
+// configured. It comes with the context, so that a rule of the host's may call them.
 type binding struct {
 	look     introspect
 	registry *registry
 }
 
-func bindAccess(rule Access, b binding) Access {
-	if unbound, ok := rule.(bindable); ok {
-		return unbound.bind(b)
+type bindingKey struct{}
+
+var errUnbound = errors.New("dcr: a built-in access rule was called outside of a registration")
+
+func boundTo(ctx context.Context) (binding, error) {
+	b, ok := ctx.Value(bindingKey{}).(binding)
+	if !ok {
+		return b, failure(errUnbound)
 	}
-	return rule
+	return b, nil
 }
 
 // Open lets everybody register. Clients register by the thousand then; see
@@ -89,21 +90,18 @@ func Open() Access {
 // ID token is no access token.
 func AccessToken() Access { return accessToken{} }
 
-type accessToken struct {
-	look  introspect
-	scope string
-}
+type accessToken struct{}
 
-func (accessToken) bind(b binding) Access {
-	return accessToken{b.look, b.registry.cfg.RegistrationScope}
-}
-
-func (a accessToken) Authorize(ctx context.Context, r *http.Request) (*Registrant, error) {
+func (accessToken) Authorize(ctx context.Context, r *http.Request) (*Registrant, error) {
 	token, err := BearerToken(r)
 	if err != nil {
 		return nil, err
 	}
-	use, request, err := a.look(ctx, token)
+	bound, err := boundTo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	use, request, err := bound.look(ctx, token)
 	if err != nil {
 		if f := asFault(err); f != nil {
 			return nil, f
@@ -113,7 +111,7 @@ func (a accessToken) Authorize(ctx context.Context, r *http.Request) (*Registran
 	if use != fosite.AccessToken || isIDToken(token) {
 		return nil, ErrInvalidToken
 	}
-	if !slices.Contains(request.GetGrantedScopes(), a.scope) {
+	if !slices.Contains(request.GetGrantedScopes(), bound.registry.cfg.RegistrationScope) {
 		return nil, ErrInsufficientScope
 	}
 	registrant := &Registrant{Kind: "access_token", ClientID: request.GetClient().GetID()}
@@ -176,14 +174,6 @@ func AnyOf(rules ...Access) Access { return anyOf(rules) }
 
 type anyOf []Access
 
-func (a anyOf) bind(b binding) Access {
-	bound := make(anyOf, len(a))
-	for i, rule := range a {
-		bound[i] = bindAccess(rule, b)
-	}
-	return bound
-}
-
 func (a anyOf) Authorize(ctx context.Context, r *http.Request) (*Registrant, error) {
 	var answer error
 	for _, rule := range a {
@@ -201,7 +191,8 @@ func (a anyOf) Authorize(ctx context.Context, r *http.Request) (*Registrant, err
 // authorize asks the rule of the configuration. A rule that says neither yes nor no
 // has said no.
 func (r *registry) authorize(ctx context.Context, request *http.Request) (*Registrant, error) {
-	registrant, err := r.access.Authorize(ctx, request)
+	ctx = context.WithValue(ctx, bindingKey{}, binding{r.look, r})
+	registrant, err := r.cfg.Access.Authorize(ctx, request)
 	switch {
 	case err != nil:
 		var known *fosite.RFC6749Error

@@ -167,6 +167,9 @@ func (r *registry) fit(ctx context.Context, m *ClientMetadata, e entrance, omitt
 	if err := r.fitMethod(m); err != nil {
 		return err
 	}
+	if !omitted.grantTypes && !omitted.responseTypes && !agree(m) && !agree(r.known(m)) {
+		return refuseMetadata("grant_types and response_types do not agree (RFC 7591, section 2.1)")
+	}
 	if err := r.fitGrantTypes(m, e.registrant, omitted); err != nil {
 		return err
 	}
@@ -271,36 +274,59 @@ func (r *registry) supportedResponseType(responseType string) string {
 	return ""
 }
 
-// agreeOnTypes makes grant types and response types agree (RFC 7591, section 2.1).
-// Where the client sent both, they have to. Where it sent one, the default of the
-// other stands and what does not fit it is left out. Nothing is completed but an
-// omitted response_types.
-func agreeOnTypes(m *ClientMetadata, omitted omissions) error {
+// known is what the server has of what was sent: what it does not know disagrees with
+// nothing.
+func (r *registry) known(m *ClientMetadata) *ClientMetadata {
+	return &ClientMetadata{
+		GrantTypes:    keep(m.GrantTypes, func(grant string) bool { return slices.Contains(r.can.grantTypes, grant) }),
+		ResponseTypes: keep(m.ResponseTypes, func(responseType string) bool { return r.supportedResponseType(responseType) != "" }),
+	}
+}
+
+// agree reports whether each response type has its grants and each grant of the
+// authorization endpoint a response type.
+func agree(m *ClientMetadata) bool {
+	return len(fittingTypes(m)) == len(m.ResponseTypes) && len(usedGrants(m)) == len(m.GrantTypes)
+}
+
+// fittingTypes are the response types whose grants are registered.
+func fittingTypes(m *ClientMetadata) []string {
 	code, implicit := slices.Contains(m.GrantTypes, grantAuthorizationCode), slices.Contains(m.GrantTypes, grantImplicit)
+	return keep(m.ResponseTypes, func(responseType string) bool {
+		return (!usesCode(responseType) || code) && (!usesImplicit(responseType) || implicit)
+	})
+}
+
+// usedGrants are the grants that a response type uses, or that need none.
+func usedGrants(m *ClientMetadata) []string {
+	return keep(m.GrantTypes, func(grant string) bool {
+		switch grant {
+		case grantAuthorizationCode:
+			return slices.ContainsFunc(m.ResponseTypes, usesCode)
+		case grantImplicit:
+			return slices.ContainsFunc(m.ResponseTypes, usesImplicit)
+		}
+		return true
+	})
+}
+
+// agreeOnTypes makes grant types and response types agree (RFC 7591, section 2.1), after
+// what the server can't do was left out. Where the client sent one list, the default of
+// the other stands. Nothing is completed but an omitted response_types.
+func agreeOnTypes(m *ClientMetadata, omitted omissions) error {
 	if omitted.responseTypes {
 		m.ResponseTypes = []string{}
-		if code || implicit {
+		if slices.Contains(m.GrantTypes, grantAuthorizationCode) || slices.Contains(m.GrantTypes, grantImplicit) {
 			m.ResponseTypes = []string{responseCode}
 		}
 	}
-	fits := func(responseType string) bool {
-		return (!usesCode(responseType) || code) && (!usesImplicit(responseType) || implicit)
-	}
-	used := func(grant string) bool {
-		return grant == grantAuthorizationCode && slices.ContainsFunc(m.ResponseTypes, usesCode) ||
-			grant == grantImplicit && slices.ContainsFunc(m.ResponseTypes, usesImplicit) ||
-			grant != grantAuthorizationCode && grant != grantImplicit
-	}
-	responseTypes, grants := keep(m.ResponseTypes, fits), keep(m.GrantTypes, used)
-	changed := len(responseTypes) != len(m.ResponseTypes) || len(grants) != len(m.GrantTypes)
-	if changed && !omitted.grantTypes && !omitted.responseTypes {
-		return refuseMetadata("grant_types and response_types do not agree (RFC 7591, section 2.1)")
-	}
+	responseTypes := fittingTypes(m)
 	lost := len(responseTypes) == 0 && len(m.ResponseTypes) > 0
-	if lost || len(grants) == 0 {
-		return refuseMetadata("grant_types and response_types do not agree with the default of the one that was omitted")
+	m.ResponseTypes = responseTypes
+	m.GrantTypes = usedGrants(m)
+	if lost || len(m.GrantTypes) == 0 {
+		return refuseMetadata("grant_types and response_types have nothing in common that this server supports for this client")
 	}
-	m.ResponseTypes, m.GrantTypes = responseTypes, grants
 	return nil
 }
 

@@ -69,7 +69,8 @@ type Client struct {
 	RegistrationToken         RegistrationTokenRecord `json:"registration_token,omitzero"`
 	PreviousRegistrationToken RegistrationTokenRecord `json:"previous_registration_token,omitzero"`
 
-	// Audience holds the audiences that tokens of the client may have.
+	// Audience holds audiences that the host gave this client besides Config.Audience,
+	// which the provider shows with it and which is not kept here.
 	Audience []string `json:"audience,omitempty"`
 	// Metadata is what the client registered.
 	Metadata ClientMetadata `json:"metadata"`
@@ -309,7 +310,6 @@ func newClient(r *registry, request *RegistrationRequest, made credentials) *Cli
 		SecretHash:        made.secretHash,
 		SecretExpiresAt:   r.secretExpiry(made.secret, now),
 		RegistrationToken: made.record,
-		Audience:          r.cfg.Audience,
 		Metadata:          request.Metadata,
 		StatementIssuer:   request.Metadata.statementIssuer,
 	}

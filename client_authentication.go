@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v3"
@@ -356,9 +355,6 @@ func (c *assertionConfig) Resolve(ctx context.Context, location string, ignoreCa
 	if err != nil {
 		c.store.fault = failure(errors.Join(ErrUnavailable, err))
 		return nil, c.store.fault
-	}
-	if strings.TrimSpace(c.assertion.alg) == "" {
-		return set, nil
 	}
 	return c.assertion.fittingKeys(set), nil
 }

@@ -90,19 +90,24 @@ func (h *handler) findStorage(store any) {
 		h.lack("the storage does not implement oauth2.AccessTokenStorage, in which registration access tokens are kept: " +
 			"add its methods, or name a storage as Config.TokenStorage")
 	}
-	if r.grants, _ = r.clients.(GrantRevoker); r.grants == nil {
-		r.grants, _ = store.(GrantRevoker)
-	}
-	r.uses, _ = r.clients.(UseRecorder)
-	if r.initialTokens, _ = r.clients.(InitialAccessTokenStorage); r.initialTokens == nil {
-		r.initialTokens, _ = store.(InitialAccessTokenStorage)
-	}
-	r.expired, _ = r.clients.(ExpiredDeleter)
-	r.refreshes, _ = store.(oauth2.RefreshTokenStorage)
+	r.grants = ability[GrantRevoker](r.clients, store)
+	r.uses = ability[UseRecorder](r.clients, store)
+	r.expired = ability[ExpiredDeleter](r.clients, store)
+	r.initialTokens = ability[InitialAccessTokenStorage](r.clients, store)
 	if r.cfg.ClientStorage == nil && r.cfg.TokenStorage == nil {
 		// One transaction can hold both writes, since one storage has both.
 		r.transactions, _ = store.(storage.Transactional)
 	}
+}
+
+// ability finds an optional interface on the client storage, or else on the composed one.
+func ability[T any](storages ...any) (found T) {
+	for _, storage := range storages {
+		if able, ok := storage.(T); ok {
+			return able
+		}
+	}
+	return found
 }
 
 // findStrategy finds a strategy whose tokens are opaque. One that makes
@@ -115,7 +120,6 @@ func (h *handler) findStrategy(config fosite.Configurator, strategy any) {
 			"use compose.NewOAuth2HMACStrategy or a compose.CommonStrategy with one")
 	}
 	h.registry.strategy = opened
-	h.registry.refreshStrategy, _ = strategy.(oauth2.RefreshTokenStrategy)
 	h.registry.idTokens, _ = strategy.(openid.OpenIDConnectTokenStrategy)
 	h.fallback = compose.NewOAuth2HMACStrategy(config)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -239,6 +240,7 @@ const (
 // withDefaults returns a copy with every default filled in that does not depend on
 // the provider.
 func (c Config) withDefaults() Config {
+	c = c.clone()
 	setDefault(&c.RegistrationScope, defaultRegistrationScope)
 	setDefault(&c.RegistrationToken.Scope, defaultRegistrationTokenScope)
 	setDefault(&c.RegistrationPath, defaultRegistrationPath)
@@ -246,7 +248,6 @@ func (c Config) withDefaults() Config {
 	if c.Access == nil {
 		c.Access = accessToken{}
 	}
-	c.Scopes, c.DefaultScopes, c.Audience = slices.Clone(c.Scopes), slices.Clone(c.DefaultScopes), slices.Clone(c.Audience)
 	if c.DefaultScopes == nil {
 		c.DefaultScopes = c.Scopes
 	}
@@ -263,6 +264,22 @@ func (c Config) withDefaults() Config {
 		c.JWKSFetcher = outbound.NewJWKSFetcher(c.Outbound)
 	}
 	c.Limits = c.Limits.withDefaults()
+	return c
+}
+
+// clone copies what the caller might change afterwards.
+func (c Config) clone() Config {
+	for _, list := range []*[]string{
+		&c.AllowedOrigins, &c.Scopes, &c.DefaultScopes, &c.BaselineScopes, &c.Audience, &c.GrantTypes, &c.AnonymousGrantTypes,
+		&c.ResponseTypes, &c.TokenEndpointAuthMethods, &c.ExtensionMembers, &c.PrivateUseSchemes,
+	} {
+		*list = slices.Clone(*list)
+	}
+	c.Policies, c.StatementIssuers = slices.Clone(c.Policies), slices.Clone(c.StatementIssuers)
+	c.NamedPolicies, c.Supports = maps.Clone(c.NamedPolicies), maps.Clone(c.Supports)
+	for name, values := range c.Supports {
+		c.Supports[name] = slices.Clone(values)
+	}
 	return c
 }
 
@@ -346,6 +363,9 @@ func (c *Config) problems(matches fosite.ScopeStrategy) []error {
 		if _, ok := c.Supports[enc]; strings.HasSuffix(name, "_alg") && memberNamed[enc] != nil && !ok {
 			wrong("Config.Supports has %q without %q, which defaults to %s", name, enc, defaultContentEncryption)
 		}
+	}
+	if slices.Contains(c.Policies, nil) || slices.Contains(slices.Collect(maps.Values(c.NamedPolicies)), nil) {
+		wrong("Config.Policies or NamedPolicies has a nil policy")
 	}
 	if slices.Contains(c.TokenEndpointAuthMethods, methodClientSecretJWT) {
 		wrong("Config.TokenEndpointAuthMethods: client_secret_jwt needs the plain secret, and secrets are stored hashed")

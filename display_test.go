@@ -405,7 +405,7 @@ func TestDisplayOfRegistrations(t *testing.T) {
 		require.Len(t, d.Suspicious, 2)
 		require.False(t, d.Verified, "T20")
 		require.Empty(t, d.LogoURI, "T21")
-		require.WithinDuration(t, time.Now(), d.Registered, time.Minute)
+		require.WithinDuration(t, time.Now(), d.Registered, time.Hour)
 	})
 	t.Run("T21/initial_access_token", func(t *testing.T) {
 		t.Parallel()

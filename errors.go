@@ -178,7 +178,7 @@ func failure(err error) *fosite.RFC6749Error {
 		err = &fault{err}
 	}
 	answer := errServer
-	if errors.Is(err, ErrUnavailable) || errors.Is(err, fosite.ErrTemporarilyUnavailable) {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrConflict) || errors.Is(err, fosite.ErrTemporarilyUnavailable) {
 		answer = errTemporarilyUnavailable
 	}
 	return answer.WithWrap(err).WithDebug(err.Error())

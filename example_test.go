@@ -182,7 +182,7 @@ func ExamplePolicy() {
 	provider := composed(dcr.Config{
 		Access: dcr.Open(),
 		Policies: []dcr.Policy{
-			dcr.AllowRedirectHosts("localhost", "127.0.0.1", ".partner.example"),
+			dcr.RequireRedirectHosts("localhost", "127.0.0.1", ".partner.example"),
 			dcr.Require("client_name", "contacts"),
 			dcr.SameHostURIs(),
 		},

@@ -87,6 +87,9 @@ func Extend(provider fosite.OAuth2Provider) (*Provider, error) {
 	if h == nil {
 		return nil, errors.New("dcr: the provider was composed without dcr.DCRFactory or dcr.NewFactory: add it as the last factory")
 	}
+	if h.registry.store != nil && !h.composedTwice {
+		return nil, errors.New("dcr: the provider went through Extend already: use what it returned")
+	}
 	if h.registry.cfg.NewSession() == nil {
 		return nil, errors.New("dcr: Config.NewSession returns nil: return an empty session of the type that your token storage reads")
 	}
@@ -101,7 +104,7 @@ func Extend(provider fosite.OAuth2Provider) (*Provider, error) {
 	p := &Provider{registry: r}
 	p.Fosite = &fosite.Fosite{Store: r.store, Config: newConfigView(ctx, composed.Config, p)}
 	r.hasher = p.secretHasher(ctx, composed.Config)
-	r.access = bindAccess(r.cfg.Access, binding{p.lookUpAccessToken, r})
+	r.look = p.lookUpAccessToken
 	return p, nil
 }
 
@@ -214,6 +217,9 @@ func (h *handler) problems(ctx context.Context) []error {
 	if hasRule[accessToken](r.cfg.Access) && len(r.fosite.GetTokenIntrospectionHandlers(ctx)) < 2 {
 		found = append(found, errors.New("the access rule looks access tokens up, but no factory does: "+
 			"add compose.OAuth2TokenIntrospectionFactory, or set Config.Access"))
+	}
+	if l := r.cfg.Lifecycle; (l.Unused > 0 || l.Idle > 0) && r.uses == nil {
+		found = append(found, errors.New("Config.Lifecycle ends clients by their use, but the storage does not note it: add dcr.UseRecorder to it"))
 	}
 	return append(found, r.capabilityProblems()...)
 }

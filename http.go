@@ -1,6 +1,7 @@
 package dcr
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ory/fosite"
 
@@ -75,7 +77,7 @@ type bodyRead struct {
 	err   error
 }
 
-// readAll reads a body at once where its length is known, as it nearly always is. It
+// readAll reads a body. It
 // runs in a goroutine of its own, where a panic of a host's reader would end the program.
 func readAll(body io.Reader, length int64) (read bodyRead) {
 	defer func() {
@@ -83,13 +85,18 @@ func readAll(body io.Reader, length int64) (read bodyRead) {
 			read.err = fmt.Errorf("reading the body panicked: %v", p)
 		}
 	}()
-	if length <= 0 {
-		read.bytes, read.err = io.ReadAll(body)
-		return read
-	}
-	read.bytes = make([]byte, length)
-	n, err := io.ReadFull(body, read.bytes)
-	return bodyRead{read.bytes[:n], err}
+	// What is said of the length is believed as far as it costs little.
+	buffer := bytes.NewBuffer(make([]byte, 0, min(max(length, 512), 8<<10)+bytes.MinRead))
+	_, read.err = buffer.ReadFrom(body)
+	read.bytes = buffer.Bytes()
+	return read
+}
+
+// stopWith ends the reading of a request's body when ctx ends, at the connection: nothing
+// else reaches a read that is under way. The returned function is to be called when the
+// request is done.
+func stopWith(ctx context.Context, w http.ResponseWriter) (done func() bool) {
+	return context.AfterFunc(ctx, func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now()) })
 }
 
 // BearerToken returns the token of the one Authorization header, for access rules of a

@@ -37,7 +37,7 @@ type InitialAccessToken struct {
 	Policy string `json:"policy,omitempty"`
 	// GrantTypes bounds what these clients may register; nil means everything that the
 	// provider has.
-	GrantTypes []string `json:"grant_types,omitempty"`
+	GrantTypes []string `json:"grant_types,omitzero"`
 
 	CreatedAt time.Time `json:"created_at"`
 	// ExpiresAt is when the token ceases to work; zero means never.
@@ -73,16 +73,18 @@ const initialAccessTokenPrefix = "dcri_"
 // The storage has to implement InitialAccessTokenStorage.
 func InitialAccessTokens() Access { return initialAccess{} }
 
-type initialAccess struct{ registry *registry }
+type initialAccess struct{}
 
-func (initialAccess) bind(b binding) Access { return initialAccess{b.registry} }
-
-func (a initialAccess) Authorize(ctx context.Context, r *http.Request) (*Registrant, error) {
+func (initialAccess) Authorize(ctx context.Context, r *http.Request) (*Registrant, error) {
 	presented, err := BearerToken(r)
 	if err != nil {
 		return nil, err
 	}
-	token, err := a.registry.findInitialAccessToken(ctx, presented)
+	bound, err := boundTo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	token, err := bound.registry.findInitialAccessToken(ctx, presented)
 	if err != nil {
 		return nil, err
 	}
@@ -95,6 +97,9 @@ func (a initialAccess) Authorize(ctx context.Context, r *http.Request) (*Registr
 // findInitialAccessToken returns the record of a token that may be used. Every refusal is
 // the same.
 func (r *registry) findInitialAccessToken(ctx context.Context, presented string) (*InitialAccessToken, error) {
+	if r.initialTokens == nil {
+		return nil, failure(errNoInitialTokens)
+	}
 	id, _, ok := strings.Cut(strings.TrimPrefix(presented, initialAccessTokenPrefix), "_")
 	if !ok || !strings.HasPrefix(presented, initialAccessTokenPrefix) || len(presented) > 128 {
 		return nil, ErrInvalidToken

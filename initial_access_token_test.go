@@ -31,7 +31,7 @@ func mint(t testing.TB, s *dcrtest.Server, request dcr.InitialAccessTokenRequest
 func initialServer(t testing.TB, edit ...func(*dcrtest.Setup)) *dcrtest.Server {
 	setup := dcrtest.Setup{Config: dcr.Config{
 		Access:        dcr.InitialAccessTokens(),
-		NamedPolicies: map[string]dcr.Policy{"partner": dcr.AllowScopes("profile")},
+		NamedPolicies: map[string]dcr.Policy{"partner": dcr.LimitScopes("profile")},
 	}}
 	for _, e := range edit {
 		e(&setup)

@@ -2,14 +2,15 @@ package dcr
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
 // Lifecycle tells when clients end that nobody ends. A client that has ended does not
 // exist any more, wherever it is looked up, and Provider.Sweep removes its record.
 //
-// It takes a storage that implements UseRecorder; without one nobody knows which clients
-// are used, and only Maximum holds.
+// Unused and Idle take a storage that implements UseRecorder: without one nobody knows
+// which clients are used, the default of Unused is for ever, and Extend refuses others.
 type Lifecycle struct {
 	// Unused is how long a client lives that never gets a token. 0 means one hour for
 	// anonymous registrants and for ever for others; below zero means for ever for all.
@@ -90,12 +91,12 @@ func (r *registry) maximum() time.Time {
 }
 
 // Sweep removes the clients that have ended, with what they leave behind, in batches, and
-// returns how many. Several processes may sweep one storage at once. A storage without
-// ExpiredDeleter has nothing to sweep: its clients have ended all the same.
+// returns how many. Several processes may sweep one storage at once. With a storage that
+// is no ExpiredDeleter it fails; the clients have ended all the same.
 func (p *Provider) Sweep(ctx context.Context) (int, error) {
 	r := p.registry
 	if r.expired == nil {
-		return 0, nil
+		return 0, errNoSweep
 	}
 	removed := 0
 	for {
@@ -111,19 +112,22 @@ func (p *Provider) Sweep(ctx context.Context) (int, error) {
 	}
 }
 
-// RunSweeper sweeps once in each interval until ctx ends; a host runs it in a goroutine
-// of its own. A sweep that fails is told to the event sink and tried again.
+var errNoSweep = errors.New("dcr: the storage does not implement ExpiredDeleter")
+
+// RunSweeper sweeps at once and then once in each interval, at least a second, until ctx
+// ends; a host runs it in a goroutine of its own. A sweep that fails is told to the event
+// sink and tried again.
 func (p *Provider) RunSweeper(ctx context.Context, interval time.Duration) {
-	ticker := time.NewTicker(interval)
+	ticker := time.NewTicker(max(interval, time.Second))
 	defer ticker.Stop()
 	for {
+		if _, err := p.Sweep(ctx); err != nil && ctx.Err() == nil {
+			p.registry.leftover(ctx, "", err)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if _, err := p.Sweep(ctx); err != nil && ctx.Err() == nil {
-				p.registry.leftover(ctx, "", err)
-			}
 		}
 	}
 }

@@ -134,15 +134,22 @@ func TestIdleClientsEnd(t *testing.T) {
 	})
 }
 
-// TestWithoutUseRecorder: where nobody knows which clients are used, none ends unused.
+// TestWithoutUseRecorder: where nobody knows which clients are used, none ends unused, and
+// who wants them to is told (LIFE-01).
 func TestWithoutUseRecorder(t *testing.T) {
 	t.Parallel()
-	s, clock := lifecycleServer(t, dcr.Lifecycle{Unused: time.Minute, Idle: time.Minute}, func(setup *dcrtest.Setup) {
-		setup.Storage = blindStore{dcr.NewMemoryStore()}
-	})
+	blind := func(setup *dcrtest.Setup) { setup.Storage = blindStore{dcr.NewMemoryStore()} }
+	s, clock := lifecycleServer(t, dcr.Lifecycle{}, blind)
 	client := s.Register(t, lifecycleMetadata)
-	clock.forward(time.Hour)
+	clock.forward(100 * time.Hour)
 	require.True(t, lives(t, s, client))
+
+	for _, lifecycle := range []dcr.Lifecycle{{Unused: time.Minute}, {Idle: time.Minute}} {
+		setup := dcrtest.Setup{Config: dcr.Config{Lifecycle: lifecycle}}
+		blind(&setup)
+		_, err := (&dcrtest.Server{URL: "http://127.0.0.1"}).Compose(setup)
+		require.ErrorContains(t, err, "UseRecorder")
+	}
 }
 
 // blindStore hides TouchClient by a method of another form.

@@ -54,12 +54,21 @@ func (p *Provider) ManagementHandler() http.Handler {
 	methods := []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete}
 	return p.registry.openTo(methods, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
+		defer stopWith(ctx, w)()
 		request, err := p.NewManagementRequest(ctx, r)
 		if err != nil {
 			p.WriteManagementError(ctx, w, err)
 			return
 		}
 		response, err := p.NewManagementResponse(ctx, request)
+		for range updateRounds - 1 {
+			if !errors.Is(err, ErrConflict) {
+				break
+			}
+			if err = p.registry.reread(ctx, request); err == nil {
+				response, err = p.NewManagementResponse(ctx, request)
+			}
+		}
 		if err != nil {
 			p.WriteManagementError(ctx, w, err)
 			return
@@ -177,7 +186,8 @@ type ManagementResponse struct {
 //
 // An update stores the entry of the new token, then replaces the record if its
 // version is still the one that was read, which is the commit point, then removes
-// the old entry. A deletion removes the record, which is the commit point and kills
+// the old entry. Where another request got ahead it returns ErrConflict, and nothing is
+// changed: ManagementHandler looks again then, a few times. A deletion removes the record, which is the commit point and kills
 // secret, tokens and grants, and then clears up. What can't be cleared up is dead
 // all the same and told to the event sink.
 func (p *Provider) NewManagementResponse(ctx context.Context, request *ManagementRequest) (*ManagementResponse, error) {
@@ -258,7 +268,6 @@ func (r *registry) update(ctx context.Context, m *ManagementRequest) (*Managemen
 		next.Metadata = m.Metadata
 		next.StatementIssuer = m.Metadata.statementIssuer
 		next.UpdatedAt = r.now()
-		next.Audience = r.cfg.Audience
 		return r.settleSecret(ctx, next)
 	}
 	return r.change(ctx, m, replace, !r.cfg.RegistrationToken.KeepOnUpdate)
@@ -281,27 +290,16 @@ func (r *registry) settleSecret(ctx context.Context, next *Client) (secret strin
 	return secret, nil
 }
 
-// change writes a new version of the record. If another request gets ahead, this one
-// looks again: where its token was replaced it has lost, otherwise it starts over,
-// since an update replaces everything and the last one wins.
-func (r *registry) change(ctx context.Context, m *ManagementRequest, edit func(*Client) (string, error), rotate bool) (*ManagementResponse, error) {
-	for range updateRounds {
-		response, err := r.tryChange(ctx, m, edit, rotate)
-		if !errors.Is(err, ErrConflict) {
-			return response, err
-		}
-		if err := r.reread(ctx, m); err != nil {
-			return nil, err
-		}
-	}
-	return nil, errTemporarilyUnavailable.WithDebug("an update lost against others, three times")
-}
-
-// reread takes the record as it is now, and holds the update against it.
+// reread takes the record as it is now, after another request got ahead, and holds the
+// update against it: an update replaces everything, and the last one wins. Where the other
+// has replaced the token, this one has lost, grace or not.
 func (r *registry) reread(ctx context.Context, m *ManagementRequest) error {
 	client, err := r.authenticate(ctx, m.issuer, m.Client.ID, m.token)
 	if err != nil {
 		return err
+	}
+	if m.presented.Signature == m.Client.RegistrationToken.Signature && m.presented.Signature != client.RegistrationToken.Signature {
+		return ErrInvalidToken
 	}
 	m.Client = client
 	m.presented = client.tokenRecord(r.strategy.AccessTokenSignature(ctx, m.token))
@@ -311,7 +309,9 @@ func (r *registry) reread(ctx context.Context, m *ManagementRequest) error {
 	return r.resolveUpdate(ctx, m)
 }
 
-func (r *registry) tryChange(ctx context.Context, m *ManagementRequest, edit func(*Client) (string, error), rotate bool) (*ManagementResponse, error) {
+// change writes a new version of the record. If another request gets ahead, it returns
+// ErrConflict and has changed nothing.
+func (r *registry) change(ctx context.Context, m *ManagementRequest, edit func(*Client) (string, error), rotate bool) (*ManagementResponse, error) {
 	before := m.Client
 	next := before.Clone()
 	next.view.now = r.cfg.Now
@@ -334,7 +334,9 @@ func (r *registry) tryChange(ctx context.Context, m *ManagementRequest, edit fun
 		return nil, err
 	}
 	r.clear(ctx, next.ID, staleRecords(before, next)...)
-	r.changed(ctx, m.Method, before, next)
+	if m.Method == http.MethodPut {
+		r.cfg.Events.Record(ctx, Event{Kind: EventUpdated, ClientID: next.ID, Before: before, After: next})
+	}
 	return &ManagementResponse{r.information(next, secret, token, r.registrationEndpoint(ctx))}, nil
 }
 
@@ -354,7 +356,7 @@ func (r *registry) commit(ctx context.Context, before, next *Client, rotate bool
 	switch {
 	case err == nil, errors.Is(err, ErrConflict):
 		return err
-	case errors.Is(err, fosite.ErrNotFound):
+	case asFault(err) == nil && errors.Is(err, fosite.ErrNotFound):
 		return ErrInvalidToken // deleted meanwhile (T33)
 	}
 	return failure(err)

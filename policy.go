@@ -84,8 +84,8 @@ func change(edit func(m *ClientMetadata)) Policy {
 	})
 }
 
-// AllowScopes leaves out every scope but these.
-func AllowScopes(scopes ...string) Policy {
+// LimitScopes leaves out every scope but these.
+func LimitScopes(scopes ...string) Policy {
 	return change(func(m *ClientMetadata) {
 		m.Scope = strings.Join(keep(strings.Fields(m.Scope), func(s string) bool { return slices.Contains(scopes, s) }), " ")
 	})
@@ -98,20 +98,17 @@ func ForceScopes(scopes ...string) Policy {
 	})
 }
 
-// AllowGrantTypes leaves out every grant type but these, and the response types that
+// LimitGrantTypes leaves out every grant type but these, and the response types that
 // only the others use; a client of which nothing remains is refused.
-func AllowGrantTypes(grantTypes ...string) Policy {
+func LimitGrantTypes(grantTypes ...string) Policy {
 	return change(func(m *ClientMetadata) {
 		m.GrantTypes = keep(m.GrantTypes, func(g string) bool { return slices.Contains(grantTypes, g) })
-		code, implicit := slices.Contains(m.GrantTypes, grantAuthorizationCode), slices.Contains(m.GrantTypes, grantImplicit)
-		m.ResponseTypes = keep(m.ResponseTypes, func(t string) bool {
-			return (!usesCode(t) || code) && (!usesImplicit(t) || implicit)
-		})
+		m.ResponseTypes = fittingTypes(m)
 	})
 }
 
-// AllowAuthMethods refuses clients that authenticate otherwise.
-func AllowAuthMethods(methods ...string) Policy {
+// RequireAuthMethods refuses clients that authenticate otherwise.
+func RequireAuthMethods(methods ...string) Policy {
 	return PolicyFunc(func(_ context.Context, a *Application) error {
 		if !slices.Contains(methods, a.Metadata.TokenEndpointAuthMethod) {
 			return refuseMetadata("token_endpoint_auth_method is not one that this server allows here")
@@ -120,10 +117,10 @@ func AllowAuthMethods(methods ...string) Policy {
 	})
 }
 
-// AllowRedirectHosts refuses redirect URIs with a host that is none of these and, where
+// RequireRedirectHosts refuses redirect URIs with a host that is none of these and, where
 // one begins with a dot, ends in none of these. Private-use schemes have no host that
 // means anything, and are refused.
-func AllowRedirectHosts(hosts ...string) Policy {
+func RequireRedirectHosts(hosts ...string) Policy {
 	return redirects("is on a host that this server does not allow here", func(u *url.URL) bool {
 		return (u.Scheme == "https" || u.Scheme == "http") && slices.ContainsFunc(hosts, func(host string) bool {
 			return u.Hostname() == host || strings.HasPrefix(host, ".") && strings.HasSuffix(u.Hostname(), host)
@@ -131,8 +128,8 @@ func AllowRedirectHosts(hosts ...string) Policy {
 	})
 }
 
-// AllowRedirectSchemes refuses redirect URIs with another scheme.
-func AllowRedirectSchemes(schemes ...string) Policy {
+// RequireRedirectSchemes refuses redirect URIs with another scheme.
+func RequireRedirectSchemes(schemes ...string) Policy {
 	return redirects("has a scheme that this server does not allow here", func(u *url.URL) bool {
 		return slices.Contains(schemes, u.Scheme)
 	})

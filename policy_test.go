@@ -24,18 +24,18 @@ func TestBuiltInPolicies(t *testing.T) {
 		member   string
 		want     map[string]any
 	}{
-		"allow_scopes":           {policy: dcr.AllowScopes("profile"), metadata: `{` + redirect + `,"scope":"profile email"}`, want: map[string]any{"scope": "profile"}},
-		"allow_scopes_none":      {policy: dcr.AllowScopes("other"), metadata: `{` + redirect + `,"scope":"email"}`, want: map[string]any{"scope": nil}},
+		"allow_scopes":           {policy: dcr.LimitScopes("profile"), metadata: `{` + redirect + `,"scope":"profile email"}`, want: map[string]any{"scope": "profile"}},
+		"allow_scopes_none":      {policy: dcr.LimitScopes("other"), metadata: `{` + redirect + `,"scope":"email"}`, want: map[string]any{"scope": nil}},
 		"force_scopes":           {policy: dcr.ForceScopes("openid", "unknown"), metadata: `{` + redirect + `,"scope":"profile"}`, want: map[string]any{"scope": "profile openid"}},
-		"grant_types":            {policy: dcr.AllowGrantTypes("authorization_code"), metadata: `{` + redirect + `,"grant_types":["authorization_code","refresh_token"]}`, want: map[string]any{"grant_types": []any{"authorization_code"}, "response_types": []any{"code"}}},
-		"grant_types_none":       {policy: dcr.AllowGrantTypes("client_credentials"), metadata: `{` + redirect + `}`, code: "invalid_client_metadata", member: "grant_types"},
-		"auth_method":            {policy: dcr.AllowAuthMethods("none"), metadata: `{` + redirect + `,"token_endpoint_auth_method":"none"}`},
-		"auth_method_other":      {policy: dcr.AllowAuthMethods("none"), metadata: `{` + redirect + `}`, code: "invalid_client_metadata", member: "token_endpoint_auth_method"},
-		"redirect_host":          {policy: dcr.AllowRedirectHosts("app.example", ".sub.example"), metadata: `{"redirect_uris":["https://app.example/cb","https://a.sub.example:8443/cb"]}`},
-		"redirect_host_other":    {policy: dcr.AllowRedirectHosts("app.example", ".sub.example"), metadata: `{"redirect_uris":["https://app.example/cb","https://notsub.example/cb"]}`, code: "invalid_redirect_uri", member: "redirect_uris"},
-		"redirect_host_app":      {policy: dcr.AllowRedirectHosts("app.example"), metadata: `{"redirect_uris":["com.example.app:/cb"]}`, code: "invalid_redirect_uri", member: "redirect_uris"},
-		"redirect_scheme":        {policy: dcr.AllowRedirectSchemes("https"), metadata: `{` + redirect + `}`},
-		"redirect_scheme_other":  {policy: dcr.AllowRedirectSchemes("https"), metadata: `{"redirect_uris":["http://127.0.0.1/cb"]}`, code: "invalid_redirect_uri", member: "redirect_uris"},
+		"grant_types":            {policy: dcr.LimitGrantTypes("authorization_code"), metadata: `{` + redirect + `,"grant_types":["authorization_code","refresh_token"]}`, want: map[string]any{"grant_types": []any{"authorization_code"}, "response_types": []any{"code"}}},
+		"grant_types_none":       {policy: dcr.LimitGrantTypes("client_credentials"), metadata: `{` + redirect + `}`, code: "invalid_client_metadata", member: "grant_types"},
+		"auth_method":            {policy: dcr.RequireAuthMethods("none"), metadata: `{` + redirect + `,"token_endpoint_auth_method":"none"}`},
+		"auth_method_other":      {policy: dcr.RequireAuthMethods("none"), metadata: `{` + redirect + `}`, code: "invalid_client_metadata", member: "token_endpoint_auth_method"},
+		"redirect_host":          {policy: dcr.RequireRedirectHosts("app.example", ".sub.example"), metadata: `{"redirect_uris":["https://app.example/cb","https://a.sub.example:8443/cb"]}`},
+		"redirect_host_other":    {policy: dcr.RequireRedirectHosts("app.example", ".sub.example"), metadata: `{"redirect_uris":["https://app.example/cb","https://notsub.example/cb"]}`, code: "invalid_redirect_uri", member: "redirect_uris"},
+		"redirect_host_app":      {policy: dcr.RequireRedirectHosts("app.example"), metadata: `{"redirect_uris":["com.example.app:/cb"]}`, code: "invalid_redirect_uri", member: "redirect_uris"},
+		"redirect_scheme":        {policy: dcr.RequireRedirectSchemes("https"), metadata: `{` + redirect + `}`},
+		"redirect_scheme_other":  {policy: dcr.RequireRedirectSchemes("https"), metadata: `{"redirect_uris":["http://127.0.0.1/cb"]}`, code: "invalid_redirect_uri", member: "redirect_uris"},
 		"7591-2-16/same_host":    {policy: dcr.SameHostURIs(), metadata: `{` + redirect + `,"client_uri":"https://app.example/about","logo_uri#fr":"https://app.example/l"}`},
 		"7591-2-16/other_host":   {policy: dcr.SameHostURIs(), metadata: `{` + redirect + `,"tos_uri":"https://brand.example/"}`, code: "invalid_client_metadata", member: "tos_uri"},
 		"7591-2-16/other_scheme": {policy: dcr.SameHostURIs(), metadata: `{` + redirect + `,"client_uri":"http://app.example/"}`, code: "invalid_client_metadata", member: "client_uri"},
@@ -48,7 +48,7 @@ func TestBuiltInPolicies(t *testing.T) {
 		"require_of_group":       {policy: dcr.Require("request_object_signing_alg"), metadata: `{` + redirect + `}`, code: "invalid_client_metadata", member: "request_object_signing_alg"},
 		"confidential":           {policy: dcr.ConfidentialRedirects("https://app.example/cb"), metadata: `{` + redirect + `}`},
 		"confidential_public":    {policy: dcr.ConfidentialRedirects("https://app.example/cb"), metadata: `{` + redirect + `,"token_endpoint_auth_method":"none"}`, code: "invalid_client_metadata", member: "token_endpoint_auth_method"},
-		"all":                    {policy: dcr.AllPolicies(dcr.AllowScopes("profile"), dcr.Require("contacts")), metadata: `{` + redirect + `}`, code: "invalid_client_metadata", member: "contacts"},
+		"all":                    {policy: dcr.AllPolicies(dcr.LimitScopes("profile"), dcr.Require("contacts")), metadata: `{` + redirect + `}`, code: "invalid_client_metadata", member: "contacts"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -105,7 +105,7 @@ func TestPolicyErrors(t *testing.T) {
 // (IAT-02, T08), and goes before the others.
 func TestPolicyOfTheRegistrant(t *testing.T) {
 	t.Parallel()
-	named := map[string]dcr.Policy{"partner": dcr.AllowScopes("profile")}
+	named := map[string]dcr.Policy{"partner": dcr.LimitScopes("profile")}
 	seen := make(chan *dcr.Application, 8)
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
 		Access: dcr.AccessFunc(func(_ context.Context, r *http.Request) (*dcr.Registrant, error) {

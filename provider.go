@@ -33,7 +33,10 @@ func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fo
 		err = refusal
 	}
 	if err == nil {
-		err = firstOf(checkFormPost(request), p.registry.gate(request), p.requestResources(ctx, request))
+		err = firstOf(checkFormPost(request), p.registry.gate(request))
+	}
+	if err == nil {
+		err = p.requestResources(ctx, request)
 	}
 	return request, translate(r, err)
 }
@@ -52,6 +55,9 @@ func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Reques
 	}
 	if client, ok := request.GetClient().(*Client); ok && err == nil {
 		err = firstOf(checkFormPost(request), p.registry.requirePKCE(client, request))
+	}
+	if err == nil && request.GetRequestedScopes().Has(p.registry.cfg.RegistrationToken.Scope) {
+		err = errReservedScope
 	}
 	if err == nil {
 		err = p.requestResources(ctx, request)

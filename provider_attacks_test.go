@@ -265,7 +265,7 @@ func TestErrorOverwritesTheQuery(t *testing.T) {
 func TestPoliciesAndSpellings(t *testing.T) {
 	t.Parallel()
 	hosts := attackedServer(t, func(setup *dcrtest.Setup) {
-		setup.Config.Policies = []dcr.Policy{dcr.AllowRedirectHosts("good.example")}
+		setup.Config.Policies = []dcr.Policy{dcr.RequireRedirectHosts("good.example")}
 	})
 	requireRefused(t, hosts.Post(t, `{"redirect_uris":["com.evil.app://good.example/cb"]}`), "invalid_redirect_uri", "redirect_uris")
 	secrets := attackedServer(t, func(setup *dcrtest.Setup) {

@@ -2,9 +2,11 @@ package dcr
 
 import (
 	"context"
+	"slices"
 
 	"github.com/hashicorp/go-retryablehttp"
 	"github.com/ory/fosite"
+	"github.com/ory/fosite/handler/oauth2"
 
 	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
@@ -16,12 +18,14 @@ type configView struct {
 
 	provider *Provider
 	strategy fosite.ClientAuthenticationStrategy
+	guarded  *retryablehttp.Client
 }
 
 // newConfigView hides none of the optional interfaces of a configuration that fosite
 // asserts.
 func newConfigView(ctx context.Context, host fosite.Configurator, p *Provider) fosite.Configurator {
 	view := &configView{Configurator: host, provider: p, strategy: host.GetClientAuthenticationStrategy(ctx)}
+	view.guarded = outbound.NewRetryableClient(p.registry.cfg.Outbound)
 	if view.strategy == nil {
 		view.strategy = p.ClientAuthentication
 	}
@@ -58,12 +62,24 @@ func (v *configView) GetSecretsHasher(context.Context) fosite.Hasher {
 	return v.provider.registry.hasher
 }
 
+// GetTokenIntrospectionHandlers returns the host's, with fosite's own validator in a form
+// that tells a storage which failed.
+func (v *configView) GetTokenIntrospectionHandlers(ctx context.Context) fosite.TokenIntrospectionHandlers {
+	handlers := slices.Clone(v.Configurator.GetTokenIntrospectionHandlers(ctx))
+	for i, h := range handlers {
+		if core, ok := h.(*oauth2.CoreValidator); ok {
+			handlers[i] = taggingValidator{core}
+		}
+	}
+	return handlers
+}
+
 // GetHTTPClient returns the guarded client where a registered client has fosite fetch what
 // it points at, such as a request object (T10).
 func (v *configView) GetHTTPClient(ctx context.Context) *retryablehttp.Client {
 	request, ok := ctx.Value(fosite.AuthorizeRequestContextKey).(fosite.AuthorizeRequester)
 	if ok && IsDynamic(request.GetClient()) {
-		return outbound.NewRetryableClient(v.provider.registry.cfg.Outbound)
+		return v.guarded
 	}
 	return v.Configurator.GetHTTPClient(ctx)
 }

@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/ory/fosite"
-	"github.com/ory/fosite/token/jwt"
+	"github.com/ory/fosite/handler/oauth2"
 )
 
 // NewIntrospectionRequest is fosite's for the clients of the operator's own. A client
@@ -29,7 +28,7 @@ func (p *Provider) NewIntrospectionRequest(ctx context.Context, r *http.Request,
 	}
 	if caller == nil {
 		response, err := p.Fosite.NewIntrospectionRequest(ctx, r, session)
-		return response, translate(r, p.lostFault(ctx, r.PostForm.Get("token"), storageFault(err)))
+		return response, translate(r, err)
 	}
 	token, hint := r.PostForm.Get("token"), fosite.TokenUse(r.PostForm.Get("token_type_hint"))
 	if caller.token != "" && caller.token != token {
@@ -121,13 +120,13 @@ func faultOnly(err error) error {
 // inactive token.
 func (p *Provider) IntrospectToken(ctx context.Context, token string, use fosite.TokenUse, session fosite.Session, scopes ...string) (fosite.TokenUse, fosite.AccessRequester, error) {
 	found, request, err := p.Fosite.IntrospectToken(ctx, token, use, session, scopes...)
-	return found, request, translate(nil, p.lostFault(ctx, token, storageFault(err)))
+	return found, request, translate(nil, err)
 }
 
 // WriteIntrospectionError is fosite's, but a server that failed says so: fosite
 // answers that the token is inactive.
 func (p *Provider) WriteIntrospectionError(ctx context.Context, w http.ResponseWriter, err error) {
-	if f := asFault(storageFault(err)); f != nil {
+	if f := asFault(err); f != nil {
 		p.WriteAccessError(ctx, w, nil, f)
 		return
 	}
@@ -139,38 +138,40 @@ func (p *Provider) WriteIntrospectionError(ctx context.Context, w http.ResponseW
 	p.Fosite.WriteIntrospectionError(ctx, w, err)
 }
 
-// lostFault looks once more for a refresh token that fosite calls unknown: of a failing
-// look-up it keeps nothing where the token might have been an access token as well.
-func (p *Provider) lostFault(ctx context.Context, token string, err error) error {
-	r := p.registry
-	if !errors.Is(err, fosite.ErrNotFound) || r.refreshes == nil || r.refreshStrategy == nil ||
-		r.fosite.GetDisableRefreshTokenValidation(ctx) {
-		return err
+// taggingValidator is fosite's CoreValidator, which takes every error of the storage for
+// an unknown token. This one tells a storage that failed.
+type taggingValidator struct{ core *oauth2.CoreValidator }
+
+// IntrospectToken is the validator's, on a view of the storage made for this call.
+func (v taggingValidator) IntrospectToken(ctx context.Context, token string, use fosite.TokenUse, request fosite.AccessRequester, scopes []string) (fosite.TokenUse, error) {
+	storage := &taggingStorage{CoreStorage: v.core.CoreStorage}
+	core := &oauth2.CoreValidator{CoreStrategy: v.core.CoreStrategy, CoreStorage: storage, Config: v.core.Config}
+	found, err := core.IntrospectToken(ctx, token, use, request, scopes)
+	if err != nil && storage.failed != nil {
+		return "", failure(storage.failed)
 	}
-	_, lookUp := r.refreshes.GetRefreshTokenSession(ctx, r.refreshStrategy.RefreshTokenSignature(ctx, token), r.cfg.NewSession())
-	var known *fosite.RFC6749Error
-	if lookUp != nil && !errors.As(lookUp, &known) {
-		return &fault{lookUp}
-	}
-	return err
+	return found, err
 }
 
-// storageFault finds the storage's error that fosite's introspection takes for an
-// unknown token: the cause of a request_unauthorized that is neither a protocol error
-// nor one of a JWT.
-func storageFault(err error) error {
-	for e := err; e != nil; e = errors.Unwrap(e) {
-		refusal, ok := e.(*fosite.RFC6749Error)
-		if !ok || refusal.ErrorField != fosite.ErrRequestUnauthorized.ErrorField || refusal.Cause() == nil {
-			continue
-		}
-		var known *fosite.RFC6749Error
-		var invalid *jwt.ValidationError
-		var escape url.EscapeError
-		cause := refusal.Cause()
-		if !errors.As(cause, &known) && !errors.As(cause, &invalid) && !errors.As(cause, &escape) {
-			return &fault{cause}
-		}
+// taggingStorage keeps the error of a look-up that says more than "unknown".
+type taggingStorage struct {
+	oauth2.CoreStorage
+	failed error
+}
+
+func (s *taggingStorage) GetAccessTokenSession(ctx context.Context, signature string, session fosite.Session) (fosite.Requester, error) {
+	request, err := s.CoreStorage.GetAccessTokenSession(ctx, signature, session)
+	return request, s.note(err)
+}
+
+func (s *taggingStorage) GetRefreshTokenSession(ctx context.Context, signature string, session fosite.Session) (fosite.Requester, error) {
+	request, err := s.CoreStorage.GetRefreshTokenSession(ctx, signature, session)
+	return request, s.note(err)
+}
+
+func (s *taggingStorage) note(err error) error {
+	if err != nil && !errors.Is(err, fosite.ErrNotFound) && !errors.Is(err, fosite.ErrInactiveToken) {
+		s.failed = err
 	}
 	return err
 }

@@ -31,14 +31,10 @@ type registry struct {
 	expired       ExpiredDeleter // nil where the storage has none
 
 	strategy oauth2.AccessTokenStrategy
-	// refreshes and refreshStrategy look a refresh token up, where fosite has lost the
-	// failure of that look-up; nil where the host has none.
-	refreshes       oauth2.RefreshTokenStorage
-	refreshStrategy oauth2.RefreshTokenStrategy
 	// idTokens signs ID tokens; nil where the host makes none.
 	idTokens openid.OpenIDConnectTokenStrategy
 	hasher   fosite.Hasher
-	access   Access
+	look     introspect // the provider's introspection, for access rules
 	can      capabilities
 	// fetch gets what a client pointed at, through the guarded client.
 	fetch func(ctx context.Context, url string) ([]byte, error)
@@ -133,10 +129,4 @@ func (r *registry) leftover(ctx context.Context, clientID string, err error) {
 
 func (r *registry) refused(ctx context.Context, clientID string, err error) {
 	r.cfg.Events.Record(ctx, Event{Kind: EventRefused, ClientID: clientID, Err: protocolError(err)})
-}
-
-func (r *registry) changed(ctx context.Context, method string, before, after *Client) {
-	if method == "PUT" {
-		r.cfg.Events.Record(ctx, Event{Kind: EventUpdated, ClientID: after.ID, Before: before, After: after})
-	}
 }

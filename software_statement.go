@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/go-jose/go-jose/v3"
 	"github.com/ory/fosite"
@@ -54,25 +55,24 @@ func invalidStatement(what string) error {
 
 // vouch lays what a trusted issuer says over what the client says. A server without
 // trusted issuers ignores statements (RFC 7591, section 3.1.1), or refuses them where
-// the host wants that.
+// the host wants that. The statement that a client registered with binds it even if its
+// issuer is trusted no longer.
 func (r *registry) vouch(ctx context.Context, m *ClientMetadata, e entrance) error {
-	if len(r.cfg.StatementIssuers) == 0 {
-		if m.SoftwareStatement != "" && r.cfg.RefuseStatements {
-			return ErrUnapprovedSoftwareStatement
-		}
-		m.SoftwareStatement = ""
-		return nil
-	}
 	stored, err := storedStatement(e.previous)
 	if err != nil {
 		return failure(err)
 	}
 	given := stored
-	if m.SoftwareStatement != "" && m.SoftwareStatement != stored.raw {
+	switch {
+	case m.SoftwareStatement == "" || m.SoftwareStatement == stored.raw:
+	case len(r.cfg.StatementIssuers) > 0:
 		if given, err = r.verifyStatement(ctx, m.SoftwareStatement); err != nil {
 			return err
 		}
+	case r.cfg.RefuseStatements:
+		return ErrUnapprovedSoftwareStatement
 	}
+	m.SoftwareStatement = ""
 	if given.raw == "" {
 		return nil
 	}
@@ -213,6 +213,9 @@ func (r *registry) overlay(m *ClientMetadata, s statement, previous *Client) err
 			return row.refuse(row.name + " is vouched for by the software statement and can not be changed")
 		}
 		copyPlace(row.settle(m), claim)
+		if row.tagged {
+			dropTagged(m, row.name)
+		}
 	}
 	for name, value := range vouched.Localized {
 		if m.Localized == nil {
@@ -222,6 +225,16 @@ func (r *registry) overlay(m *ClientMetadata, s statement, previous *Client) err
 	}
 	m.SoftwareStatement, m.statementIssuer = s.raw, s.issuer
 	return nil
+}
+
+// dropTagged removes the tagged forms of a member that is vouched for: a name in another
+// language is another name.
+func dropTagged(m *ClientMetadata, member string) {
+	for name := range m.Localized {
+		if base, _, _ := strings.Cut(name, "#"); base == member {
+			delete(m.Localized, name)
+		}
+	}
 }
 
 // vouchedMetadata reads the members among the claims of a statement.

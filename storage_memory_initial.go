@@ -2,6 +2,7 @@ package dcr
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -67,7 +68,7 @@ func (s *MemoryStore) ReturnInitialAccessToken(ctx context.Context, id string) e
 		token.Uses = max(0, token.Uses-1)
 		return nil
 	})
-	if err == fosite.ErrNotFound {
+	if errors.Is(err, fosite.ErrNotFound) {
 		return nil // revoked meanwhile
 	}
 	return err
