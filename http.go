@@ -53,22 +53,33 @@ func readBody(ctx context.Context, r *http.Request, limit int64) ([]byte, error)
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
-	arrived := make(chan bodyRead, 1)
-	go func() { arrived <- readAll(http.MaxBytesReader(nil, r.Body, limit), r.ContentLength) }()
-	var body bodyRead
-	select {
-	case body = <-arrived:
-	case <-ctx.Done():
-		return nil, ErrBodyTimeout.WithWrap(ctx.Err())
-	}
+	body := readWith(ctx, http.MaxBytesReader(nil, r.Body, limit), r.ContentLength)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(body.err, &tooLarge):
 		return nil, ErrBodyTooLarge
+	case body.err != nil && ctx.Err() != nil:
+		return nil, ErrBodyTimeout.WithWrap(ctx.Err())
 	case body.err != nil:
 		return nil, ErrBadBody.WithWrap(body.err).WithDebug(body.err.Error())
 	}
 	return body.bytes, nil
+}
+
+// readWith reads a body until ctx ends: by itself where that ends the read, and otherwise
+// in a goroutine that is left behind.
+func readWith(ctx context.Context, body io.Reader, length int64) bodyRead {
+	if ctx.Value(readStops{}) != nil {
+		return readAll(body, length)
+	}
+	arrived := make(chan bodyRead, 1)
+	go func() { arrived <- readAll(body, length) }()
+	select {
+	case read := <-arrived:
+		return read
+	case <-ctx.Done():
+		return bodyRead{err: ctx.Err()}
+	}
 }
 
 // bodyRead is what came of reading a body.
@@ -77,8 +88,8 @@ type bodyRead struct {
 	err   error
 }
 
-// readAll reads a body. It
-// runs in a goroutine of its own, where a panic of a host's reader would end the program.
+// readAll reads a body. It may run in a goroutine of its own, where a panic of a host's
+// reader would end the program.
 func readAll(body io.Reader, length int64) (read bodyRead) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -93,10 +104,35 @@ func readAll(body io.Reader, length int64) (read bodyRead) {
 }
 
 // stopWith ends the reading of a request's body when ctx ends, at the connection: nothing
-// else reaches a read that is under way. The returned function is to be called when the
-// request is done.
-func stopWith(ctx context.Context, w http.ResponseWriter) (done func() bool) {
-	return context.AfterFunc(ctx, func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now()) })
+// else reaches a read that is under way. The returned context says that it will be so, and
+// the returned function is to be called when the request is done.
+func stopWith(ctx context.Context, w http.ResponseWriter) (context.Context, func() bool) {
+	connection := connectionOf(w)
+	if connection == nil || ctx.Done() == nil {
+		return ctx, func() bool { return true }
+	}
+	stop := context.AfterFunc(ctx, func() { _ = connection.SetReadDeadline(time.Now()) })
+	return context.WithValue(ctx, readStops{}, true), stop
+}
+
+// readStops marks a context whose end ends the reading of the body.
+type readStops struct{}
+
+type readDeadliner interface{ SetReadDeadline(time.Time) error }
+
+// connectionOf looks through the wrappers of a ResponseWriter, as
+// http.ResponseController does, for the one that reaches the connection.
+func connectionOf(w http.ResponseWriter) readDeadliner {
+	for {
+		switch v := w.(type) {
+		case readDeadliner:
+			return v
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = v.Unwrap()
+		default:
+			return nil
+		}
+	}
 }
 
 // BearerToken returns the token of the one Authorization header, for access rules of a

@@ -54,7 +54,8 @@ func (p *Provider) ManagementHandler() http.Handler {
 	methods := []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete}
 	return p.registry.openTo(methods, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
-		defer stopWith(ctx, w)()
+		ctx, done := stopWith(ctx, w)
+		defer done()
 		request, err := p.NewManagementRequest(ctx, r)
 		if err != nil {
 			p.WriteManagementError(ctx, w, err)

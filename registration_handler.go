@@ -23,7 +23,8 @@ type RegistrationRequest struct {
 func (p *Provider) RegistrationHandler() http.Handler {
 	return p.registry.openTo([]string{http.MethodPost}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
-		defer stopWith(ctx, w)()
+		ctx, done := stopWith(ctx, w)
+		defer done()
 		request, err := p.NewRegistrationRequest(ctx, r)
 		if err != nil {
 			p.WriteRegistrationError(ctx, w, err)
