@@ -55,6 +55,7 @@ type ClientMetadata struct {
 	Extensions map[string]json.RawMessage
 
 	statementIssuer string // who made SoftwareStatement; the record has it
+	rotateSecret    bool   // what a policy said; it is not kept
 }
 
 // Clone returns a deep copy.

@@ -69,6 +69,10 @@ type Config struct {
 	// SecretLifetime is how long a client secret authenticates; 0 means for ever.
 	SecretLifetime time.Duration
 
+	// SecretGrace is how long an earlier secret works after a policy had it replaced
+	// (Application.RotateSecret); 0 means not at all.
+	SecretGrace time.Duration
+
 	// Scopes are what clients may register, compared literally. Empty means that
 	// nothing can be registered.
 	Scopes []string
@@ -377,7 +381,7 @@ func (c *Config) problems(matches fosite.ScopeStrategy) []error {
 func (c *Config) negatives() []error {
 	l := c.Limits
 	bounds := []int{l.RedirectURIs, l.Elements, l.Keys, l.URI, l.Text, l.Name, l.Scope, l.Localized, l.Extension, int(l.Body)}
-	durations := []time.Duration{c.SecretLifetime, c.RegistrationToken.Lifetime, c.RegistrationToken.Grace, c.Lifecycle.Idle, c.Lifecycle.Maximum}
+	durations := []time.Duration{c.SecretLifetime, c.SecretGrace, c.RegistrationToken.Lifetime, c.RegistrationToken.Grace, c.Lifecycle.Idle, c.Lifecycle.Maximum}
 	if slices.Min(bounds) < 0 || slices.Min(durations) < 0 {
 		return []error{errors.New("Config has a bound or a duration below zero")}
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/ory/fosite"
 )
@@ -269,25 +270,38 @@ func (r *registry) update(ctx context.Context, m *ManagementRequest) (*Managemen
 		next.Metadata = m.Metadata
 		next.StatementIssuer = m.Metadata.statementIssuer
 		next.UpdatedAt = r.now()
-		return r.settleSecret(ctx, next)
+		rotate := next.Metadata.rotateSecret
+		next.Metadata.rotateSecret = false
+		return r.settleSecret(ctx, next, rotate)
 	}
 	return r.change(ctx, m, replace, !r.cfg.RegistrationToken.KeepOnUpdate)
 }
 
 // settleSecret gives a secret to a client that needs one and has none that works any
-// more, and takes it from one that needs none. Any other secret stays.
-func (r *registry) settleSecret(ctx context.Context, next *Client) (secret string, err error) {
-	needs := usesSecret(next.Metadata.TokenEndpointAuthMethod)
-	switch {
-	case !needs:
-		next.SecretHash, next.RotatedSecrets = nil, nil
-		next.SecretExpiresAt = r.secretExpiry("", r.now())
-	case len(next.SecretHash) == 0 || next.past(next.SecretExpiresAt):
-		if secret, next.SecretHash, err = r.issueSecret(ctx); err != nil {
-			return "", err
-		}
-		next.SecretExpiresAt = r.secretExpiry(secret, r.now())
+// more, and takes it from one that needs none. Any other secret stays, unless a policy
+// wants a new one; the old one works on for the grace (fosite's rotated secrets).
+func (r *registry) settleSecret(ctx context.Context, next *Client, rotate bool) (secret string, err error) {
+	now := r.now()
+	if !usesSecret(next.Metadata.TokenEndpointAuthMethod) {
+		next.SecretHash, next.RotatedSecrets, next.SecretExpiresAt = nil, nil, time.Time{}
+		return "", nil
 	}
+	works := len(next.SecretHash) > 0 && !next.past(next.SecretExpiresAt)
+	if works && !rotate {
+		return "", nil
+	}
+	next.RotatedSecrets = nil
+	if grace := r.cfg.SecretGrace; works && grace > 0 {
+		until := now.Add(grace)
+		if end := next.SecretExpiresAt; !end.IsZero() && end.Before(until) {
+			until = end
+		}
+		next.RotatedSecrets = []RotatedSecret{{Hash: next.SecretHash, ExpiresAt: until}}
+	}
+	if secret, next.SecretHash, err = r.issueSecret(ctx); err != nil {
+		return "", err
+	}
+	next.SecretExpiresAt = r.secretExpiry(secret, now)
 	return secret, nil
 }
 

@@ -33,6 +33,10 @@ type Application struct {
 	Previous *Client
 	// Metadata is what would be registered. A policy may change it.
 	Metadata *ClientMetadata
+	// RotateSecret has an update answer a new client secret, if the client uses one. The old
+	// one works for Config.SecretGrace beside it. A policy sets it, by the age of the secret
+	// for example.
+	RotateSecret bool
 }
 
 // policies returns those that an application has to pass: that of the registrant, which
@@ -61,6 +65,7 @@ func (r *registry) applyPolicies(ctx context.Context, m *ClientMetadata, e entra
 			return protocolError(err)
 		}
 	}
+	m.rotateSecret = application.RotateSecret
 	return r.settle(ctx, m, e, nothingOmitted)
 }
 
