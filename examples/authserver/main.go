@@ -124,4 +124,8 @@ func printNotice(out io.Writer, s *server) {
 		line("        clients may use client_credentials, which hands them tokens without any user.")
 		line("        That is for trying things out; elsewhere use -registration token or user.")
 	}
+	if s.options.insecureOutbound {
+		line("WARNING: -insecure-outbound-loopback: clients may have this server call this machine,")
+		line("         whose certificates it does not check. That is for tests.")
+	}
 }
