@@ -28,6 +28,7 @@ type broken struct {
 	setJTI      func(context.Context, string, time.Time) error
 	validJTI    func(context.Context, string) error
 	initial     brokenInitial
+	expire      func(context.Context, dcr.Expiry, int) ([]string, error) // nil: the store's
 }
 
 // newBroken returns a store with one defect.

@@ -101,7 +101,7 @@ func Rows(options ...Options) []Row {
 	return slices.Concat(
 		createRows, readRows, updateRows, deleteRows, contextRows, raceRows,
 		staticRows(o), useRows, entryRows(o), grantRows(o), assertionRows,
-		initialRows(),
+		initialRows(), expiryRows(),
 	)
 }
 

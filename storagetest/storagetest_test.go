@@ -41,7 +41,7 @@ func TestDefects(t *testing.T) {
 		unused[name] = true
 	}
 	for _, d := range slices.Concat(clientDefects, changeDefects, useDefects, entryDefects, grantDefects, assertionDefects,
-		initialRecordDefects, initialListDefects, initialUseDefects, initialReturnDefects, initialContextDefects) {
+		initialRecordDefects, initialListDefects, initialUseDefects, initialReturnDefects, initialContextDefects, expiryDefects) {
 		for _, name := range d.caught {
 			require.Contains(t, rows, name, d.name)
 			delete(unused, name)
