@@ -188,32 +188,12 @@ func (a anyOf) Authorize(ctx context.Context, r *http.Request) (*Registrant, err
 	return nil, answer
 }
 
-// Limiter bounds a rate; a *rate.Limiter of golang.org/x/time/rate is one. It must be safe
-// for many goroutines.
-type Limiter interface {
-	Allow() bool
-}
-
-// RateLimit asks the limiter before the rule, and answers 429 past the limit, with the body
-// unread. It bounds all callers together; a limit for each caller belongs into a rule of
-// the host's, who knows which addresses to believe, or in front of the endpoint.
-func RateLimit(rule Access, limiter Limiter) Access { return rateLimit{rule, limiter} }
-
-type rateLimit struct {
-	rule    Access
-	limiter Limiter
-}
-
-func (l rateLimit) Authorize(ctx context.Context, r *http.Request) (*Registrant, error) {
-	if !l.limiter.Allow() {
-		return nil, ErrTooManyRequests
-	}
-	return l.rule.Authorize(ctx, r)
-}
-
 // authorize asks the rule of the configuration. A rule that says neither yes nor no
 // has said no.
 func (r *registry) authorize(ctx context.Context, request *http.Request) (*Registrant, error) {
+	if err := r.limitAll(ctx); err != nil {
+		return nil, err
+	}
 	ctx = context.WithValue(ctx, bindingKey{}, binding{r.look, r})
 	registrant, err := r.cfg.Access.Authorize(ctx, request)
 	switch {
@@ -226,16 +206,16 @@ func (r *registry) authorize(ctx context.Context, request *http.Request) (*Regis
 	case registrant == nil:
 		return nil, ErrAccessDenied
 	}
-	return registrant, nil
+	if v := visitOf(ctx); v != nil {
+		v.registrant = registrant
+	}
+	return registrant, r.limitAnonymous(ctx, registrant)
 }
 
 // hasRule reports whether a rule, or one inside it, is of type R.
 func hasRule[R Access](rule Access) bool {
-	switch outer := rule.(type) {
-	case anyOf:
+	if outer, ok := rule.(anyOf); ok {
 		return slices.ContainsFunc(outer, hasRule[R])
-	case rateLimit:
-		return hasRule[R](outer.rule)
 	}
 	_, ok := rule.(R)
 	return ok

@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/ory/fosite"
-	"github.com/ory/fosite/compose"
 	"github.com/stretchr/testify/require"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
@@ -279,41 +276,4 @@ func TestRegistrantBounds(t *testing.T) {
 		requireRefusal(t, refused, http.StatusBadRequest, badMetadata, "grant_types")
 		require.True(t, originOf(t, open, client).Anonymous)
 	})
-}
-
-// countdown is a limiter that lets so many pass.
-type countdown struct{ left atomic.Int32 }
-
-func (c *countdown) Allow() bool { return c.left.Add(-1) >= 0 }
-
-// TestRateLimit: past the limit the answer is 429, whoever asks, with the time to wait.
-func TestRateLimit(t *testing.T) {
-	t.Parallel()
-	limiter := new(countdown)
-	limiter.left.Store(3)
-	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Access: dcr.RateLimit(dcr.Open(), limiter)}})
-	var registered, limited atomic.Int32
-	var group sync.WaitGroup
-	for range 20 {
-		group.Go(func() {
-			answer := s.Post(t, `{"redirect_uris":["https://a.example/cb"]}`)
-			switch answer.Status {
-			case http.StatusCreated:
-				registered.Add(1)
-			case http.StatusTooManyRequests:
-				if answer.Text("error") == "temporarily_unavailable" && answer.Header.Get("Retry-After") != "" {
-					limited.Add(1)
-				}
-			}
-		})
-	}
-	group.Wait()
-	require.EqualValues(t, 3, registered.Load(), "7591-3-05")
-	require.EqualValues(t, 17, limited.Load(), "7591-3-05")
-
-	_, err := (&dcrtest.Server{URL: "http://127.0.0.1"}).Compose(dcrtest.Setup{
-		Config:    dcr.Config{Access: dcr.RateLimit(dcr.AccessToken(), limiter)},
-		Factories: []compose.Factory{compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2PKCEFactory},
-	})
-	require.ErrorContains(t, err, "OAuth2TokenIntrospectionFactory", "the rule inside is known")
 }

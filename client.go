@@ -72,6 +72,12 @@ type Client struct {
 	// Audience holds audiences that the host gave this client besides Config.Audience,
 	// which the provider shows with it and which is not kept here.
 	Audience []string `json:"audience,omitempty"`
+	// AlwaysAskConsent says that a policy wants the users of the client asked every time
+	// (NeedsConsent).
+	AlwaysAskConsent bool `json:"always_ask_consent,omitempty"`
+	// Shared says that registrations with the same metadata are answered with this client
+	// (Config.ShareIdentical).
+	Shared bool `json:"shared,omitempty"`
 	// Metadata is what the client registered.
 	Metadata ClientMetadata `json:"metadata"`
 
@@ -306,7 +312,8 @@ func newClient(r *registry, request *RegistrationRequest, made credentials) *Cli
 		CreatedAt:         now,
 		UpdatedAt:         now,
 		UnusedUntil:       r.unusedUntil(request.Registrant),
-		ExpiresAt:         r.maximum(),
+		ExpiresAt:         r.maximum(request.Metadata.decided.lifetime),
+		AlwaysAskConsent:  request.Metadata.decided.alwaysAskConsent,
 		SecretHash:        made.secretHash,
 		SecretExpiresAt:   r.secretExpiry(made.secret, now),
 		RegistrationToken: made.record,

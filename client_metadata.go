@@ -54,8 +54,8 @@ type ClientMetadata struct {
 	// Extensions holds the members of Config.ExtensionMembers, as JSON.
 	Extensions map[string]json.RawMessage
 
-	statementIssuer string // who made SoftwareStatement; the record has it
-	rotateSecret    bool   // what a policy said; it is not kept
+	statementIssuer string  // who made SoftwareStatement; the record has it
+	decided         decided // what policies said besides; the record has it
 }
 
 // Clone returns a deep copy.

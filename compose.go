@@ -93,6 +93,8 @@ func (h *handler) findStorage(store any) {
 	r.grants = ability[GrantRevoker](r.clients, store)
 	r.uses = ability[UseRecorder](r.clients, store)
 	r.expired = ability[ExpiredDeleter](r.clients, store)
+	r.room = ability[RoomMaker](r.clients, store)
+	r.list = ability[ClientLister](r.clients, store)
 	r.initialTokens = ability[InitialAccessTokenStorage](r.clients, store)
 	if r.cfg.ClientStorage == nil && r.cfg.TokenStorage == nil {
 		// One transaction can hold both writes, since one storage has both.

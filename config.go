@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -37,11 +38,33 @@ type Config struct {
 	// would open the door to more (T54).
 	AllowRegistrationScope bool
 
+	// RateLimit bounds how often registration is asked for, and Quotas how many clients one
+	// registrant has. Anonymous registrants have a limit for each caller by default.
+	RateLimit RateLimit
+	Quotas    Quotas
+	// TrustedProxies are the addresses of the host's own proxies, such as
+	// netip.MustParsePrefix("10.0.0.0/8"). A request from one of them comes from where its
+	// X-Forwarded-For says; everybody else could write anything there (T16). With any of
+	// them set, a peer without an address (a Unix socket) is a proxy, too. Limits and events
+	// know callers by it.
+	TrustedProxies []netip.Prefix
+
 	// AllowedOrigins are those whose pages may call the two endpoints from a browser
 	// (CORS), such as "https://inspector.example"; "*" means all. None by default.
 	// Credentials such as cookies are never allowed along. MCP Inspector and other clients
 	// that run in a browser need it.
 	AllowedOrigins []string
+
+	// ShareIdentical answers registrations of public clients by anonymous registrants that
+	// ask for the very same with one client, which then has no registration access token:
+	// what many use, none of them may change. Clients that register anew each time they
+	// start, always alike, leave one record then. By default each gets its own.
+	ShareIdentical bool
+	// RevokeOnRedirectChange removes all tokens and grants of a client whose redirect URIs
+	// an update changes, so that who stole its registration access token can't turn its
+	// users' consent to another place (T39). It takes a storage that implements
+	// GrantRevoker.
+	RevokeOnRedirectChange bool
 
 	// Issuer returns the issuer of a request, an https URL (http on loopback). Nil
 	// means fosite's GetAccessTokenIssuer, then its GetIDTokenIssuer. A client that
@@ -268,6 +291,8 @@ func (c Config) withDefaults() Config {
 		c.JWKSFetcher = outbound.NewJWKSFetcher(c.Outbound)
 	}
 	c.Limits = c.Limits.withDefaults()
+	c.RateLimit = c.RateLimit.withDefaults(c.Now)
+	setDefault(&c.Lifecycle.Young, defaultYoung)
 	return c
 }
 
@@ -279,6 +304,7 @@ func (c Config) clone() Config {
 	} {
 		*list = slices.Clone(*list)
 	}
+	c.TrustedProxies = slices.Clone(c.TrustedProxies)
 	c.Policies, c.StatementIssuers = slices.Clone(c.Policies), slices.Clone(c.StatementIssuers)
 	c.NamedPolicies, c.Supports = maps.Clone(c.NamedPolicies), maps.Clone(c.Supports)
 	for name, values := range c.Supports {
@@ -380,8 +406,10 @@ func (c *Config) problems(matches fosite.ScopeStrategy) []error {
 // negatives finds durations and bounds below zero.
 func (c *Config) negatives() []error {
 	l := c.Limits
-	bounds := []int{l.RedirectURIs, l.Elements, l.Keys, l.URI, l.Text, l.Name, l.Scope, l.Localized, l.Extension, int(l.Body)}
-	durations := []time.Duration{c.SecretLifetime, c.SecretGrace, c.RegistrationToken.Lifetime, c.RegistrationToken.Grace, c.Lifecycle.Idle, c.Lifecycle.Maximum}
+	bounds := []int{l.RedirectURIs, l.Elements, l.Keys, l.URI, l.Text, l.Name, l.Scope, l.Localized, l.Extension, int(l.Body),
+		c.Quotas.PerSubject, c.Quotas.PerInitialAccessToken}
+	durations := []time.Duration{c.SecretLifetime, c.SecretGrace, c.RegistrationToken.Lifetime, c.RegistrationToken.Grace, c.Lifecycle.Idle, c.Lifecycle.Maximum,
+		c.RateLimit.PerCaller.Per, c.RateLimit.Total.Per}
 	if slices.Min(bounds) < 0 || slices.Min(durations) < 0 {
 		return []error{errors.New("Config has a bound or a duration below zero")}
 	}

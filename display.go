@@ -1,6 +1,7 @@
 package dcr
 
 import (
+	"context"
 	"maps"
 	"net/url"
 	"slices"
@@ -64,6 +65,10 @@ type Display struct {
 
 	// Registered is when the client was registered.
 	Registered time.Time
+	// SameName is how many other registered clients have the same name, as people read it
+	// (NameKey), and 1000 where there are more. Provider.Display counts; Client.Display does
+	// not. A name that many have says nothing of who it is.
+	SameName int
 
 	// ClientURI, TOSURI and PolicyURI are pages to link to, in the language that fits best;
 	// they are empty unless somebody answers for the client or the page lies on the https
@@ -108,6 +113,25 @@ func (c *Client) Display(locales ...string) Display {
 	}
 	return d
 }
+
+// Display is Client.Display with the number of clients that have the same name, where the
+// storage implements ClientLister. Beside an error, which the storage returned, the rest of
+// the display is there.
+func (p *Provider) Display(ctx context.Context, client *Client, locales ...string) (Display, error) {
+	d := client.Display(locales...)
+	key := client.NameKey()
+	if key == "" || p.registry.list == nil {
+		return d, nil
+	}
+	found, err := p.registry.list.CountClients(ctx, ClientFilter{Issuer: client.Issuer, NameKey: key}, mostSameName+1)
+	if err != nil {
+		return d, err
+	}
+	d.SameName = max(found-1, 0)
+	return d, nil
+}
+
+const mostSameName = 1000
 
 // vouched tells who answers for the client. A record that does not say who registered it
 // was registered by nobody.

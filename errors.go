@@ -2,6 +2,7 @@ package dcr
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/ory/fosite"
@@ -127,6 +128,12 @@ var (
 	// ErrUnavailable is wrapped by a storage that can't work now but will later.
 	// The answer is 503 instead of 500.
 	ErrUnavailable = errors.New("dcr: the storage is not available")
+	// ErrNotSupported is wrapped by what Provider returns where the storage lacks an
+	// optional interface, and ErrBadArgument where an argument makes no sense.
+	ErrNotSupported = errors.New("dcr: the storage can not do this")
+	ErrBadArgument  = errors.New("dcr: bad argument")
+	// ErrFull is wrapped by a storage that has no room; it wraps ErrUnavailable.
+	ErrFull = fmt.Errorf("%w: it has no room", ErrUnavailable)
 )
 
 var errHiddenClients = errors.New("dcr: the storage's GetClient does not return the clients that its CreateClient stores")

@@ -75,7 +75,11 @@ func TestEvents(t *testing.T) {
 		events.take()
 		body := replacing(client, "redirect_uris", []string{"https://elsewhere.example/cb"}, "token_endpoint_auth_method", "none")
 		require.Equal(t, http.StatusOK, s.Manage(t, "PUT", client, body).Status)
-		event := events.takeOne(t)
+		told := events.take()
+		require.Len(t, told, 2)
+		require.Equal(t, dcr.EventTokenRotated, told[1].Kind)
+		require.Equal(t, client.ID(), told[1].ClientID)
+		event := told[0]
 		require.Equal(t, dcr.EventUpdated, event.Kind)
 		require.Equal(t, client.ID(), event.ClientID)
 		require.Equal(t, []string{managedRedirect}, event.Before.GetRedirectURIs(), "T39")
@@ -141,7 +145,12 @@ func TestRefusalEvents(t *testing.T) {
 		answer := row.send()
 		require.GreaterOrEqual(t, answer.Status, 400, row.name)
 		event := events.takeOne(t)
-		require.Equal(t, dcr.EventRefused, event.Kind, row.name)
+		kind := dcr.EventRefused
+		if row.name == "management/token" {
+			kind = dcr.EventAuthenticationFailed
+		}
+		require.Equal(t, kind, event.Kind, row.name)
+		require.Equal(t, "127.0.0.1", event.Address.String(), row.name)
 		var refusal *fosite.RFC6749Error
 		require.ErrorAs(t, event.Err, &refusal, row.name)
 		require.Equal(t, row.code, refusal.ErrorField, row.name)
@@ -183,7 +192,7 @@ func TestLogEvents(t *testing.T) {
 		store.set(func(context.Context, string, func() error) error { return errBroken })
 		require.Equal(t, http.StatusInternalServerError, s.Post(t, managed()).Status)
 		require.Contains(t, out.String(), "level=ERROR")
-		require.Contains(t, out.String(), "event=refused error=server_error")
+		require.Contains(t, out.String(), "event=refused origin=open address=127.0.0.1 error=server_error")
 		require.Contains(t, out.String(), errBroken.Error(), "the operator reads the cause")
 	})
 }

@@ -218,6 +218,12 @@ func (h *handler) problems(ctx context.Context) []error {
 		found = append(found, errors.New("the access rule looks access tokens up, but no factory does: "+
 			"add compose.OAuth2TokenIntrospectionFactory, or set Config.Access"))
 	}
+	if r.cfg.Quotas != (Quotas{}) && r.list == nil {
+		found = append(found, errors.New("Config.Quotas counts clients, but the storage can not: add dcr.ClientLister to it"))
+	}
+	if r.cfg.RevokeOnRedirectChange && r.grants == nil {
+		found = append(found, errors.New("Config.RevokeOnRedirectChange removes grants, but the storage can not: add dcr.GrantRevoker to it"))
+	}
 	if l := r.cfg.Lifecycle; (l.Unused > 0 || l.Idle > 0) && r.uses == nil {
 		found = append(found, errors.New("Config.Lifecycle ends clients by their use, but the storage does not note it: add dcr.UseRecorder to it"))
 	}

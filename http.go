@@ -182,7 +182,7 @@ func writeError(w http.ResponseWriter, err error, allow string) {
 	case http.StatusMethodNotAllowed:
 		h.Set("Allow", allow)
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		h.Set("Retry-After", strconv.Itoa(retryAfter))
+		h.Set("Retry-After", strconv.Itoa(waitOf(err)))
 	case http.StatusRequestEntityTooLarge:
 		h.Set("Connection", "close")
 	}

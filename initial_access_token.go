@@ -149,7 +149,7 @@ func (r *registry) giveBack(ctx context.Context, who *Registrant) {
 	cleanup, cancel := cleanupContext(ctx)
 	defer cancel()
 	if err := r.initialTokens.ReturnInitialAccessToken(cleanup, who.InitialAccessToken); err != nil {
-		r.leftover(ctx, "", err)
+		r.tell(ctx, Event{Kind: EventLeftover, Registrant: who, InitialAccessToken: who.InitialAccessToken, Err: failure(err)})
 	}
 }
 
@@ -167,8 +167,8 @@ type InitialAccessTokenRequest struct {
 }
 
 var (
-	errNoInitialTokens = errors.New("dcr: the storage does not implement InitialAccessTokenStorage")
-	errBadInitialToken = errors.New("dcr: an initial access token needs a policy that Config.NamedPolicies has, and no number below zero")
+	errNoInitialTokens = fmt.Errorf("%w: it does not implement InitialAccessTokenStorage", ErrNotSupported)
+	errBadInitialToken = fmt.Errorf("%w: an initial access token needs a policy that Config.NamedPolicies has, and no number below zero", ErrBadArgument)
 )
 
 // MintInitialAccessToken makes an initial access token. The token itself is returned once
@@ -200,6 +200,7 @@ func (p *Provider) MintInitialAccessToken(ctx context.Context, request InitialAc
 	if err := r.initialTokens.CreateInitialAccessToken(ctx, record); err != nil {
 		return "", nil, err
 	}
+	r.tell(ctx, Event{Kind: EventInitialAccessTokenMinted, InitialAccessToken: record.ID})
 	return token, record, nil
 }
 
@@ -209,7 +210,11 @@ func (p *Provider) RevokeInitialAccessToken(ctx context.Context, id string) erro
 	if p.registry.initialTokens == nil {
 		return errNoInitialTokens
 	}
-	return p.registry.initialTokens.DeleteInitialAccessToken(ctx, id)
+	if err := p.registry.initialTokens.DeleteInitialAccessToken(ctx, id); err != nil {
+		return err
+	}
+	p.registry.tell(ctx, Event{Kind: EventInitialAccessTokenRevoked, InitialAccessToken: id})
+	return nil
 }
 
 // ListInitialAccessTokens returns up to limit records in the order of their identifiers,

@@ -3,7 +3,10 @@ package dcr
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
+
+	"github.com/ory/fosite"
 )
 
 // Lifecycle tells when clients end that nobody ends. A client that has ended does not
@@ -21,10 +24,16 @@ type Lifecycle struct {
 	Idle time.Duration
 	// Maximum is how long any client lives, used or not; 0 means for ever.
 	Maximum time.Duration
+	// Young is how long a client that was never used is safe from giving way to another at
+	// the storage's bound (ErrFull): somebody may be reading its consent page. 0 means 10
+	// minutes, below zero means that it never is. It takes a storage that implements
+	// RoomMaker; without one, or where all are young, a registration is answered 503.
+	Young time.Duration
 }
 
 const (
 	defaultUnused = time.Hour
+	defaultYoung  = 10 * time.Minute
 	// sweepBatch is how many clients one statement of a sweep removes.
 	sweepBatch = 500
 )
@@ -82,12 +91,17 @@ func (r *registry) unusedUntil(who *Registrant) time.Time {
 	return r.now().Add(unused)
 }
 
-// maximum returns when a client ends that is registered now, used or not.
-func (r *registry) maximum() time.Time {
-	if r.cfg.Lifecycle.Maximum == 0 {
+// maximum returns when a client ends that is registered now, used or not: what the
+// configuration says, or a policy if that is sooner.
+func (r *registry) maximum(lifetime time.Duration) time.Time {
+	most := r.cfg.Lifecycle.Maximum
+	if lifetime > 0 && (most == 0 || lifetime < most) {
+		most = lifetime
+	}
+	if most == 0 {
 		return time.Time{}
 	}
-	return r.now().Add(r.cfg.Lifecycle.Maximum)
+	return r.now().Add(most)
 }
 
 // Sweep removes the clients that have ended, with what they leave behind, in batches, and
@@ -104,7 +118,7 @@ func (p *Provider) Sweep(ctx context.Context) (int, error) {
 		removed += len(ids)
 		for _, id := range ids {
 			r.revokeGrants(ctx, id)
-			r.cfg.Events.Record(ctx, Event{Kind: EventExpired, ClientID: id})
+			r.tell(ctx, Event{Kind: EventExpired, ClientID: id})
 		}
 		if err != nil || len(ids) < sweepBatch {
 			return removed, err
@@ -112,7 +126,24 @@ func (p *Provider) Sweep(ctx context.Context) (int, error) {
 	}
 }
 
-var errNoSweep = errors.New("dcr: the storage does not implement ExpiredDeleter")
+// makeRoom lets the oldest client that was never used give way, where the storage can.
+func (r *registry) makeRoom(ctx context.Context) bool {
+	if r.room == nil {
+		return false
+	}
+	id, err := r.room.MakeRoom(ctx, r.now().Add(-max(r.cfg.Lifecycle.Young, 0)))
+	if err != nil {
+		if !errors.Is(err, fosite.ErrNotFound) {
+			r.leftover(ctx, "", err)
+		}
+		return false
+	}
+	r.revokeGrants(ctx, id)
+	r.tell(ctx, Event{Kind: EventExpired, ClientID: id})
+	return true
+}
+
+var errNoSweep = fmt.Errorf("%w: it does not implement ExpiredDeleter", ErrNotSupported)
 
 // RunSweeper sweeps at once and then once in each interval, at least a second, until ctx
 // ends; a host runs it in a goroutine of its own. A sweep that fails is told to the event

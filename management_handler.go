@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +35,7 @@ type ManagementRequest struct {
 	presented RegistrationTokenRecord
 	issuer    string
 	body      []byte
+	visit     *visit
 }
 
 // String tells who asks for what, without the token.
@@ -84,8 +86,20 @@ func (p *Provider) ManagementHandler() http.Handler {
 // client exists; nothing is changed by it (RFC 7592 would have the server revoke a
 // token that is presented for a client which is gone: then a stranger's URL would
 // cost a client its registration). The error is one for WriteManagementError.
-func (p *Provider) NewManagementRequest(ctx context.Context, r *http.Request) (*ManagementRequest, error) {
-	reg := p.registry
+func (p *Provider) NewManagementRequest(ctx context.Context, r *http.Request) (_ *ManagementRequest, err error) {
+	ctx = p.registry.visited(ctx, r)
+	ctx, span := startSpan(ctx, "dcr.NewManagementRequest")
+	defer endSpan(span, &err)
+	request, err := p.registry.readManagement(ctx, r)
+	if err != nil {
+		return nil, refuse(ctx, asRefusal(err).clientID, err)
+	}
+	request.visit = visitOf(ctx)
+	spanClient(span, request.Client.ID)
+	return request, nil
+}
+
+func (reg *registry) readManagement(ctx context.Context, r *http.Request) (*ManagementRequest, error) {
 	if err := methodAllowed(r, http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete); err != nil {
 		return nil, err
 	}
@@ -107,25 +121,16 @@ func (p *Provider) NewManagementRequest(ctx context.Context, r *http.Request) (*
 	request := &ManagementRequest{Method: r.Method, Client: client, token: token, issuer: issuer}
 	request.presented = client.tokenRecord(reg.strategy.AccessTokenSignature(ctx, token))
 	if err := reg.permits(r.Method); err != nil {
-		return nil, &clientError{client.ID, err}
+		return nil, refuse(ctx, client.ID, err)
 	}
 	if r.Method != http.MethodPut {
 		return request, nil
 	}
 	if err := reg.readUpdate(ctx, r, request); err != nil {
-		return nil, &clientError{client.ID, err}
+		return nil, refuse(ctx, client.ID, err)
 	}
 	return request, nil
 }
-
-// clientError is a refusal of which the event names the client.
-type clientError struct {
-	clientID string
-	cause    error
-}
-
-func (e *clientError) Error() string { return e.cause.Error() }
-func (e *clientError) Unwrap() error { return e.cause }
 
 // permits refuses what the host forbids to a client that is known.
 func (r *registry) permits(method string) error {
@@ -192,10 +197,14 @@ type ManagementResponse struct {
 // changed: ManagementHandler looks again then, a few times. A deletion removes the record, which is the commit point and kills
 // secret, tokens and grants, and then clears up. What can't be cleared up is dead
 // all the same and told to the event sink.
-func (p *Provider) NewManagementResponse(ctx context.Context, request *ManagementRequest) (*ManagementResponse, error) {
+func (p *Provider) NewManagementResponse(ctx context.Context, request *ManagementRequest) (_ *ManagementResponse, err error) {
+	ctx = withVisit(ctx, request.visit)
+	ctx, span := startSpan(ctx, "dcr.NewManagementResponse")
+	defer endSpan(span, &err)
+	spanClient(span, request.Client.ID)
 	response, err := p.registry.carryOut(ctx, request)
 	if err != nil {
-		return nil, &clientError{request.Client.ID, err}
+		return nil, refuse(ctx, request.Client.ID, err)
 	}
 	return response, nil
 }
@@ -228,11 +237,7 @@ func (p *Provider) WriteManagementResponse(ctx context.Context, w http.ResponseW
 
 // WriteManagementError sends an error, as WriteRegistrationError does.
 func (p *Provider) WriteManagementError(ctx context.Context, w http.ResponseWriter, err error) {
-	var known *clientError
-	if !errors.As(err, &known) {
-		known = &clientError{cause: err}
-	}
-	p.registry.refused(ctx, known.clientID, err)
+	p.registry.refused(ctx, err)
 	writeError(w, err, managementMethods)
 }
 
@@ -270,9 +275,8 @@ func (r *registry) update(ctx context.Context, m *ManagementRequest) (*Managemen
 		next.Metadata = m.Metadata
 		next.StatementIssuer = m.Metadata.statementIssuer
 		next.UpdatedAt = r.now()
-		rotate := next.Metadata.rotateSecret
-		next.Metadata.rotateSecret = false
-		return r.settleSecret(ctx, next, rotate)
+		next.AlwaysAskConsent = m.Metadata.decided.alwaysAskConsent
+		return r.settleSecret(ctx, next, m.Metadata.decided.rotateSecret)
 	}
 	return r.change(ctx, m, replace, !r.cfg.RegistrationToken.KeepOnUpdate)
 }
@@ -349,10 +353,38 @@ func (r *registry) change(ctx context.Context, m *ManagementRequest, edit func(*
 		return nil, err
 	}
 	r.clear(ctx, next.ID, staleRecords(before, next)...)
+	if r.cfg.RevokeOnRedirectChange && !slices.Equal(before.Metadata.RedirectURIs, next.Metadata.RedirectURIs) {
+		r.endGrants(ctx, next)
+	}
 	if m.Method == http.MethodPut {
-		r.cfg.Events.Record(ctx, Event{Kind: EventUpdated, ClientID: next.ID, Before: before, After: next})
+		r.tell(ctx, Event{Kind: EventUpdated, ClientID: next.ID, Before: before, After: next})
+	}
+	if rotate {
+		r.tell(ctx, Event{Kind: EventTokenRotated, ClientID: next.ID, Before: before, After: next})
 	}
 	return &ManagementResponse{r.information(next, secret, token, r.registrationEndpoint(ctx))}, nil
+}
+
+// endGrants removes the grants of a client that stays (T39). Among them are the entries of its
+// registration access tokens, which are put back.
+func (r *registry) endGrants(ctx context.Context, client *Client) {
+	cleanup, cancel := cleanupContext(ctx)
+	defer cancel()
+	failed := r.grants.RevokeClientGrants(cleanup, client.ID)
+	for _, record := range []RegistrationTokenRecord{client.RegistrationToken, client.PreviousRegistrationToken} {
+		if record.Signature == "" {
+			continue
+		}
+		// Where the removal failed the entry may be there still.
+		if err := r.storeEntry(cleanup, client, record); err != nil && failed == nil {
+			r.leftover(ctx, client.ID, err)
+		}
+	}
+	if failed != nil {
+		r.leftover(ctx, client.ID, failed)
+		return
+	}
+	r.tell(ctx, Event{Kind: EventGrantsRevoked, ClientID: client.ID, After: client})
 }
 
 // commit stores the entry of a new token and then the record.
@@ -379,15 +411,23 @@ func (r *registry) commit(ctx context.Context, before, next *Client, rotate bool
 
 // delete removes the client. Of several requests one does it.
 func (r *registry) delete(ctx context.Context, m *ManagementRequest) error {
-	err := r.clients.DeleteClient(ctx, m.Client.ID)
+	err := r.remove(ctx, m.Client)
 	if errors.Is(err, fosite.ErrNotFound) {
 		return ErrInvalidToken
 	} else if err != nil {
 		return failure(err)
 	}
-	r.clear(ctx, m.Client.ID, m.Client.RegistrationToken, m.Client.PreviousRegistrationToken)
-	r.revokeGrants(ctx, m.Client.ID)
-	r.cfg.Events.Record(ctx, Event{Kind: EventDeleted, ClientID: m.Client.ID, Before: m.Client})
+	return nil
+}
+
+// remove removes a client, whoever wants it, and then what it leaves behind.
+func (r *registry) remove(ctx context.Context, client *Client) error {
+	if err := r.clients.DeleteClient(ctx, client.ID); err != nil {
+		return err
+	}
+	r.clear(ctx, client.ID, client.RegistrationToken, client.PreviousRegistrationToken)
+	r.revokeGrants(ctx, client.ID)
+	r.tell(ctx, Event{Kind: EventDeleted, ClientID: client.ID, Before: client})
 	return nil
 }
 

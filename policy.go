@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fosite-contrib/fosite-dcr/internal/redirecturi"
 )
@@ -37,6 +38,20 @@ type Application struct {
 	// one works for Config.SecretGrace beside it. A policy sets it, by the age of the secret
 	// for example.
 	RotateSecret bool
+	// Lifetime is how long a client lives that is registered now, used or not, if that is
+	// shorter than Config.Lifecycle.Maximum; 0 means that the policy does not say. An update
+	// does not change when the client ends.
+	Lifetime time.Duration
+	// AlwaysAskConsent has NeedsConsent say yes for the client, so that the host asks its
+	// users every time.
+	AlwaysAskConsent bool
+}
+
+// decided is what policies say of a client besides its metadata.
+type decided struct {
+	rotateSecret     bool
+	lifetime         time.Duration
+	alwaysAskConsent bool
 }
 
 // policies returns those that an application has to pass: that of the registrant, which
@@ -65,7 +80,7 @@ func (r *registry) applyPolicies(ctx context.Context, m *ClientMetadata, e entra
 			return protocolError(err)
 		}
 	}
-	m.rotateSecret = application.RotateSecret
+	m.decided = decided{application.RotateSecret, application.Lifetime, application.AlwaysAskConsent}
 	return r.settle(ctx, m, e, nothingOmitted)
 }
 
@@ -239,4 +254,46 @@ func placeOf(raw string) string {
 		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
 	}
 	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port + strings.TrimSuffix(u.Path, "/") + u.Opaque
+}
+
+// Defaults registers the members of m that a client does not name. Those that have a
+// default by the protocol are there already when policies are asked: see
+// Config.DefaultScopes and DefaultTokenEndpointAuthMethod.
+func Defaults(m ClientMetadata) Policy {
+	m = m.Clone()
+	return change(func(registered *ClientMetadata) {
+		wanted := m.Clone()
+		if wanted.OpenID != nil && registered.OpenID == nil {
+			registered.OpenID = &OpenIDMetadata{}
+		}
+		if wanted.Companion != nil && registered.Companion == nil {
+			registered.Companion = &CompanionMetadata{}
+		}
+		for i := range members {
+			from, to := members[i].place(&wanted), members[i].place(registered)
+			if from != nil && to != nil && !isEmpty(from) && isEmpty(to) {
+				copyPlace(to, from)
+			}
+		}
+		registered.prune()
+	})
+}
+
+// Lifetime ends clients so long after their registration, used or not.
+func Lifetime(d time.Duration) Policy {
+	return PolicyFunc(func(_ context.Context, a *Application) error {
+		if a.Lifetime == 0 || d < a.Lifetime {
+			a.Lifetime = d
+		}
+		return nil
+	})
+}
+
+// AlwaysAskConsent has the users of a client asked every time, whatever they allowed before
+// (NeedsConsent).
+func AlwaysAskConsent() Policy {
+	return PolicyFunc(func(_ context.Context, a *Application) error {
+		a.AlwaysAskConsent = true
+		return nil
+	})
 }

@@ -44,6 +44,7 @@ func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fo
 // NewPushedAuthorizeRequest is fosite's, with the differences of
 // NewAuthorizeRequest.
 func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Request) (fosite.AuthorizeRequester, error) {
+	ctx = p.registry.atEndpoint(ctx, r)
 	if err := boundForm(r, maxStoredForm); err != nil {
 		return fosite.NewAuthorizeRequest(), err
 	}
@@ -62,7 +63,7 @@ func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Reques
 	if err == nil {
 		err = p.requestResources(ctx, request)
 	}
-	return request, translate(r, err)
+	return request, p.answer(ctx, r, err)
 }
 
 // NewPushedAuthorizeResponse is fosite's; a storage that is down for a while is 503.
@@ -190,9 +191,12 @@ func (p *Provider) ShowsAuthorizeError(request fosite.AuthorizeRequester, err er
 // NeedsConsent reports whether the user has to be asked even if the same client was
 // allowed the same before: a public client that is redirected to on loopback or by a
 // private-use scheme may be impersonated by another program of the user's machine
-// (RFC 8252, section 8.6). That it reports false does not mean that consent may be
+// (RFC 8252, section 8.6), and a policy may want it (AlwaysAskConsent). That it reports false does not mean that consent may be
 // skipped: that is the host's to decide, and wise only for confidential clients.
 func NeedsConsent(request fosite.AuthorizeRequester) bool {
+	if client, ok := request.GetClient().(*Client); ok && client.AlwaysAskConsent {
+		return true
+	}
 	uri := request.GetRedirectURI()
 	return request.GetClient().IsPublic() && (uri == nil || uri.Scheme != "https" || outbound.LoopbackHost(uri.Hostname()))
 }
@@ -204,6 +208,7 @@ func (p *Provider) NewAccessRequest(ctx context.Context, r *http.Request, sessio
 	if err := boundForm(r, maxForm); err != nil {
 		return nil, err
 	}
+	ctx = p.registry.atEndpoint(ctx, r)
 	request, err := p.Fosite.NewAccessRequest(ctx, r, session)
 	if err == nil && request.GetRequestedScopes().Has(p.registry.cfg.RegistrationToken.Scope) {
 		err = errReservedScope
@@ -214,7 +219,7 @@ func (p *Provider) NewAccessRequest(ctx context.Context, r *http.Request, sessio
 	if err == nil {
 		err = requireVerifier(request)
 	}
-	return request, translate(r, err)
+	return request, p.answer(ctx, r, err)
 }
 
 // requireVerifier: fosite drops a code's PKCE session at the first wrong verifier, and
@@ -252,7 +257,8 @@ func (p *Provider) NewRevocationRequest(ctx context.Context, r *http.Request) er
 	if err := boundForm(r, maxForm); err != nil {
 		return err
 	}
-	return translate(r, p.Fosite.NewRevocationRequest(ctx, r))
+	ctx = p.registry.atEndpoint(ctx, r)
+	return p.answer(ctx, r, p.Fosite.NewRevocationRequest(ctx, r))
 }
 
 // WriteRevocationResponse is fosite's, but a server that failed says so, and so does one
@@ -404,6 +410,17 @@ func (p *Provider) redirectURIValid(request fosite.AuthorizeRequester) bool {
 		return request.IsRedirectURIValid()
 	}
 	return p.registry.redirectMatches(client, request.GetRedirectURI().String())
+}
+
+// answer is translate at an endpoint where a client authenticates, and tells of one that
+// did not.
+func (p *Provider) answer(ctx context.Context, r *http.Request, err error) error {
+	if err == nil {
+		return nil
+	}
+	err = translate(r, err)
+	p.registry.unauthenticated(ctx, err)
+	return err
 }
 
 // translate turns an error that fosite made of a fault back into one, and notes that

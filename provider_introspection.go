@@ -19,16 +19,17 @@ func (p *Provider) NewIntrospectionRequest(ctx context.Context, r *http.Request,
 	if err := boundForm(r, maxForm); err != nil {
 		return inactive(), err
 	}
+	ctx = p.registry.atEndpoint(ctx, r)
 	if err := noQueryCredentials(r); err != nil || r.URL.Query().Has("access_token") {
 		return inactive(), fosite.ErrRequestUnauthorized.WithHint("Client credentials must not be sent in the query of the URL.").WithWrap(err)
 	}
 	caller, err := p.introspectionCaller(ctx, r, session)
 	if err != nil {
-		return inactive(), translate(r, err)
+		return inactive(), p.answer(ctx, r, err)
 	}
 	if caller == nil {
 		response, err := p.Fosite.NewIntrospectionRequest(ctx, r, session)
-		return response, translate(r, err)
+		return response, p.answer(ctx, r, err)
 	}
 	token, hint := r.PostForm.Get("token"), fosite.TokenUse(r.PostForm.Get("token_type_hint"))
 	if caller.token != "" && caller.token != token {

@@ -33,6 +33,9 @@ func (s *providerStore) GetClient(ctx context.Context, id string) (fosite.Client
 	if err != nil {
 		return nil, tagFault(s.hidden(ctx, id, err))
 	}
+	if found != nil {
+		noteClient(ctx, found)
+	}
 	record, ok := found.(*Client)
 	if found == nil || ok && record == nil {
 		return nil, &fault{errNilClient}

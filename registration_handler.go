@@ -16,6 +16,7 @@ type RegistrationRequest struct {
 	Metadata   ClientMetadata
 
 	issuer string
+	visit  *visit
 }
 
 // RegistrationHandler returns the handler of the registration endpoint, for any
@@ -42,63 +43,99 @@ func (p *Provider) RegistrationHandler() http.Handler {
 // NewRegistrationRequest reads a registration (RFC 7591, section 3.1). It writes
 // nothing, so a refusal needs no undoing. The error is one for
 // WriteRegistrationError.
-func (p *Provider) NewRegistrationRequest(ctx context.Context, r *http.Request) (*RegistrationRequest, error) {
-	reg := p.registry
-	if err := methodAllowed(r, http.MethodPost); err != nil {
+func (p *Provider) NewRegistrationRequest(ctx context.Context, r *http.Request) (_ *RegistrationRequest, err error) {
+	ctx = p.registry.visited(ctx, r)
+	ctx, span := startSpan(ctx, "dcr.NewRegistrationRequest")
+	defer endSpan(span, &err)
+	request, err := p.registry.readRegistration(ctx, r)
+	if err != nil {
+		return nil, refuse(ctx, "", err)
+	}
+	return request, nil
+}
+
+func (r *registry) readRegistration(ctx context.Context, request *http.Request) (*RegistrationRequest, error) {
+	if err := methodAllowed(request, http.MethodPost); err != nil {
 		return nil, err
 	}
-	if !isJSON(r) {
+	if !isJSON(request) {
 		return nil, ErrUnsupportedMediaType
 	}
-	registrant, err := reg.authorize(ctx, r)
+	registrant, err := r.authorize(ctx, request)
 	if err != nil {
 		return nil, err
 	}
-	body, err := readBody(ctx, r, reg.limits.Body)
+	issuer, err := r.issuer(ctx)
 	if err != nil {
 		return nil, err
 	}
-	metadata, err := reg.resolve(ctx, body, entrance{registrant: registrant})
+	if err := r.checkQuotas(ctx, registrant, issuer, 1); err != nil {
+		return nil, err
+	}
+	body, err := readBody(ctx, request, r.limits.Body)
 	if err != nil {
 		return nil, err
 	}
-	issuer, err := reg.issuer(ctx)
+	metadata, err := r.resolve(ctx, body, entrance{registrant: registrant})
 	if err != nil {
 		return nil, err
 	}
-	return &RegistrationRequest{Registrant: registrant, Metadata: metadata, issuer: issuer}, nil
+	return &RegistrationRequest{Registrant: registrant, Metadata: metadata, issuer: issuer, visit: visitOf(ctx)}, nil
 }
 
 // NewRegistrationResponse registers the client. First a use of the initial access token
 // is counted, where there is one, which is given back if the client can't be created. The
 // write of its record is the
 // commit point: before it nothing is stored, and if the entry of the registration
-// access token can't be stored after it, the record goes again. A crash in between
-// leaves a client that nobody can use, since nobody was told its secret or its
-// token.
+// access token can't be stored after it, or a quota turns out to be passed, the record
+// goes again. A crash in between leaves a client that nobody can use, since nobody was told
+// its secret or its token.
 //
 // The record comes first because entries may have a foreign key on clients.
-func (p *Provider) NewRegistrationResponse(ctx context.Context, request *RegistrationRequest) (*ClientInformation, error) {
-	reg := p.registry
-	made, err := reg.makeCredentials(ctx, request.Metadata.TokenEndpointAuthMethod)
+func (p *Provider) NewRegistrationResponse(ctx context.Context, request *RegistrationRequest) (_ *ClientInformation, err error) {
+	ctx = withVisit(ctx, request.visit)
+	ctx, span := startSpan(ctx, "dcr.NewRegistrationResponse")
+	defer endSpan(span, &err)
+	answer := p.registry.register
+	if p.registry.isShared(request) {
+		answer = p.registry.share
+	}
+	response, err := answer(ctx, request)
+	if err != nil {
+		return nil, refuse(ctx, "", err)
+	}
+	spanClient(span, response.ClientID)
+	return response, nil
+}
+
+func (r *registry) register(ctx context.Context, request *RegistrationRequest) (*ClientInformation, error) {
+	made, err := r.makeCredentials(ctx, request.Metadata.TokenEndpointAuthMethod)
 	if err != nil {
 		return nil, err
 	}
-	client := newClient(reg, request, made)
-	if err := reg.consume(ctx, request.Registrant); err != nil {
+	client := newClient(r, request, made)
+	if err := r.consume(ctx, request.Registrant); err != nil {
 		return nil, err
 	}
-	err = reg.create(ctx, client)
-	for tries := 0; errors.Is(err, ErrClientExists) && tries < 3; tries++ {
+	err = r.create(ctx, client)
+	for tries := 0; errors.Is(err, ErrClientExists) && tries < createRounds; tries++ {
 		client.ID = newClientID() // T06: never the identifier of another client
-		err = reg.create(ctx, client)
+		err = r.create(ctx, client)
 	}
 	if err != nil {
-		reg.giveBack(ctx, request.Registrant)
-		return nil, failure(err)
+		r.giveBack(ctx, request.Registrant)
+		return nil, creationFailed(err)
 	}
-	reg.cfg.Events.Record(ctx, Event{Kind: EventRegistered, ClientID: client.ID, After: client})
-	return reg.information(client, made.secret, made.token, reg.registrationEndpoint(ctx)), nil
+	r.tell(ctx, Event{Kind: EventRegistered, ClientID: client.ID, After: client})
+	return r.information(client, made.secret, made.token, r.registrationEndpoint(ctx)), nil
+}
+
+// creationFailed: a quota refuses, anything else is a failure of the server.
+func creationFailed(err error) error {
+	if errors.Is(err, errQuota) {
+		return err
+	}
+	return failure(err)
 }
 
 // WriteRegistrationResponse sends the client information: 201, never to be cached
@@ -115,7 +152,7 @@ func (p *Provider) WriteRegistrationResponse(ctx context.Context, w http.Respons
 // WriteRegistrationError sends an error (RFC 7591, section 3.2.2). An error of
 // neither this package nor fosite is a server error, of which nothing is said.
 func (p *Provider) WriteRegistrationError(ctx context.Context, w http.ResponseWriter, err error) {
-	p.registry.refused(ctx, "", err)
+	p.registry.refused(ctx, err)
 	writeError(w, err, http.MethodPost)
 }
 
@@ -134,15 +171,36 @@ func (r *registry) makeCredentials(ctx context.Context, method string) (made cre
 	return made, err
 }
 
-// create writes the record and then the token's entry; both or none.
+// createRounds is how often a creation is tried where an identifier is taken, or where others
+// take the room that was made.
+const createRounds = 3
+
+// create writes the record and then the token's entry; both or none. A storage that is full
+// is given room by the oldest client that was never used.
 func (r *registry) create(ctx context.Context, client *Client) error {
+	err := r.createOnce(ctx, client)
+	for tries := 0; errors.Is(err, ErrFull) && tries < createRounds && r.makeRoom(ctx); tries++ {
+		err = r.createOnce(ctx, client)
+	}
+	return err
+}
+
+func (r *registry) createOnce(ctx context.Context, client *Client) error {
+	created := false
 	err := r.inTransaction(ctx, func(ctx context.Context) error {
-		if err := r.clients.CreateClient(ctx, client); err != nil || r.cfg.Management.Off {
+		if err := r.clients.CreateClient(ctx, client); err != nil {
 			return err
 		}
-		return r.storeEntry(ctx, client, client.RegistrationToken)
+		created = true
+		if client.RegistrationToken.Signature != "" {
+			if err := r.storeEntry(ctx, client, client.RegistrationToken); err != nil {
+				return err
+			}
+		}
+		return r.checkQuotas(ctx, &client.Origin, client.Issuer, 0)
 	})
-	if err != nil && !errors.Is(err, ErrClientExists) && r.transactions == nil {
+	// What has failed to create the record may have done it all the same.
+	if err != nil && !errors.Is(err, ErrClientExists) && (created || !errors.Is(err, ErrFull)) && r.transactions == nil {
 		r.undoCreate(ctx, client)
 	}
 	return err

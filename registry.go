@@ -29,6 +29,8 @@ type registry struct {
 	// initialTokens is nil where the storage has none.
 	initialTokens InitialAccessTokenStorage
 	expired       ExpiredDeleter // nil where the storage has none
+	room          RoomMaker      // nil where the storage has none
+	list          ClientLister   // nil where the storage has none
 
 	strategy oauth2.AccessTokenStrategy
 	// idTokens signs ID tokens; nil where the host makes none.
@@ -121,12 +123,4 @@ func (r *registry) revokeGrants(ctx context.Context, clientID string) {
 	if err := r.grants.RevokeClientGrants(cleanup, clientID); err != nil {
 		r.leftover(ctx, clientID, err)
 	}
-}
-
-func (r *registry) leftover(ctx context.Context, clientID string, err error) {
-	r.cfg.Events.Record(ctx, Event{Kind: EventLeftover, ClientID: clientID, Err: failure(err)})
-}
-
-func (r *registry) refused(ctx context.Context, clientID string, err error) {
-	r.cfg.Events.Record(ctx, Event{Kind: EventRefused, ClientID: clientID, Err: protocolError(err)})
 }

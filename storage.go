@@ -47,7 +47,7 @@ type ClientStorage interface {
 	// storage knows any client under that identifier, registered or provisioned
 	// by the operator, and then changes nothing. Of several calls at once with
 	// one identifier exactly one succeeds. A storage that is full returns an error that
-	// wraps ErrUnavailable.
+	// wraps ErrFull.
 	CreateClient(ctx context.Context, client *Client) error
 
 	// GetDynamicClient returns the record of a registered client. For an
@@ -83,6 +83,16 @@ type UseRecorder interface {
 	// as a zero one, changes nothing. The version stays as it is, so that a token request can't make an
 	// update fail. An unknown client is no error.
 	TouchClient(ctx context.Context, id string, lastUsed, keepUntil time.Time) error
+}
+
+// RoomMaker is an optional interface of a ClientStorage that has a bound: where
+// CreateClient returns ErrFull, the oldest client that was never used gives way.
+type RoomMaker interface {
+	// MakeRoom removes the registered client that was never used and whose UpdatedAt lies
+	// furthest back, if that is before the given time, and returns its identifier; where
+	// there is none, fosite.ErrNotFound. A client that is used or updated meanwhile stays.
+	// Of several calls at once each removes another client.
+	MakeRoom(ctx context.Context, before time.Time) (id string, err error)
 }
 
 // GrantRevoker is an optional interface of a storage: it removes what a deleted

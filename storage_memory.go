@@ -40,6 +40,7 @@ type MemoryStore struct {
 	clients    sync.Map
 	registered atomic.Int64
 	waiting    memoryWaiting
+	counts     memoryCounts
 
 	codes, challenges, openIDs, pushed memoryTable
 	access, refresh                    memoryTable
@@ -62,11 +63,9 @@ var (
 // MemoryLimits bounds a MemoryStore. Zero means the default.
 type MemoryLimits struct {
 	// Clients bounds registered clients; default 100,000. Those of the operator's own
-	// do not count. At the bound the oldest that was never used gives way to a new one.
+	// do not count. At the bound the oldest that was never used gives way to a new one
+	// (Lifecycle.Young).
 	Clients int
-	// Young is how old a client has to be to give way; default 10 minutes. Somebody may be
-	// reading its consent page. Where none is old enough, a registration is refused.
-	Young time.Duration
 	// Tokens bounds access tokens, and refresh tokens as many again; default 500,000.
 	// Each registered client has one access token entry for its registration access
 	// token.
@@ -99,7 +98,6 @@ func NewMemoryStore(options ...MemoryOption) *MemoryStore {
 	}
 	l := &s.limit
 	setDefault(&l.Clients, 100_000)
-	setDefault(&l.Young, 10*time.Minute)
 	setDefault(&l.Tokens, 500_000)
 	setDefault(&l.Codes, 100_000)
 	setDefault(&l.Assertions, 1_000_000)
@@ -120,18 +118,21 @@ func NewMemoryStore(options ...MemoryOption) *MemoryStore {
 // A *Client is not one of the operator's own: it is copied and taken for registered,
 // as with CreateClient, but without regard to the bound.
 func (s *MemoryStore) AddClient(client fosite.Client) {
-	if record, ok := client.(*Client); ok {
-		client = record.Clone()
+	record, registered := client.(*Client)
+	if registered {
+		record = record.Clone()
+		client = record
 		s.registered.Add(1)
 	}
-	if old, _ := s.clients.Swap(client.GetID(), client); isRecord(old) {
+	found, _ := s.clients.Swap(client.GetID(), client)
+	old, wasRegistered := found.(*Client)
+	if wasRegistered {
 		s.registered.Add(-1)
 	}
-}
-
-func isRecord(client any) bool {
-	_, ok := client.(*Client)
-	return ok
+	s.counts.replace(old, record)
+	if registered {
+		s.waiting.push(record, s.registered.Load(), s.neverUsed)
+	}
 }
 
 // GetClient returns a copy of a registered client, or a client of the operator's own.
@@ -154,17 +155,17 @@ func (s *MemoryStore) CreateClient(ctx context.Context, client *Client) error {
 	if _, taken := s.clients.Load(client.ID); taken {
 		return ErrClientExists
 	}
-	for s.registered.Add(1) > int64(s.limit.Clients) {
+	if s.registered.Add(1) > int64(s.limit.Clients) {
 		s.registered.Add(-1)
-		if !s.makeRoom(ctx) {
-			return memoryFull("registered client")
-		}
+		return memoryFull("registered client")
 	}
-	if _, taken := s.clients.LoadOrStore(client.ID, client.Clone()); taken {
+	stored := client.Clone()
+	if _, taken := s.clients.LoadOrStore(client.ID, stored); taken {
 		s.registered.Add(-1)
 		return ErrClientExists
 	}
-	s.waiting.push(client.ID, s.registered.Load(), s.neverUsed)
+	s.counts.replace(nil, stored)
+	s.waiting.push(stored, s.registered.Load(), s.neverUsed)
 	return nil
 }
 
@@ -174,7 +175,7 @@ func (s *MemoryStore) neverUsed(id string) bool {
 }
 
 func memoryFull(kind string) error {
-	return fmt.Errorf("%w: the memory store has no room for another %s", ErrUnavailable, kind)
+	return fmt.Errorf("%w for another %s in the memory store", ErrFull, kind)
 }
 
 // GetDynamicClient returns the record of a registered client, as ClientStorage has it.
@@ -216,6 +217,7 @@ func (s *MemoryStore) UpdateClient(ctx context.Context, client *Client, version 
 		next.LastUsedAt = later(client.LastUsedAt, stored.LastUsedAt)
 		next.KeepUntil = later(client.KeepUntil, stored.KeepUntil)
 		if s.clients.CompareAndSwap(client.ID, stored, next) {
+			s.counts.replace(stored, next)
 			return nil
 		}
 	}
@@ -231,11 +233,20 @@ func (s *MemoryStore) DeleteClient(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		if s.clients.CompareAndDelete(id, stored) {
-			s.registered.Add(-1)
+		if s.removeRecord(stored) {
 			return nil
 		}
 	}
+}
+
+// removeRecord removes a record, if it is still the one that is stored.
+func (s *MemoryStore) removeRecord(stored *Client) bool {
+	if !s.clients.CompareAndDelete(stored.ID, stored) {
+		return false
+	}
+	s.registered.Add(-1)
+	s.counts.replace(stored, nil)
+	return true
 }
 
 // TouchClient notes a use, as UseRecorder has it.

@@ -8,7 +8,11 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
+
+	"github.com/fosite-contrib/fosite-dcr"
 )
 
 // Who may register, as -registration names it.
@@ -36,6 +40,7 @@ type options struct {
 	tokens             string
 	demo               bool
 	insecureOutbound   bool
+	rate               dcr.Rate
 }
 
 // resourceServer is a client of the operator's own.
@@ -64,6 +69,7 @@ func parseOptions(args []string, errOut io.Writer) (options, error) {
 	flags.StringVar(&o.storage, "storage", o.storage, "where clients and tokens are kept: memory")
 	flags.BoolVar(&o.rotate, "rotate", o.rotate, "replace the registration access token with every update")
 	flags.StringVar(&o.tokens, "tokens", o.tokens, "access tokens: opaque or jwt (RFC 9068)")
+	flags.Func("rate", "registrations of one caller, as `COUNT/DURATION` such as 60/1m (default no limit on loopback)", o.setRate)
 	flags.BoolVar(&o.insecureOutbound, "insecure-outbound-loopback", false, "for tests: URLs that clients register may lead to loopback, where certificates are not checked")
 	flags.BoolVar(&o.demo, "demo", false, "play the life of a client against a server on a free port, and exit")
 	if err := flags.Parse(args); err != nil {
@@ -86,6 +92,18 @@ func (o *options) addResourceServer(value string) error {
 		return errors.New("want ID:SECRET")
 	}
 	o.resourceServers = append(o.resourceServers, resourceServer{id, secret})
+	return nil
+}
+
+func (o *options) setRate(value string) error {
+	count, per, _ := strings.Cut(value, "/")
+	var err error
+	if o.rate.Count, err = strconv.Atoi(count); err == nil {
+		o.rate.Per, err = time.ParseDuration(per)
+	}
+	if err != nil || o.rate.Count <= 0 || o.rate.Per <= 0 {
+		return errors.New("want COUNT/DURATION, such as 60/1m")
+	}
 	return nil
 }
 

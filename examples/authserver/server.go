@@ -144,6 +144,7 @@ func (s *server) registrationConfig() dcr.Config {
 		Events:            dcr.LogEvents(s.log),
 		Outbound:          outbound.Options{InsecureAllowLoopback: s.options.insecureOutbound},
 		AllowedOrigins:    []string{"*"},
+		RateLimit:         dcr.RateLimit{PerCaller: s.callerRate()},
 		// Claude Code and Visual Studio Code register http://localhost/callback and come
 		// back with a port; MCP Inspector and Cursor send no state; these editors have
 		// redirect URIs of their own schemes.
@@ -154,6 +155,15 @@ func (s *server) registrationConfig() dcr.Config {
 		// whoever asks, so the server says so when it starts.
 		AnonymousGrantTypes: []string{"client_credentials"},
 	}
+}
+
+// callerRate is what -rate says. On loopback nobody needs a limit; elsewhere anonymous
+// registrants have that of the package.
+func (s *server) callerRate() dcr.Rate {
+	if s.options.rate.Count == 0 && isLoopback(s.options.addr) {
+		return dcr.Rate{Count: -1}
+	}
+	return s.options.rate
 }
 
 // audiences are the resources that tokens may be for: the server itself, and an MCP

@@ -49,6 +49,9 @@ type Setup struct {
 	// UnusedEnd leaves the end of unused clients at the package's default. Otherwise they
 	// live for ever unless Config.Lifecycle says so, so that tests may move the clock.
 	UnusedEnd bool
+	// CallersLimited leaves the limit for each caller at the package's default. Otherwise
+	// there is none unless Config.RateLimit says so: all tests call from one address.
+	CallersLimited bool
 }
 
 // DefaultFactories are what an ordinary server composes.
@@ -124,6 +127,9 @@ func packageConfig(setup Setup) dcr.Config {
 	}
 	if cfg.Lifecycle.Unused == 0 && !setup.UnusedEnd {
 		cfg.Lifecycle.Unused = -1
+	}
+	if cfg.RateLimit.PerCaller.Count == 0 && !setup.CallersLimited {
+		cfg.RateLimit.PerCaller.Count = -1
 	}
 	return cfg
 }

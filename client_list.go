@@ -1,0 +1,205 @@
+package dcr
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+)
+
+// ClientFilter says which registered clients are meant: those that fit every field that is
+// not zero.
+type ClientFilter struct {
+	// Issuer is the issuer under which the client was registered. The methods of Provider
+	// set it.
+	Issuer string
+	// Kind, Subject and InitialAccessToken are those of Client.Origin.
+	Kind               string
+	Subject            string
+	InitialAccessToken string
+	// NeverUsed means clients that never got a token.
+	NeverUsed bool
+	// ExpiringBefore means clients that end before this time, unless they are used or
+	// changed: ExpiresAt, or UnusedUntil of a client that was never used.
+	ExpiringBefore time.Time
+	// SoftwareID is the software_id.
+	SoftwareID string
+	// RedirectHost is the host of a redirect URI, without a port, in lower case.
+	RedirectHost string
+	// NameKey is that of the client (Client.NameKey).
+	NameKey string
+	// Search is part of the NameKey, or all of the identifier.
+	Search string
+	// CreatedFrom and CreatedBefore bound the time of registration.
+	CreatedFrom, CreatedBefore time.Time
+}
+
+// Matches reports whether a client fits. It says what a storage has to do by other means.
+func (f *ClientFilter) Matches(c *Client) bool {
+	is := func(wanted, value string) bool { return wanted == "" || wanted == value }
+	switch {
+	case !is(f.Issuer, c.Issuer), !is(f.Kind, c.Origin.Kind), !is(f.Subject, c.Origin.Subject),
+		!is(f.InitialAccessToken, c.Origin.InitialAccessToken), !is(f.SoftwareID, c.Metadata.SoftwareID):
+		return false
+	case f.NeverUsed && !c.LastUsedAt.IsZero():
+		return false
+	case !f.CreatedFrom.IsZero() && c.CreatedAt.Before(f.CreatedFrom),
+		!f.CreatedBefore.IsZero() && !c.CreatedAt.Before(f.CreatedBefore):
+		return false
+	case !f.ExpiringBefore.IsZero() && !c.endsBefore(f.ExpiringBefore):
+		return false
+	case f.RedirectHost != "" && !c.redirectsTo(f.RedirectHost):
+		return false
+	case f.NameKey != "" && f.NameKey != c.NameKey():
+		return false
+	}
+	return f.Search == "" || f.Search == c.ID || strings.Contains(c.NameKey(), NameKey(f.Search))
+}
+
+func (c *Client) endsBefore(t time.Time) bool {
+	before := func(end time.Time) bool { return !end.IsZero() && end.Before(t) }
+	return before(c.ExpiresAt) || c.LastUsedAt.IsZero() && before(c.UnusedUntil)
+}
+
+func (c *Client) redirectsTo(host string) bool {
+	for _, raw := range c.Metadata.RedirectURIs {
+		if u, err := url.Parse(raw); err == nil && strings.ToLower(u.Hostname()) == host {
+			return true
+		}
+	}
+	return false
+}
+
+// NameKey is the NameKey of the client's name without a language tag.
+func (c *Client) NameKey() string { return NameKey(c.Metadata.ClientName) }
+
+// NameKey returns what names have in common that people take for one another, for
+// storages to search and count by: case, width, repeated spaces and what can't be seen do
+// not count.
+func NameKey(name string) string {
+	plain := isASCII(name) && len(name) <= longestName
+	if !plain {
+		name = cases.Fold().String(norm.NFKC.String(oneLine(name)))
+	}
+	return strings.Join(strings.Fields(strings.ToLower(name)), " ")
+}
+
+// ClientCursor is a place in a list of clients: behind the client that was registered
+// then, under that identifier. The zero one is the beginning.
+type ClientCursor struct {
+	CreatedAt time.Time
+	ID        string
+}
+
+func (c ClientCursor) isZero() bool { return c.ID == "" }
+
+// ClientLister is an optional interface of a ClientStorage: it finds clients for
+// operators, and counts them for quotas and consent pages.
+type ClientLister interface {
+	// ListClients returns up to limit of the registered clients that fit, from the cursor
+	// on: the one that was registered last comes first, and of those registered at one
+	// time the one with the greater identifier, byte by byte. Fewer than limit means that
+	// there are no more. A client that is there all the while is listed once, whatever is
+	// registered, changed or deleted between two calls.
+	ListClients(ctx context.Context, filter ClientFilter, from ClientCursor, limit int) ([]*Client, error)
+
+	// CountClients returns how many registered clients fit, and most where there are more.
+	CountClients(ctx context.Context, filter ClientFilter, most int) (int, error)
+}
+
+var (
+	errNoList    = fmt.Errorf("%w: it does not implement ClientLister", ErrNotSupported)
+	errBadCursor = fmt.Errorf("%w: the cursor is none that this server has made", ErrBadArgument)
+)
+
+// ClientPage is a part of a list of clients.
+type ClientPage struct {
+	Clients []*Client
+	// Next is the cursor of the part that follows; empty where this is the last.
+	Next string
+}
+
+const (
+	defaultPage = 50
+	largestPage = 1000
+)
+
+// ListClients returns the clients of the issuer that fit, those registered last first, up
+// to limit of them, from a cursor that an earlier page returned on; an empty one means from
+// the beginning, and a limit of 0 means 50, at most 1000. Clients that have ended are
+// listed until they are swept. The list is for operators: it names users and addresses of
+// clients.
+func (p *Provider) ListClients(ctx context.Context, filter ClientFilter, cursor string, limit int) (*ClientPage, error) {
+	r := p.registry
+	from, err := readCursor(cursor)
+	if err != nil {
+		return nil, err
+	}
+	if filter.Issuer, err = r.issuer(ctx); err != nil {
+		return nil, err
+	}
+	if r.list == nil {
+		return nil, errNoList
+	}
+	if limit <= 0 {
+		limit = defaultPage
+	}
+	limit = min(limit, largestPage)
+	clients, err := r.list.ListClients(ctx, filter, from, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	page := &ClientPage{Clients: clients}
+	if len(clients) > limit {
+		page.Clients = clients[:limit]
+		last := clients[limit-1]
+		page.Next = ClientCursor{last.CreatedAt, last.ID}.text()
+	}
+	return page, nil
+}
+
+// CountClients returns how many clients of the issuer fit, and most where there are more.
+func (p *Provider) CountClients(ctx context.Context, filter ClientFilter, most int) (int, error) {
+	issuer, err := p.registry.issuer(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if p.registry.list == nil {
+		return 0, errNoList
+	}
+	filter.Issuer = issuer
+	return p.registry.list.CountClients(ctx, filter, most)
+}
+
+func (c ClientCursor) text() string {
+	nanoseconds := binary.BigEndian.AppendUint64(nil, uint64(c.CreatedAt.UnixNano()))
+	return base64.RawURLEncoding.EncodeToString(append(nanoseconds, c.ID...))
+}
+
+func readCursor(text string) (ClientCursor, error) {
+	if text == "" {
+		return ClientCursor{}, nil
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(raw) <= 8 || len(raw) > 8+256 {
+		return ClientCursor{}, errBadCursor
+	}
+	return ClientCursor{time.Unix(0, int64(binary.BigEndian.Uint64(raw))), string(raw[8:])}, nil
+}
+
+// Follows reports whether a client comes after the cursor in the order of ListClients.
+func (c ClientCursor) Follows(client *Client) bool {
+	if c.isZero() {
+		return true
+	}
+	if order := client.CreatedAt.Compare(c.CreatedAt); order != 0 {
+		return order < 0
+	}
+	return client.ID < c.ID
+}
