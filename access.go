@@ -78,10 +78,12 @@ func boundTo(ctx context.Context) (binding, error) {
 
 // Open lets everybody register. Clients register by the thousand then; see
 // Config.AnonymousGrantTypes for what they can't have.
-func Open() Access {
-	return AccessFunc(func(context.Context, *http.Request) (*Registrant, error) {
-		return &Registrant{Kind: "open", Anonymous: true}, nil
-	})
+func Open() Access { return open{} }
+
+type open struct{}
+
+func (open) Authorize(context.Context, *http.Request) (*Registrant, error) {
+	return &Registrant{Kind: "open", Anonymous: true}, nil
 }
 
 // AccessToken lets those register who present an OAuth access token of this server

@@ -218,7 +218,7 @@ func TestAssertionAudienceByOption(t *testing.T) {
 	t.Run("AUTH-03/PushedAuthorizationRequestEndpoint", func(t *testing.T) {
 		t.Parallel()
 		const public = "https://op.example/pushed"
-		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{PushedAuthorizationRequestEndpoint: public}})
+		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{PushedAuthorizationRequestEndpoint: func(context.Context) string { return public }}})
 		client := registerFor(t, s, "private_key_jwt")
 		push := authEndpoints[1]
 		taken := signES256(t, claimsFor(client.ID(), public))

@@ -236,14 +236,14 @@ func (p *Provider) audiences(ctx context.Context) []string {
 		audiences = append(audiences, r.tokenURLs(ctx)...)
 	}
 	if request, ok := ctx.Value(parEndpoint{}).(*http.Request); ok {
-		audiences = append(audiences, r.parEndpoint(issuer, request.URL.Path))
+		audiences = append(audiences, r.parEndpoint(ctx, issuer, request.URL.Path))
 	}
 	return slices.DeleteFunc(audiences, func(s string) bool { return s == "" })
 }
 
-func (r *registry) parEndpoint(issuer, path string) string {
-	if r.cfg.PushedAuthorizationRequestEndpoint != "" {
-		return r.cfg.PushedAuthorizationRequestEndpoint
+func (r *registry) parEndpoint(ctx context.Context, issuer, path string) string {
+	if r.cfg.PushedAuthorizationRequestEndpoint != nil {
+		return r.cfg.PushedAuthorizationRequestEndpoint(ctx)
 	}
 	u, err := url.Parse(issuer)
 	if err != nil || issuer == "" {

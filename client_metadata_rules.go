@@ -217,9 +217,9 @@ func redirectsThatFositeTakes(r *registry, ctx context.Context, m *ClientMetadat
 	if secure == nil {
 		secure = fosite.IsRedirectURISecure
 	}
-	client := &fosite.DefaultClient{RedirectURIs: m.RedirectURIs}
 	for i, raw := range m.RedirectURIs {
-		u, err := fosite.MatchRedirectURIWithClientRedirectURIs(raw, client)
+		// By itself: beside others fosite parses each of them for each.
+		u, err := fosite.MatchRedirectURIWithClientRedirectURIs(raw, &fosite.DefaultClient{RedirectURIs: m.RedirectURIs[i : i+1]})
 		if err != nil || u.String() != raw || !secure(ctx, u) {
 			return ErrInvalidRedirectURI.WithDescription("redirect_uris[" + strconv.Itoa(i) + "] is of a kind that this server does not redirect to.")
 		}
@@ -264,6 +264,9 @@ func authenticationForGrants(_ *registry, _ context.Context, m *ClientMetadata) 
 // section 7.2.
 func redirectsOfApplication(r *registry, _ context.Context, m *ClientMetadata) error {
 	implicit := slices.Contains(m.GrantTypes, grantImplicit)
+	if !implicit && !r.cfg.RefuseNativeHTTPS {
+		return nil
+	}
 	for i, raw := range m.RedirectURIs {
 		kind, err := redirecturi.Check(raw, r.limits.redirects)
 		if err != nil {

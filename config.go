@@ -77,10 +77,10 @@ type Config struct {
 	// nil means the issuer with RegistrationPath. A client's own URL is this one
 	// with "/" and the client identifier. No part of it comes from a request.
 	RegistrationEndpoint func(ctx context.Context) string
-	// PushedAuthorizationRequestEndpoint is the public URL of the PAR endpoint,
+	// PushedAuthorizationRequestEndpoint returns the public URL of the PAR endpoint,
 	// which client assertions may name as their audience there (RFC 9126, section
-	// 2). Empty means the scheme and host of the issuer with the path of the request.
-	PushedAuthorizationRequestEndpoint string
+	// 2). Nil means the scheme and host of the issuer with the path of the request.
+	PushedAuthorizationRequestEndpoint func(ctx context.Context) string
 
 	// Management tells what clients may do with their registration.
 	Management Management

@@ -2,6 +2,7 @@ package dcr_test
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -15,9 +16,14 @@ func TestReadmeCode(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	examples, err := os.ReadFile("example_test.go")
+	files, err := filepath.Glob("example*_test.go")
 	require.NoError(t, err)
-	code := trimmed(string(examples))
+	code := ""
+	for _, file := range files {
+		examples, err := os.ReadFile(file)
+		require.NoError(t, err)
+		code += trimmed(string(examples))
+	}
 
 	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
 	require.GreaterOrEqual(t, len(blocks), 3)

@@ -82,14 +82,22 @@ func (r *registry) inTransaction(ctx context.Context, write func(context.Context
 	if err != nil {
 		return err
 	}
-	if err := write(ctx); err != nil {
+	written := false
+	defer func() {
+		if written {
+			return
+		}
+		// An error, or a panic of the storage: no transaction stays open.
 		undo, cancel := cleanupContext(ctx)
 		defer cancel()
-		if undoErr := r.transactions.Rollback(undo); undoErr != nil {
-			r.leftover(ctx, "", undoErr)
+		if err := r.transactions.Rollback(undo); err != nil {
+			r.leftover(ctx, "", err)
 		}
+	}()
+	if err := write(ctx); err != nil {
 		return err
 	}
+	written = true
 	return r.transactions.Commit(ctx)
 }
 

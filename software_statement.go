@@ -111,7 +111,9 @@ func (r *registry) verifyStatement(ctx context.Context, raw string) (statement, 
 		return statement{}, invalidStatement("is too long")
 	}
 	signed, err := jose.ParseSigned(raw)
-	if err != nil || len(signed.Signatures) != 1 {
+	// A JWT is in compact form (RFC 7519, section 3); the parser takes the JSON form too, and
+	// spaces in either.
+	if err != nil || len(signed.Signatures) != 1 || strings.ContainsAny(raw, "{ \t\r\n") {
 		return statement{}, invalidStatement("is not a signed JWT")
 	}
 	payload := signed.UnsafePayloadWithoutVerification()

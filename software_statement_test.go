@@ -155,6 +155,8 @@ func TestStatementsThatDeserveNoTrust(t *testing.T) {
 		"garbage":           {"not.a.jwt", "invalid_software_statement"},
 		"one_part":          {"abcdef", "invalid_software_statement"},
 		"encrypted":         {"a.b.c.d.e", "invalid_software_statement"},
+		"json_form":         {`{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`, "invalid_software_statement"},
+		"spaces":            {parts[0] + ". " + parts[1] + "." + parts[2], "invalid_software_statement"},
 	} {
 		t.Run("T29/7591-2.3-01/"+name, func(t *testing.T) {
 			t.Parallel()

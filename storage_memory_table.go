@@ -118,9 +118,7 @@ func (t *memoryTable) deactivate(now time.Time, key string, already error) error
 func (t *memoryTable) deactivateRequest(now time.Time, requestID string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for e := range t.byRequest[requestID] {
-		t.setInactive(now, e)
-	}
+	t.byRequest.each(requestID, func(e *memoryEntry) { t.setInactive(now, e) })
 }
 
 func (t *memoryTable) setInactive(now time.Time, e *memoryEntry) {
@@ -144,9 +142,7 @@ func (t *memoryTable) delete(key string) {
 func (t *memoryTable) deleteAll(index memoryIndex, name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for e := range index[name] {
-		t.remove(e)
-	}
+	index.each(name, t.remove)
 }
 
 func (t *memoryTable) add(e *memoryEntry) {
@@ -171,20 +167,44 @@ func (t *memoryTable) remove(e *memoryEntry) {
 	}
 }
 
-// memoryIndex finds entries by a name that several may have.
-type memoryIndex map[string]map[*memoryEntry]struct{}
+// memoryIndex finds entries by a name that several may have. Most have one: a set costs
+// more than the entry.
+type memoryIndex map[string]memoryNamed
+
+type memoryNamed struct {
+	one  *memoryEntry              // if it is the only one
+	more map[*memoryEntry]struct{} // otherwise all
+}
 
 func (x memoryIndex) add(name string, e *memoryEntry) {
-	if x[name] == nil {
-		x[name] = map[*memoryEntry]struct{}{}
+	named := x[name]
+	switch {
+	case named.more != nil:
+		named.more[e] = struct{}{}
+	case named.one != nil && named.one != e:
+		x[name] = memoryNamed{more: map[*memoryEntry]struct{}{named.one: {}, e: {}}}
+	default:
+		x[name] = memoryNamed{one: e}
 	}
-	x[name][e] = struct{}{}
 }
 
 func (x memoryIndex) remove(name string, e *memoryEntry) {
-	delete(x[name], e)
-	if len(x[name]) == 0 {
+	named := x[name]
+	delete(named.more, e)
+	if named.one == e || named.one == nil && len(named.more) == 0 {
 		delete(x, name)
+	}
+}
+
+// each calls do with every entry of a name; do may remove it.
+func (x memoryIndex) each(name string, do func(*memoryEntry)) {
+	named := x[name]
+	if named.one != nil {
+		do(named.one)
+		return
+	}
+	for e := range named.more {
+		do(e)
 	}
 }
 

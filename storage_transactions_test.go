@@ -284,3 +284,21 @@ func TestTransactionOfACallerWhoIsGone(t *testing.T) {
 		})
 	}
 }
+
+// TestTransactionOfAPanic: a storage that panics leaves no transaction open.
+func TestTransactionOfAPanic(t *testing.T) {
+	t.Parallel()
+	store, _, s, _ := startTransactional(t)
+	store.took()
+	store.set(func(_ context.Context, call string, do func() error) error {
+		if call == "CreateAccessTokenSession" {
+			panic("the storage has a defect")
+		}
+		return do()
+	})
+	request := httptest.NewRequestWithContext(t.Context(), "POST", "/register", readerOf(jsonBody(t, managed())))
+	request.Header = http.Header{"Content-Type": {"application/json"}}
+	require.Panics(t, func() { s.Provider.RegistrationHandler().ServeHTTP(httptest.NewRecorder(), request) })
+	log := store.took()
+	require.Equal(t, "rollback", log[len(log)-1], "T34/T44: %v", log)
+}
