@@ -75,6 +75,8 @@ type Client struct {
 	// AlwaysAskConsent says that a policy wants the users of the client asked every time
 	// (NeedsConsent).
 	AlwaysAskConsent bool `json:"always_ask_consent,omitempty"`
+	// RequirePKCE says that a policy wants PKCE of the client although it is confidential.
+	RequirePKCE bool `json:"require_pkce,omitempty"`
 	// Shared says that registrations with the same metadata are answered with this client
 	// (Config.ShareIdentical).
 	Shared bool `json:"shared,omitempty"`
@@ -314,6 +316,7 @@ func newClient(r *registry, request *RegistrationRequest, made credentials) *Cli
 		UnusedUntil:       r.unusedUntil(request.Registrant),
 		ExpiresAt:         r.maximum(request.Metadata.decided.lifetime),
 		AlwaysAskConsent:  request.Metadata.decided.alwaysAskConsent,
+		RequirePKCE:       request.Metadata.decided.requirePKCE,
 		SecretHash:        made.secretHash,
 		SecretExpiresAt:   r.secretExpiry(made.secret, now),
 		RegistrationToken: made.record,

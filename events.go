@@ -203,11 +203,12 @@ func (r *registry) refused(ctx context.Context, err error) {
 }
 
 // unauthenticated tells of a client that did not authenticate at an endpoint of fosite's.
+// That a token is inactive has the same status there, and is an answer.
 func (r *registry) unauthenticated(ctx context.Context, err error) {
-	answer := fosite.ErrorToRFC6749Error(err)
+	failed := errors.Is(err, fosite.ErrInvalidClient) || errors.Is(err, fosite.ErrRequestUnauthorized) || errors.Is(err, fosite.ErrJTIKnown)
 	v := visitOf(ctx)
-	if v == nil || asFault(err) != nil || answer.CodeField != http.StatusUnauthorized {
+	if v == nil || asFault(err) != nil || !failed || errors.Is(err, fosite.ErrInactiveToken) {
 		return
 	}
-	r.tell(ctx, Event{Kind: EventAuthenticationFailed, ClientID: v.clientID, Err: answer})
+	r.tell(ctx, Event{Kind: EventAuthenticationFailed, ClientID: v.clientID, Err: fosite.ErrorToRFC6749Error(err)})
 }

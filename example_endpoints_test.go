@@ -19,7 +19,7 @@ import (
 // The endpoints of fosite as a host writes them: with registered clients there are two
 // questions more at the authorization endpoint, and none at the others.
 func ExampleProvider_ShowsAuthorizeError() {
-	signedIn := func(*http.Request) string { return "alice" }                        // your session; "" for nobody
+	signedIn := func(*http.Request) string { return "alice" }                         // your session; "" for nobody
 	hasConsent := func(*http.Request, fosite.AuthorizeRequester) bool { return true } // your consent page came back
 	askUser := func(http.ResponseWriter, *http.Request, fosite.AuthorizeRequester) {} // your sign-in and consent pages
 	provider := composed(dcr.MCPConfig("https://mcp.example", "mcp"))

@@ -65,10 +65,13 @@ func (c *Client) requiresPush() bool {
 
 var errReservedScope = fosite.ErrInvalidScope.WithHint("The scope of registration access tokens can not be granted.")
 
-// requirePKCE: a public client gets no code without PKCE, whatever fosite's
+// needsPKCE: public clients, and those of which a policy wants it.
+func (c *Client) needsPKCE() bool { return c.IsPublic() || c.RequirePKCE }
+
+// requirePKCE: such a client gets no code without PKCE, whatever fosite's
 // configuration says (RFC 9700, section 2.1.1).
 func (r *registry) requirePKCE(client *Client, request fosite.AuthorizeRequester) error {
-	if !client.IsPublic() || !request.GetResponseTypes().Has(responseCode) {
+	if !client.needsPKCE() || !request.GetResponseTypes().Has(responseCode) {
 		return nil
 	}
 	form := request.GetRequestForm()

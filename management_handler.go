@@ -275,7 +275,7 @@ func (r *registry) update(ctx context.Context, m *ManagementRequest) (*Managemen
 		next.Metadata = m.Metadata
 		next.StatementIssuer = m.Metadata.statementIssuer
 		next.UpdatedAt = r.now()
-		next.AlwaysAskConsent = m.Metadata.decided.alwaysAskConsent
+		next.AlwaysAskConsent, next.RequirePKCE = m.Metadata.decided.alwaysAskConsent, m.Metadata.decided.requirePKCE
 		return r.settleSecret(ctx, next, m.Metadata.decided.rotateSecret)
 	}
 	return r.change(ctx, m, replace, !r.cfg.RegistrationToken.KeepOnUpdate)

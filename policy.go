@@ -2,6 +2,7 @@ package dcr
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -45,6 +46,9 @@ type Application struct {
 	// AlwaysAskConsent has NeedsConsent say yes for the client, so that the host asks its
 	// users every time.
 	AlwaysAskConsent bool
+	// RequirePKCE has the client send a code_challenge with S256, as public clients have to
+	// anyway.
+	RequirePKCE bool
 }
 
 // decided is what policies say of a client besides its metadata.
@@ -52,6 +56,7 @@ type decided struct {
 	rotateSecret     bool
 	lifetime         time.Duration
 	alwaysAskConsent bool
+	requirePKCE      bool
 }
 
 // policies returns those that an application has to pass: that of the registrant, which
@@ -80,9 +85,14 @@ func (r *registry) applyPolicies(ctx context.Context, m *ClientMetadata, e entra
 			return protocolError(err)
 		}
 	}
-	m.decided = decided{application.RotateSecret, application.Lifetime, application.AlwaysAskConsent}
+	if application.RequirePKCE && !r.can.pkce {
+		return failure(errNothingChecksPKCE)
+	}
+	m.decided = decided{application.RotateSecret, application.Lifetime, application.AlwaysAskConsent, application.RequirePKCE}
 	return r.settle(ctx, m, e, nothingOmitted)
 }
+
+var errNothingChecksPKCE = errors.New("dcr: a policy requires PKCE, but nothing checks it: add compose.OAuth2PKCEFactory")
 
 // AllPolicies is one policy of several, in order.
 func AllPolicies(policies ...Policy) Policy {
@@ -294,6 +304,15 @@ func Lifetime(d time.Duration) Policy {
 func AlwaysAskConsent() Policy {
 	return PolicyFunc(func(_ context.Context, a *Application) error {
 		a.AlwaysAskConsent = true
+		return nil
+	})
+}
+
+// RequirePKCE lets confidential clients have no code without PKCE either (RFC 9700, section
+// 2.1.1, recommends it): the challenge method is S256.
+func RequirePKCE() Policy {
+	return PolicyFunc(func(_ context.Context, a *Application) error {
+		a.RequirePKCE = true
 		return nil
 	})
 }

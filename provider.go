@@ -226,10 +226,10 @@ func (p *Provider) NewAccessRequest(ctx context.Context, r *http.Request, sessio
 // takes the code without any verifier from then on.
 func requireVerifier(request fosite.AccessRequester) error {
 	client, ok := request.GetClient().(*Client)
-	if !ok || !client.IsPublic() || !request.GetGrantTypes().ExactOne(grantAuthorizationCode) || request.GetRequestForm().Get("code_verifier") != "" {
+	if !ok || !client.needsPKCE() || !request.GetGrantTypes().ExactOne(grantAuthorizationCode) || request.GetRequestForm().Get("code_verifier") != "" {
 		return nil
 	}
-	return fosite.ErrInvalidGrant.WithHint("A public client must send the code_verifier (RFC 7636).")
+	return fosite.ErrInvalidGrant.WithHint("This client must send the code_verifier (RFC 7636).")
 }
 
 // NewAccessResponse is fosite's; a storage that is down for a while is 503.
