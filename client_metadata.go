@@ -56,6 +56,7 @@ type ClientMetadata struct {
 
 	statementIssuer string  // who made SoftwareStatement; the record has it
 	decided         decided // what policies said besides; the record has it
+	sector          *sectorDocument
 }
 
 // Clone returns a deep copy.
@@ -87,7 +88,9 @@ func (r *registry) resolve(ctx context.Context, body []byte, e entrance) (Client
 	if err := r.settle(ctx, &m, e, omitted); err != nil {
 		return ClientMetadata{}, err
 	}
-	return m, r.applyPolicies(ctx, &m, e)
+	err = r.applyPolicies(ctx, &m, e)
+	m.sector = nil // nobody keeps it
+	return m, err
 }
 
 // settle holds metadata against the rules of each member, fills in defaults, leaves out

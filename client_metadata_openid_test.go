@@ -195,6 +195,13 @@ func TestSectorIdentifier(t *testing.T) {
 		s.Register(t, send("public", "/all"))
 		require.Equal(t, before, fetched.Load(), "the document was fetched for nothing")
 	})
+	t.Run("OIDC-2-03/once_with_policies", func(t *testing.T) {
+		judged := setup
+		judged.Config.Policies = []dcr.Policy{dcr.Require("redirect_uris")}
+		before := fetched.Load()
+		dcrtest.Start(t, judged).Register(t, send("pairwise", "/all"))
+		require.Equal(t, before+1, fetched.Load())
+	})
 }
 
 func TestLogoutMembers(t *testing.T) {

@@ -386,7 +386,30 @@ func sectorOfSubjects(r *registry, ctx context.Context, m *ClientMetadata) error
 	if m.OpenID.SectorIdentifierURI == "" {
 		return oneSector(m.RedirectURIs)
 	}
-	body, err := r.fetch(ctx, m.OpenID.SectorIdentifierURI)
+	if err := r.fetchSector(ctx, m); err != nil {
+		return err
+	}
+	for i, redirect := range m.RedirectURIs {
+		if !slices.Contains(m.sector.redirects, redirect) {
+			return refuseMetadata("sector_identifier_uri leads to a document without redirect_uris[" + strconv.Itoa(i) + "]")
+		}
+	}
+	return nil
+}
+
+// sectorDocument is what a sector_identifier_uri led to.
+type sectorDocument struct {
+	uri       string
+	redirects []string
+}
+
+// fetchSector gets the document once for a request, however often the rules are asked.
+func (r *registry) fetchSector(ctx context.Context, m *ClientMetadata) error {
+	uri := m.OpenID.SectorIdentifierURI
+	if m.sector != nil && m.sector.uri == uri {
+		return nil
+	}
+	body, err := r.fetch(ctx, uri)
 	if err != nil {
 		return refuseMetadata("sector_identifier_uri could not be fetched")
 	}
@@ -394,11 +417,7 @@ func sectorOfSubjects(r *registry, ctx context.Context, m *ClientMetadata) error
 	if err != nil {
 		return refuseMetadata("sector_identifier_uri leads to a document that is no array of strings")
 	}
-	for i, redirect := range m.RedirectURIs {
-		if !slices.Contains(listed, redirect) {
-			return refuseMetadata("sector_identifier_uri leads to a document without redirect_uris[" + strconv.Itoa(i) + "]")
-		}
-	}
+	m.sector = &sectorDocument{uri, listed}
 	return nil
 }
 
