@@ -5,9 +5,12 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
-	"net/url"
+	"log/slog"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
@@ -54,26 +57,18 @@ func (f *ClientFilter) Matches(c *Client) bool {
 		return false
 	case !f.ExpiringBefore.IsZero() && !c.endsBefore(f.ExpiringBefore):
 		return false
-	case f.RedirectHost != "" && !c.redirectsTo(f.RedirectHost):
+	case f.RedirectHost != "" && !slices.Contains(c.RedirectHosts(), f.RedirectHost):
 		return false
 	case f.NameKey != "" && f.NameKey != c.NameKey():
 		return false
 	}
-	return f.Search == "" || f.Search == c.ID || strings.Contains(c.NameKey(), NameKey(f.Search))
+	part := NameKey(f.Search)
+	return f.Search == "" || f.Search == c.ID || part != "" && strings.Contains(c.NameKey(), part)
 }
 
 func (c *Client) endsBefore(t time.Time) bool {
 	before := func(end time.Time) bool { return !end.IsZero() && end.Before(t) }
 	return before(c.ExpiresAt) || c.LastUsedAt.IsZero() && before(c.UnusedUntil)
-}
-
-func (c *Client) redirectsTo(host string) bool {
-	for _, raw := range c.Metadata.RedirectURIs {
-		if u, err := url.Parse(raw); err == nil && strings.ToLower(u.Hostname()) == host {
-			return true
-		}
-	}
-	return false
 }
 
 // NameKey is the NameKey of the client's name without a language tag.
@@ -83,9 +78,15 @@ func (c *Client) NameKey() string { return NameKey(c.Metadata.ClientName) }
 // storages to search and count by: case, width, repeated spaces and what can't be seen do
 // not count.
 func NameKey(name string) string {
-	plain := isASCII(name) && len(name) <= longestName
-	if !plain {
-		name = cases.Fold().String(norm.NFKC.String(oneLine(name)))
+	if !isASCII(name) || len(name) > longestName || strings.ContainsFunc(name, unicode.IsControl) {
+		unseen := func(c rune) bool { return isJoiner(c) || unicode.Is(unicode.Variation_Selector, c) }
+		name = norm.NFKC.String(strings.Map(func(c rune) rune {
+			if unseen(c) {
+				return -1
+			}
+			return c
+		}, oneLine(name)))
+		name = cases.Fold().String(name)
 	}
 	return strings.Join(strings.Fields(strings.ToLower(name)), " ")
 }
@@ -106,7 +107,9 @@ type ClientLister interface {
 	// on: the one that was registered last comes first, and of those registered at one
 	// time the one with the greater identifier, byte by byte. Fewer than limit means that
 	// there are no more. A client that is there all the while is listed once, whatever is
-	// registered, changed or deleted between two calls.
+	// registered, changed or deleted between two calls: a storage whose column is coarser than
+	// the times of the records that it returns cuts the cursor, and the times of the filter,
+	// in the same way.
 	ListClients(ctx context.Context, filter ClientFilter, from ClientCursor, limit int) ([]*Client, error)
 
 	// CountClients returns how many registered clients fit, and most where there are more.
@@ -125,10 +128,22 @@ type ClientPage struct {
 	Next string
 }
 
+// LogValue shows how many clients there are: as JSON they would show their hashes.
+func (p ClientPage) LogValue() slog.Value {
+	return slog.StringValue(fmt.Sprintf("dcr.ClientPage(%d clients)", len(p.Clients)))
+}
+
 const (
 	defaultPage = 50
 	largestPage = 1000
 )
+
+func pageLimit(limit int) int {
+	if limit <= 0 {
+		return defaultPage
+	}
+	return min(limit, largestPage)
+}
 
 // ListClients returns the clients of the issuer that fit, those registered last first, up
 // to limit of them, from a cursor that an earlier page returned on; an empty one means from
@@ -147,10 +162,7 @@ func (p *Provider) ListClients(ctx context.Context, filter ClientFilter, cursor 
 	if r.list == nil {
 		return nil, errNoList
 	}
-	if limit <= 0 {
-		limit = defaultPage
-	}
-	limit = min(limit, largestPage)
+	limit = pageLimit(limit)
 	clients, err := r.list.ListClients(ctx, filter, from, limit+1)
 	if err != nil {
 		return nil, err
@@ -174,12 +186,17 @@ func (p *Provider) CountClients(ctx context.Context, filter ClientFilter, most i
 		return 0, errNoList
 	}
 	filter.Issuer = issuer
-	return p.registry.list.CountClients(ctx, filter, most)
+	return p.registry.list.CountClients(ctx, filter, max(most, 0))
 }
 
+// cursorTime is how many bytes of a cursor are its time.
+const cursorTime = 8 + 4
+
 func (c ClientCursor) text() string {
-	nanoseconds := binary.BigEndian.AppendUint64(nil, uint64(c.CreatedAt.UnixNano()))
-	return base64.RawURLEncoding.EncodeToString(append(nanoseconds, c.ID...))
+	// Seconds and nanoseconds apart: together they do not reach the zero time.
+	place := binary.BigEndian.AppendUint64(nil, uint64(c.CreatedAt.Unix()))
+	place = binary.BigEndian.AppendUint32(place, uint32(c.CreatedAt.Nanosecond()))
+	return base64.RawURLEncoding.EncodeToString(append(place, c.ID...))
 }
 
 func readCursor(text string) (ClientCursor, error) {
@@ -187,10 +204,14 @@ func readCursor(text string) (ClientCursor, error) {
 		return ClientCursor{}, nil
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || len(raw) <= 8 || len(raw) > 8+256 {
+	if err != nil || len(raw) <= cursorTime || len(raw) > cursorTime+256 {
 		return ClientCursor{}, errBadCursor
 	}
-	return ClientCursor{time.Unix(0, int64(binary.BigEndian.Uint64(raw))), string(raw[8:])}, nil
+	seconds, nanoseconds, id := int64(binary.BigEndian.Uint64(raw)), binary.BigEndian.Uint32(raw[8:]), string(raw[cursorTime:])
+	if nanoseconds >= 1e9 || !utf8.ValidString(id) || strings.ContainsFunc(id, unicode.IsControl) {
+		return ClientCursor{}, errBadCursor
+	}
+	return ClientCursor{time.Unix(seconds, int64(nanoseconds)), id}, nil
 }
 
 // Follows reports whether a client comes after the cursor in the order of ListClients.

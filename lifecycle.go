@@ -66,7 +66,7 @@ type ExpiredDeleter interface {
 	// returns their identifiers; fewer than limit means that no more were found. A client
 	// that is used or updated meanwhile stays: the condition holds when the record is
 	// removed. Several processes may call it at once, and each identifier is returned to
-	// one of them.
+	// one of them. Beside an error it may return those that were removed all the same.
 	DeleteExpiredClients(ctx context.Context, e Expiry, limit int) ([]string, error)
 }
 
@@ -117,8 +117,7 @@ func (p *Provider) Sweep(ctx context.Context) (int, error) {
 		ids, err := r.expired.DeleteExpiredClients(ctx, r.expiry(), sweepBatch)
 		removed += len(ids)
 		for _, id := range ids {
-			r.revokeGrants(ctx, id)
-			r.tell(ctx, Event{Kind: EventExpired, ClientID: id})
+			r.tidy(ctx, id)
 		}
 		if err != nil || len(ids) < sweepBatch {
 			return removed, err
@@ -138,9 +137,58 @@ func (r *registry) makeRoom(ctx context.Context) bool {
 		}
 		return false
 	}
-	r.revokeGrants(ctx, id)
-	r.tell(ctx, Event{Kind: EventExpired, ClientID: id})
+	r.tidy(ctx, id)
 	return true
+}
+
+// tidy removes what a client has left that the storage has removed. One that is there again
+// by now was registered anew under an identifier that others share, after its grants were
+// removed.
+func (r *registry) tidy(ctx context.Context, id string) {
+	again := false
+	if r.cfg.ShareIdentical {
+		_, err := r.clients.GetDynamicClient(ctx, id)
+		again = err == nil
+	}
+	if !again {
+		r.revokeGrants(ctx, id)
+	}
+	r.tell(ctx, Event{Kind: EventExpired, ClientID: id})
+}
+
+// EndsAt returns when a client ends if it is not used or changed any more, and the zero time
+// if never.
+func (p *Provider) EndsAt(c *Client) time.Time { return p.registry.endsAt(c) }
+
+func (r *registry) endsAt(c *Client) time.Time {
+	end := c.UnusedUntil
+	if !c.LastUsedAt.IsZero() {
+		end = time.Time{}
+		if idle := r.cfg.Lifecycle.Idle; idle > 0 && r.uses != nil {
+			end = later(c.LastUsedAt.Add(idle), c.KeepUntil)
+		}
+	}
+	if !c.ExpiresAt.IsZero() && (end.IsZero() || c.ExpiresAt.Before(end)) {
+		end = c.ExpiresAt
+	}
+	return end
+}
+
+// awaitCode lets a client that was never used live until its code has ended: somebody has
+// just allowed it.
+func (r *registry) awaitCode(ctx context.Context, client *Client) {
+	until := r.now().Add(r.fosite.GetAuthorizeCodeLifespan(ctx) + touchInterval)
+	if !client.LastUsedAt.IsZero() || client.UnusedUntil.IsZero() || !client.UnusedUntil.Before(until) {
+		return
+	}
+	_, _, err := r.edit(ctx, client.ID, func(c *Client) bool {
+		moves := !c.UnusedUntil.IsZero() && c.UnusedUntil.Before(until)
+		c.UnusedUntil = until
+		return moves
+	})
+	if err != nil && !errors.Is(err, fosite.ErrNotFound) {
+		r.leftover(ctx, client.ID, err)
+	}
 }
 
 var errNoSweep = fmt.Errorf("%w: it does not implement ExpiredDeleter", ErrNotSupported)

@@ -47,7 +47,7 @@ type ClientStorage interface {
 	// storage knows any client under that identifier, registered or provisioned
 	// by the operator, and then changes nothing. Of several calls at once with
 	// one identifier exactly one succeeds. A storage that is full returns an error that
-	// wraps ErrFull.
+	// wraps ErrFull, but ErrClientExists where that is the case.
 	CreateClient(ctx context.Context, client *Client) error
 
 	// GetDynamicClient returns the record of a registered client. For an
@@ -91,7 +91,8 @@ type RoomMaker interface {
 	// MakeRoom removes the registered client that was never used and whose UpdatedAt lies
 	// furthest back, if that is before the given time, and returns its identifier; where
 	// there is none, fosite.ErrNotFound. A client that is used or updated meanwhile stays.
-	// Of several calls at once each removes another client.
+	// Of several calls at once each removes another client, if there are enough: a database
+	// that locks rows skips those which others hold.
 	MakeRoom(ctx context.Context, before time.Time) (id string, err error)
 }
 

@@ -46,7 +46,12 @@ func (w *memoryWaiting) push(c *Client, live int64, stillWaits func(id string) b
 	if len(w.queue) < 1024 || int64(len(w.queue)) < 2*live {
 		return
 	}
-	w.queue = slices.DeleteFunc(w.queue, func(e waitingClient) bool { return !stillWaits(e.id) })
+	seen := make(map[string]bool, live)
+	w.queue = slices.DeleteFunc(w.queue, func(e waitingClient) bool {
+		twice := seen[e.id] // an identifier may come back (Config.ShareIdentical)
+		seen[e.id] = true
+		return twice || !stillWaits(e.id)
+	})
 	heap.Init(&w.queue)
 }
 

@@ -101,7 +101,7 @@ func (s *MemoryStore) ListClients(ctx context.Context, filter ClientFilter, from
 		if ok && from.Follows(stored) && filter.Matches(stored) {
 			page = append(page, stored)
 		}
-		if len(page) >= 2*limit+1024 {
+		if len(page) >= 2*min(limit, 1<<20)+1024 && limit < len(page) {
 			page = newest(page, limit)
 		}
 		return ctx.Err() == nil

@@ -28,6 +28,9 @@ func TestMemoryStore(t *testing.T) {
 			s.(*dcr.MemoryStore).AddClient(client)
 			return nil
 		},
+		Bounded: func(_ context.Context, _ storagetest.Storage, clients int) (storagetest.Storage, error) {
+			return dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: clients})), nil
+		},
 	})
 }
 

@@ -29,12 +29,24 @@ type broken struct {
 	validJTI    func(context.Context, string) error
 	initial     brokenInitial
 	expire      func(context.Context, dcr.Expiry, int) ([]string, error) // nil: the store's
+	list        func(context.Context, dcr.ClientFilter, dcr.ClientCursor, int) ([]*dcr.Client, error)
+	count       func(context.Context, dcr.ClientFilter, int) (int, error)
+	room        func(context.Context, time.Time) (string, error)
+
+	static ids // of clients of the operator's own
+	defect func(*broken)
+	bound  int // of registered clients; 0 where the store's default is
 }
 
 // newBroken returns a store with one defect.
-func newBroken(defect func(*broken)) *broken {
-	s := dcr.NewMemoryStore()
+func newBroken(defect func(*broken)) *broken { return newBounded(defect, 0) }
+
+// newBounded returns one that has room for so many clients.
+func newBounded(defect func(*broken), clients int) *broken {
+	s := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: clients}))
 	b := &broken{
+		defect:      defect,
+		bound:       clients,
 		MemoryStore: s,
 		create:      s.CreateClient,
 		read:        s.GetDynamicClient,
@@ -49,6 +61,9 @@ func newBroken(defect func(*broken)) *broken {
 		setJTI:      s.SetClientAssertionJWT,
 		validJTI:    s.ClientAssertionJWTValid,
 		initial:     soundInitial(s),
+		list:        s.ListClients,
+		count:       s.CountClients,
+		room:        s.MakeRoom,
 	}
 	defect(b)
 	return b
@@ -94,6 +109,14 @@ func (b *broken) SetClientAssertionJWT(ctx context.Context, jti string, exp time
 
 func (b *broken) ClientAssertionJWTValid(ctx context.Context, jti string) error {
 	return b.validJTI(ctx, jti)
+}
+
+// AddClient is the store's.
+func (b *broken) AddClient(client fosite.Client) {
+	if !dcr.IsDynamic(client) {
+		b.static.add(client.GetID())
+	}
+	b.MemoryStore.AddClient(client)
 }
 
 // overwrite stores a record whatever was there before, as AddClient does.

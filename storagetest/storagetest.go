@@ -49,7 +49,8 @@ type Row struct {
 	// can't be run.
 	Needs string
 	// Check returns what is wrong, nil, or ErrNotRun. It makes clients and tokens of its
-	// own, with random identifiers, and may be run on a storage that is in use.
+	// own, with random identifiers, and may be run on a storage that is in use: what was
+	// registered before 2001 and is not used may go.
 	Check func(ctx context.Context, storage Storage) error
 }
 
@@ -63,6 +64,9 @@ type Options struct {
 	// usual there. The storage may keep it as a type of its own. Without AddStatic the
 	// rows about such clients are not run.
 	AddStatic func(ctx context.Context, storage Storage, client fosite.Client) error
+	// Bounded returns another storage of this kind, empty, that has room for so many
+	// registered clients. Without Bounded the rows about a storage that is full are not run.
+	Bounded func(ctx context.Context, storage Storage, clients int) (Storage, error)
 	// NewSession returns an empty session of the type that the storage of tokens keeps;
 	// nil means *openid.DefaultSession.
 	NewSession func() fosite.Session
@@ -101,7 +105,7 @@ func Rows(options ...Options) []Row {
 	return slices.Concat(
 		createRows, readRows, updateRows, deleteRows, contextRows, raceRows,
 		staticRows(o), useRows, entryRows(o), grantRows(o), assertionRows,
-		initialRows(), expiryRows(),
+		initialRows(), expiryRows(), listRows(o), roomRows(o), fullRows(o),
 	)
 }
 

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/ory/fosite"
 	"github.com/stretchr/testify/require"
@@ -18,12 +19,65 @@ var options = storagetest.Options{
 		s.(interface{ AddClient(fosite.Client) }).AddClient(client)
 		return nil
 	},
+	Bounded: func(_ context.Context, s storagetest.Storage, clients int) (storagetest.Storage, error) {
+		return newBounded(s.(*broken).defect, clients), nil
+	},
 }
 
 func TestSoundStorage(t *testing.T) {
 	t.Parallel()
 	shared := newBroken(func(*broken) {})
 	storagetest.Run(t, func(*testing.T) storagetest.Storage { return shared }, options)
+}
+
+// TestCoarseStorage: a storage that keeps whole seconds, and compares by these, is sound.
+func TestCoarseStorage(t *testing.T) {
+	t.Parallel()
+	coarse := newBroken(func(b *broken) {
+		b.create = func(ctx context.Context, c *dcr.Client) error {
+			return b.MemoryStore.CreateClient(ctx, inSeconds(c.Clone()))
+		}
+		b.update = func(ctx context.Context, c *dcr.Client, version int64) error {
+			return b.MemoryStore.UpdateClient(ctx, inSeconds(c.Clone()), version)
+		}
+		b.touch = func(ctx context.Context, id string, lastUsed, keepUntil time.Time) error {
+			return b.MemoryStore.TouchClient(ctx, id, seconds(lastUsed), seconds(keepUntil))
+		}
+		b.list = func(ctx context.Context, f dcr.ClientFilter, from dcr.ClientCursor, limit int) ([]*dcr.Client, error) {
+			return b.MemoryStore.ListClients(ctx, *inSeconds(&f), *inSeconds(&from), limit)
+		}
+		b.count = func(ctx context.Context, f dcr.ClientFilter, most int) (int, error) {
+			return b.MemoryStore.CountClients(ctx, *inSeconds(&f), most)
+		}
+		b.room = func(ctx context.Context, before time.Time) (string, error) {
+			return b.MemoryStore.MakeRoom(ctx, seconds(before))
+		}
+		b.expire = func(ctx context.Context, e dcr.Expiry, limit int) ([]string, error) {
+			return b.MemoryStore.DeleteExpiredClients(ctx, *inSeconds(&e), limit)
+		}
+	})
+	storagetest.Run(t, func(*testing.T) storagetest.Storage { return coarse }, options)
+}
+
+func seconds(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return time.Unix(t.Unix(), 0)
+}
+
+// inSeconds cuts the times of a struct.
+func inSeconds[T any](of *T) *T {
+	v := reflect.ValueOf(of).Elem()
+	for i := range v.NumField() {
+		if !v.Type().Field(i).IsExported() {
+			continue
+		}
+		if t, ok := v.Field(i).Addr().Interface().(*time.Time); ok {
+			*t = seconds(*t)
+		}
+	}
+	return of
 }
 
 // TestDefects: each defect is caught by the rows that are there for it, and each row is
@@ -41,7 +95,8 @@ func TestDefects(t *testing.T) {
 		unused[name] = true
 	}
 	for _, d := range slices.Concat(clientDefects, changeDefects, useDefects, entryDefects, grantDefects, assertionDefects,
-		initialRecordDefects, initialListDefects, initialUseDefects, initialReturnDefects, initialContextDefects, expiryDefects) {
+		initialRecordDefects, initialListDefects, initialUseDefects, initialReturnDefects, initialContextDefects, expiryDefects,
+		listDefects, pageDefects, countDefects, filterDefects(), roomDefects, fullDefects) {
 		for _, name := range d.caught {
 			require.Contains(t, rows, name, d.name)
 			delete(unused, name)
@@ -61,7 +116,7 @@ func TestDefects(t *testing.T) {
 // TestLostFields: the loss of any field is caught, also of one that is new.
 func TestLostFields(t *testing.T) {
 	t.Parallel()
-	readBack := rowNamed(t, "create/read_back")
+	readBack, listWhole := rowNamed(t, "create/read_back"), rowNamed(t, "list/whole")
 	eachField(reflect.TypeFor[dcr.Client](), nil, func(path []int, name string) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -75,6 +130,10 @@ func TestLostFields(t *testing.T) {
 				}
 			})
 			require.Error(t, readBack.Check(t.Context(), b))
+			b = newBroken(func(b *broken) {
+				b.showing(func(c *dcr.Client) { reflect.ValueOf(c).Elem().FieldByIndex(path).SetZero() })
+			})
+			require.Error(t, listWhole.Check(t.Context(), b))
 		})
 	})
 }

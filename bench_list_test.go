@@ -1,0 +1,41 @@
+package dcr_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+)
+
+// BenchmarkMemoryStoreList shows what an operator's first page and a consent page's count
+// of a name cost in a store that is full: a walk and a look-up.
+func BenchmarkMemoryStoreList(b *testing.B) {
+	const clients = 100_000
+	s := dcr.NewMemoryStore()
+	for i := range clients {
+		c := &dcr.Client{ID: fmt.Sprint(i), Issuer: "https://as.example", Version: 1, CreatedAt: clockStart.Add(time.Duration(i) * time.Second)}
+		c.Metadata.ClientName = fmt.Sprint("Client ", i%1000)
+		require.NoError(b, s.CreateClient(b.Context(), c))
+	}
+	b.Run(fmt.Sprintf("first_page/clients=%d", clients), func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			page, err := s.ListClients(b.Context(), dcr.ClientFilter{Issuer: "https://as.example"}, dcr.ClientCursor{}, 50)
+			if err != nil || len(page) != 50 {
+				b.Fatal(len(page), err)
+			}
+		}
+	})
+	b.Run(fmt.Sprintf("count_by_name/clients=%d", clients), func(b *testing.B) {
+		b.ReportAllocs()
+		filter := dcr.ClientFilter{Issuer: "https://as.example", NameKey: "client 7"}
+		for b.Loop() {
+			if n, err := s.CountClients(b.Context(), filter, 1000); err != nil || n != clients/1000 {
+				b.Fatal(n, err)
+			}
+		}
+	})
+}
