@@ -61,7 +61,7 @@ func (s *server) proceed(w http.ResponseWriter, r *http.Request, key string, req
 	case s.needsConsent(who, request) && silent:
 		s.refuse(w, r, request, fosite.ErrConsentRequired)
 	case s.needsConsent(who, request):
-		s.pages.consent(w, newConsentPage(key, who, request, localesOf(r, request)))
+		s.pages.consent(w, s.newConsentPage(r, key, who, request))
 	default:
 		s.pending.take(key)
 		s.allow(w, r, who, request)

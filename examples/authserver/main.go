@@ -117,12 +117,19 @@ func printNotice(out io.Writer, s *server) {
 	line("  metadata      %s", s.url("/.well-known/oauth-authorization-server"))
 	line("  registration  %s (%s)", s.url("/register"), s.options.registration)
 	line("  sign in as    %s, password %s (new at every start)", demoUser, s.users.password)
+	if s.admin != nil {
+		line("  operator      %s as %s, password %s (new at every start)", s.url("/admin/"), adminUser, s.operators.password)
+	}
 	line("  tokens        %s", s.options.tokens)
 	line("  storage       memory: what is registered is gone when the server stops")
 	if s.options.registration == registrationOpen {
 		line("NOTICE: registration is open: whoever reaches %s can register clients, and such", s.options.addr)
 		line("        clients may use client_credentials, which hands them tokens without any user.")
 		line("        That is for trying things out; elsewhere use -registration token or user.")
+	}
+	if s.admin != nil && !isLoopback(s.options.addr) {
+		line("WARNING: the operator's pages are on, and %s is plain http: whoever reads along has", s.options.addr)
+		line("         the password. Let nothing but a proxy with TLS on this machine or network reach it.")
 	}
 	if s.options.insecureOutbound {
 		line("WARNING: -insecure-outbound-loopback: clients may have this server call this machine,")

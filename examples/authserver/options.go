@@ -41,6 +41,7 @@ type options struct {
 	demo               bool
 	insecureOutbound   bool
 	rate               dcr.Rate
+	admin              bool
 }
 
 // resourceServer is a client of the operator's own.
@@ -53,6 +54,7 @@ func defaultOptions() options {
 		storage:      "memory",
 		rotate:       true,
 		tokens:       tokensOpaque,
+		admin:        true,
 	}
 }
 
@@ -71,6 +73,7 @@ func parseOptions(args []string, errOut io.Writer) (options, error) {
 	flags.StringVar(&o.tokens, "tokens", o.tokens, "access tokens: opaque or jwt (RFC 9068)")
 	flags.Func("rate", "registrations of one caller, as `COUNT/DURATION` such as 60/1m (default no limit on loopback)", o.setRate)
 	flags.BoolVar(&o.insecureOutbound, "insecure-outbound-loopback", false, "for tests: URLs that clients register may lead to loopback, where certificates are not checked")
+	flags.BoolVar(&o.admin, "admin", o.admin, "the operator's pages under /admin, with a password that is printed at the start; beyond loopback they are off unless given, since this server itself speaks plain http")
 	flags.BoolVar(&o.demo, "demo", false, "play the life of a client against a server on a free port, and exit")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -78,11 +81,14 @@ func parseOptions(args []string, errOut io.Writer) (options, error) {
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	addrGiven := false
-	flags.Visit(func(f *flag.Flag) { addrGiven = addrGiven || f.Name == "addr" })
-	if o.demo && !addrGiven {
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if o.demo && !given["addr"] {
 		o.addr = "127.0.0.1:0"
 	}
+	// The demo prints no password. Elsewhere than on loopback somebody has to say that a
+	// proxy with TLS is the only way to the server.
+	o.admin = o.admin && !o.demo && (given["admin"] || isLoopback(o.addr))
 	return o, o.check()
 }
 

@@ -140,7 +140,7 @@ func (p *pages) consent(w http.ResponseWriter, page consentPage) {
 
 // newConsentPage gathers what the page says. What a registered client says of itself
 // passes Display, which leaves out what would deceive.
-func newConsentPage(key string, who *login, request fosite.AuthorizeRequester, locales []string) consentPage {
+func (s *server) newConsentPage(r *http.Request, key string, who *login, request fosite.AuthorizeRequester) consentPage {
 	page := consentPage{
 		Request:   key,
 		User:      who.user,
@@ -150,7 +150,11 @@ func newConsentPage(key string, who *login, request fosite.AuthorizeRequester, l
 	}
 	page.Kind, page.Host = redirectOf(request)
 	if client, ok := request.GetClient().(*dcr.Client); ok {
-		page.Client = client.Display(locales...)
+		var err error
+		page.Client, err = s.provider.Display(r.Context(), client, localesOf(r, request)...)
+		if err != nil { // then how many have the name is not known, and all else is
+			s.log.ErrorContext(r.Context(), "names not counted", "cause", err)
+		}
 		page.ByUser = page.Client.VouchedHow == "signed_in" && page.Client.VouchedBy == who.user
 	} else {
 		page.Operators = true

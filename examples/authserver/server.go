@@ -18,6 +18,7 @@ import (
 	"github.com/rs/cors"
 
 	"github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/admin"
 	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
 
@@ -41,6 +42,10 @@ type server struct {
 	consents *shelf[[]string]
 	pages    *pages
 	log      *slog.Logger
+
+	operators *operators
+	history   *admin.History // what happened to clients, for the operator's pages
+	admin     http.Handler   // nil with -admin=false
 }
 
 // newServer composes a server. Everything that is wrong with the composition is in
@@ -59,8 +64,13 @@ func newServer(o options, log *slog.Logger) (*server, error) {
 		consents: newShelf[[]string](10_000, 30*24*time.Hour),
 		pages:    newPages(log),
 		log:      log,
+
+		operators: newOperators(),
+		history:   admin.NewHistory(admin.HistoryOptions{}),
 	}
-	s.provider, err = s.compose()
+	if s.provider, err = s.compose(); err == nil && o.admin {
+		s.admin, err = s.adminPages()
+	}
 	return s, err
 }
 
@@ -141,7 +151,7 @@ func (s *server) registrationConfig() dcr.Config {
 		Audience:          s.audiences(),
 		NewSession:        func() fosite.Session { return newSession() },
 		RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: !s.options.rotate},
-		Events:            dcr.LogEvents(s.log),
+		Events:            dcr.EventSinks(s.history, dcr.LogEvents(s.log)),
 		Outbound:          outbound.Options{InsecureAllowLoopback: s.options.insecureOutbound},
 		AllowedOrigins:    []string{"*"},
 		RateLimit:         dcr.RateLimit{PerCaller: s.callerRate()},
@@ -226,6 +236,10 @@ func (s *server) handler() http.Handler {
 	form("/sign-in", s.signIn)
 	form("/sign-out", s.signOut)
 	form("/consent", s.decide)
+	if s.admin != nil {
+		router.Handle("/admin", s.admin)
+		router.PathPrefix("/admin/").Handler(s.admin)
+	}
 
 	// Endpoints for programs, none of which takes the cookie of a session.
 	s.provider.Mount(router)

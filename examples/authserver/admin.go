@@ -1,0 +1,46 @@
+package main
+
+import (
+	"crypto/rand"
+	"net/http"
+
+	"github.com/fosite-contrib/fosite-dcr/admin"
+)
+
+// adminUser is the one operator of this server.
+const adminUser = "admin"
+
+// operators stands for your own operators, and your own way of signing them in. The
+// password of the one is made when the server starts, as that of the demo user is; it is
+// sent with every request, so nothing but loopback or TLS may lie between.
+type operators struct{ password string }
+
+func newOperators() *operators { return &operators{password: rand.Text()} }
+
+// authenticate returns the operator who sends the request, by HTTP Basic.
+func (o *operators) authenticate(r *http.Request) (string, error) {
+	user, password, _ := r.BasicAuth()
+	right := sameSecret(password, o.password)
+	if user != adminUser || !right {
+		return "", nil
+	}
+	return adminUser, nil
+}
+
+// challenge has a browser ask for the password.
+func challenge(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("WWW-Authenticate", `Basic realm="operator", charset="UTF-8"`)
+	http.Error(w, "Only the operator may see this.", http.StatusUnauthorized)
+}
+
+// adminPages are the operator's pages. A browser that knows the password sends it from
+// the pages of other sites as well; package admin refuses what would change something then.
+func (s *server) adminPages() (http.Handler, error) {
+	return admin.New(s.provider, admin.Options{
+		Prefix:       "/admin",
+		Authenticate: s.operators.authenticate,
+		Deny:         http.HandlerFunc(challenge),
+		History:      s.history,
+		Log:          s.log,
+	})
+}
