@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -102,6 +103,17 @@ type RotatedSecret struct {
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
+// String tells when the secret ends, and nothing of it.
+func (s RotatedSecret) String() string {
+	return "dcr.RotatedSecret(until " + s.ExpiresAt.Format(time.RFC3339) + ")"
+}
+
+// Format prints String, whatever the verb.
+func (s RotatedSecret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
+
+// LogValue is String.
+func (s RotatedSecret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
 // RegistrationTokenRecord names a registration access token by its signature.
 type RegistrationTokenRecord struct {
 	// Signature is what the access token strategy signs the token with; the token
@@ -110,6 +122,20 @@ type RegistrationTokenRecord struct {
 	// ExpiresAt is when the token ceases to work; zero means never.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
+
+// String tells that there is a token, and nothing of it.
+func (r RegistrationTokenRecord) String() string {
+	if r.Signature == "" {
+		return "dcr.RegistrationTokenRecord()"
+	}
+	return "dcr.RegistrationTokenRecord(...)"
+}
+
+// Format prints String, whatever the verb.
+func (r RegistrationTokenRecord) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }
+
+// LogValue is String.
+func (r RegistrationTokenRecord) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
 var (
 	_ fosite.Client                   = (*Client)(nil)
@@ -159,6 +185,18 @@ func (c *Client) GetRedirectURIs() []string {
 		return c.view.redirectURIs
 	}
 	return c.Metadata.RedirectURIs
+}
+
+// RedirectHosts returns the hosts of the registered redirect URIs in lower case, without
+// ports and repetitions, for storages to find clients by (ClientFilter.RedirectHost).
+func (c *Client) RedirectHosts() []string {
+	var hosts []string
+	for _, raw := range c.Metadata.RedirectURIs {
+		if u, err := url.Parse(raw); err == nil && u.Hostname() != "" {
+			hosts = append(hosts, strings.ToLower(u.Hostname()))
+		}
+	}
+	return withoutRepeats(hosts)
 }
 
 // GetGrantTypes returns the registered grant types.
@@ -305,7 +343,8 @@ type credentials struct {
 // newClient is the one conversion from what a client says to what the server
 // keeps.
 func newClient(r *registry, request *RegistrationRequest, made credentials) *Client {
-	now := r.now()
+	// Storages order by it: no monotonic clock, and no more than the columns of databases hold.
+	now := r.now().Round(0).Truncate(time.Microsecond)
 	return &Client{
 		ID:                made.id,
 		Issuer:            request.issuer,

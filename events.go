@@ -171,9 +171,6 @@ func (r *registry) tell(ctx context.Context, e Event) {
 	e.Time = r.now()
 	if v := visitOf(ctx); v != nil {
 		e.Address, e.Elapsed = v.address, time.Since(v.began)
-		if e.Registrant == nil {
-			e.Registrant = v.registrant
-		}
 	}
 	e.Operator, _ = ctx.Value(operatorKey{}).(string)
 	for _, client := range []*Client{e.Before, e.After} {
@@ -198,6 +195,9 @@ func (r *registry) refused(ctx context.Context, err error) {
 		e.Kind = EventLimited
 	case answer.ErrorField == ErrInvalidToken.ErrorField && !isMissingToken(answer):
 		e.Kind = EventAuthenticationFailed
+	}
+	if known.visit != nil {
+		e.Registrant = known.visit.registrant
 	}
 	r.tell(withVisit(ctx, known.visit), e)
 }

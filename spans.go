@@ -2,6 +2,7 @@ package dcr
 
 import (
 	"context"
+	"errors"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -23,7 +24,7 @@ func endSpan(span trace.Span, err *error) {
 	}
 	answer := protocolError(*err)
 	span.SetAttributes(attribute.String("error.type", answer.ErrorField), attribute.Int("http.response.status_code", answer.CodeField))
-	if answer.CodeField >= 500 {
+	if answer.CodeField >= 500 && !errors.Is(*err, ErrConflict) { // which is tried again
 		span.SetStatus(codes.Error, answer.ErrorField)
 	}
 }
