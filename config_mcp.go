@@ -1,5 +1,7 @@
 package dcr
 
+import "time"
+
 // MCPConfig returns the settings that the clients of a Model Context Protocol server need:
 // Claude, ChatGPT, Visual Studio Code, Cursor, MCP Inspector and others, which register
 // themselves as public clients and bring a redirect URI on loopback or of a scheme of their
@@ -7,13 +9,16 @@ package dcr
 // scopes are what clients may have.
 //
 // Registration is open, with what makes that bearable by default: a limit for each caller,
-// an end of unused clients after an hour, PKCE, no grant without a user. What else a host
-// wants it sets in the result.
+// an end of unused clients after a day, PKCE, no grant without a user. What else a host
+// wants it sets in the result; ShareIdentical where many clients register anew, always alike.
 func MCPConfig(resource string, scopes ...string) Config {
 	return Config{
-		Access:   Open(),
-		Scopes:   scopes,
-		Audience: []string{resource},
+		Access: Open(),
+		// Some people sign in hours after they have added a server. Clients that are never
+		// used still end within a day.
+		Lifecycle: Lifecycle{Unused: 24 * time.Hour},
+		Scopes:    scopes,
+		Audience:  []string{resource},
 		// MCP Inspector and other clients run in a browser. No credentials go along.
 		AllowedOrigins: []string{"*"},
 		// Claude Code and Visual Studio Code register http://localhost/callback and come back

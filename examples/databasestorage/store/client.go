@@ -1,0 +1,158 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/ory/fosite"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+)
+
+// AddClient adds a client of the operator's own. These come from the configuration, the same
+// on every server, and lie in no table; they can't be changed through registration.
+func (s *Store) AddClient(client fosite.Client) { s.own.Store(client.GetID(), client) }
+
+// GetClient returns a client of the operator's own, or a registered one as a *dcr.Client.
+func (s *Store) GetClient(ctx context.Context, id string) (fosite.Client, error) {
+	if client, ok := s.own.Load(id); ok {
+		return client.(fosite.Client), nil
+	}
+	client, err := s.GetDynamicClient(ctx, id)
+	if err != nil {
+		return nil, err // not a nil *dcr.Client, which would be a client
+	}
+	return client, nil
+}
+
+// GetDynamicClient returns the record of a registered client.
+func (s *Store) GetDynamicClient(ctx context.Context, id string) (*dcr.Client, error) {
+	row := s.db.QueryRowContext(ctx, `SELECT record, last_used_at, keep_until FROM clients WHERE id = $1`, id)
+	client, err := scanClient(row)
+	return client, explained(ctx, err)
+}
+
+// scanClient reads a record; the columns that move win over its JSON.
+func scanClient(row interface{ Scan(...any) error }) (*dcr.Client, error) {
+	var record []byte
+	var lastUsed, keepUntil sql.NullInt64
+	if err := row.Scan(&record, &lastUsed, &keepUntil); err != nil {
+		return nil, err
+	}
+	client := new(dcr.Client)
+	if err := json.Unmarshal(record, client); err != nil {
+		return nil, err
+	}
+	client.LastUsedAt, client.KeepUntil = fromColumn(lastUsed), fromColumn(keepUntil)
+	return client, nil
+}
+
+// CreateClient stores a new record, unless the identifier is taken or the table is full.
+func (s *Store) CreateClient(ctx context.Context, client *dcr.Client) error {
+	values, err := columns(client)
+	if err != nil {
+		return err
+	}
+	if _, own := s.own.Load(client.ID); own {
+		return dcr.ErrClientExists
+	}
+	return s.write(ctx, func(tx *sql.Tx) error {
+		var taken, full bool
+		err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM clients WHERE id = $1), clients >= $2 FROM client_count`,
+			client.ID, s.options.MaxClients).Scan(&taken, &full)
+		switch {
+		case err != nil:
+			return err
+		case taken:
+			return dcr.ErrClientExists
+		case full:
+			return dcr.ErrFull
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO clients (id, version, record, issuer, kind, subject, initial_access_token,
+			software_id, name_key, redirect_hosts, created_at, updated_at, last_used_at, keep_until, unused_until, expires_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`, values...)
+		return err
+	})
+}
+
+// columns returns the values of a row, in the order of the table.
+func columns(c *dcr.Client) ([]any, error) {
+	record, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	hosts, err := json.Marshal(redirectHosts(c))
+	if err != nil {
+		return nil, err
+	}
+	return []any{
+		c.ID, c.Version, string(record), c.Issuer, c.Origin.Kind, c.Origin.Subject, c.Origin.InitialAccessToken,
+		c.Metadata.SoftwareID, c.NameKey(), string(hosts), nanoseconds(c.CreatedAt), nanoseconds(c.UpdatedAt),
+		orNull(c.LastUsedAt), orNull(c.KeepUntil), orNull(c.UnusedUntil), orNull(c.ExpiresAt),
+	}, nil
+}
+
+// redirectHosts are what dcr.ClientFilter.RedirectHost is compared with.
+func redirectHosts(c *dcr.Client) []string {
+	hosts := []string{}
+	for _, raw := range c.Metadata.RedirectURIs {
+		if uri, err := url.Parse(raw); err == nil && uri.Hostname() != "" {
+			hosts = append(hosts, strings.ToLower(uri.Hostname()))
+		}
+	}
+	return hosts
+}
+
+// UpdateClient replaces a record if the stored one still has the version. max of SQLite is
+// NULL where one of its arguments is, so coalesce finds the later of two times, or the one
+// that there is.
+func (s *Store) UpdateClient(ctx context.Context, client *dcr.Client, version int64) error {
+	values, err := columns(client)
+	if err != nil {
+		return err
+	}
+	changed, err := s.exec(ctx, `UPDATE clients SET version = $2, record = $3, issuer = $4, kind = $5, subject = $6,
+		initial_access_token = $7, software_id = $8, name_key = $9, redirect_hosts = $10, created_at = $11, updated_at = $12,
+		last_used_at = coalesce(max(last_used_at, $13), last_used_at, $13),
+		keep_until = coalesce(max(keep_until, $14), keep_until, $14),
+		unused_until = $15, expires_at = $16
+		WHERE id = $1 AND version = $17`, append(values, version)...)
+	if err != nil || changed > 0 {
+		return err
+	}
+	// A client that comes or goes at this moment makes either answer true.
+	found, err := s.exists(ctx, `SELECT 1 FROM clients WHERE id = $1`, client.ID)
+	switch {
+	case err != nil:
+		return err
+	case found:
+		return dcr.ErrConflict
+	}
+	return fosite.ErrNotFound
+}
+
+// DeleteClient removes a record.
+func (s *Store) DeleteClient(ctx context.Context, id string) error {
+	return missing(s.exec(ctx, `DELETE FROM clients WHERE id = $1`, id))
+}
+
+// missing turns "no row was changed" into fosite.ErrNotFound.
+func missing(changed int64, err error) error {
+	if err == nil && changed == 0 {
+		return fosite.ErrNotFound
+	}
+	return err
+}
+
+// TouchClient notes a use. It touches neither version nor record.
+func (s *Store) TouchClient(ctx context.Context, id string, lastUsed, keepUntil time.Time) error {
+	_, err := s.exec(ctx, `UPDATE clients SET
+		last_used_at = coalesce(max(last_used_at, $2), last_used_at, $2),
+		keep_until = coalesce(max(keep_until, $3), keep_until, $3)
+		WHERE id = $1`, id, orNull(lastUsed), orNull(keepUntil))
+	return err
+}

@@ -1,0 +1,100 @@
+package store
+
+import (
+	"context"
+	"strings"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+)
+
+// ListClients lists clients, those registered last first.
+func (s *Store) ListClients(ctx context.Context, filter dcr.ClientFilter, from dcr.ClientCursor, limit int) ([]*dcr.Client, error) {
+	where := conditionsOf(filter)
+	if from.ID != "" {
+		where.add(`(created_at, id) < (?, ?)`, nanoseconds(from.CreatedAt), from.ID)
+	}
+	rows, err := s.db.QueryContext(ctx, `SELECT record, last_used_at, keep_until FROM clients WHERE `+where.text()+`
+		ORDER BY created_at DESC, id DESC LIMIT ?`, append(where.args, max(limit, 0))...)
+	if err != nil {
+		return nil, explained(ctx, err)
+	}
+	defer func() { _ = rows.Close() }()
+	var clients []*dcr.Client
+	for rows.Next() {
+		client, err := scanClient(rows)
+		if err != nil {
+			return nil, explained(ctx, err)
+		}
+		clients = append(clients, client)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, explained(ctx, err)
+	}
+	return clients, nil
+}
+
+// CountClients counts clients, but no further than most.
+func (s *Store) CountClients(ctx context.Context, filter dcr.ClientFilter, most int) (int, error) {
+	where := conditionsOf(filter)
+	var number int
+	err := s.db.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT 1 FROM clients WHERE `+where.text()+` LIMIT ?)`,
+		append(where.args, max(most, 0))...).Scan(&number)
+	return number, explained(ctx, err)
+}
+
+// conditions is a WHERE clause in the making.
+type conditions struct {
+	parts []string
+	args  []any
+}
+
+func (c *conditions) add(part string, args ...any) {
+	c.parts = append(c.parts, "("+part+")")
+	c.args = append(c.args, args...)
+}
+
+func (c *conditions) equal(column, value string) {
+	if value != "" {
+		// The second condition is that of an index which leaves most rows out.
+		c.add(column+` = ? AND `+column+` <> ''`, value)
+	}
+}
+
+func (c *conditions) text() string {
+	if len(c.parts) == 0 {
+		return "true"
+	}
+	return strings.Join(c.parts, " AND ")
+}
+
+// conditionsOf says in SQL what dcr.ClientFilter.Matches says in Go.
+func conditionsOf(f dcr.ClientFilter) *conditions {
+	where := new(conditions)
+	where.equal("issuer", f.Issuer)
+	where.equal("kind", f.Kind)
+	where.equal("subject", f.Subject)
+	where.equal("initial_access_token", f.InitialAccessToken)
+	where.equal("software_id", f.SoftwareID)
+	where.equal("name_key", f.NameKey)
+	if f.NeverUsed {
+		where.add(`last_used_at IS NULL`)
+	}
+	if !f.ExpiringBefore.IsZero() {
+		end := nanoseconds(f.ExpiringBefore)
+		where.add(`expires_at < ? OR last_used_at IS NULL AND unused_until < ?`, end, end)
+	}
+	if f.RedirectHost != "" {
+		where.add(`EXISTS (SELECT 1 FROM json_each(redirect_hosts) WHERE value = ?)`, f.RedirectHost)
+	}
+	if f.Search != "" {
+		// instr takes its argument as it is: LIKE would read "%" and "_" as patterns.
+		where.add(`id = ? OR instr(name_key, ?) > 0`, f.Search, dcr.NameKey(f.Search))
+	}
+	if !f.CreatedFrom.IsZero() {
+		where.add(`created_at >= ?`, nanoseconds(f.CreatedFrom))
+	}
+	if !f.CreatedBefore.IsZero() {
+		where.add(`created_at < ?`, nanoseconds(f.CreatedBefore))
+	}
+	return where
+}

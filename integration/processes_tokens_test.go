@@ -1,0 +1,104 @@
+package integration
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"testing"
+
+	"github.com/go-jose/go-jose/v3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+)
+
+// serviceToken gets a token for a client that uses no browser.
+func (p *process) serviceToken(t testing.TB, client dcrtest.Answer) dcrtest.Answer {
+	t.Helper()
+	return p.Form(t, "/oauth2/token", url.Values{"grant_type": {"client_credentials"}}, dcrtest.Basic(client.ID(), client.Secret()))
+}
+
+// processesTokens takes a user through both processes by turns: each step at another one.
+func processesTokens(t *testing.T, p *processes) {
+	const callback = "https://client.example/callback"
+	one, other := p.all[0], p.all[1]
+	client := one.Register(t, map[string]any{
+		"client_name": "Calendar", "redirect_uris": []string{callback}, "grant_types": []string{"authorization_code", "refresh_token"},
+		"scope": "openid offline_access",
+	})
+	basic := dcrtest.Basic(client.ID(), client.Secret())
+	pushed := one.Form(t, "/oauth2/par", dcrtest.AuthorizeQuery(client.ID(), callback, "scope", "openid offline_access"), basic)
+	require.Equal(t, http.StatusCreated, pushed.Status, pushed.Body)
+	code := other.Code(t, url.Values{"client_id": {client.ID()}, "request_uri": {pushed.Text("request_uri")}})
+
+	// A wrong verifier at one does not open the code at the other; a code works once.
+	wrong := dcrtest.CodeForm("", code, callback)
+	wrong.Set("code_verifier", dcrtest.Verifier+"-not")
+	require.Equal(t, http.StatusBadRequest, one.Form(t, "/oauth2/token", wrong, basic).Status)
+	bare := dcrtest.CodeForm("", code, callback)
+	bare.Del("code_verifier")
+	require.Equal(t, http.StatusBadRequest, other.Form(t, "/oauth2/token", bare, basic).Status)
+	first := one.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, callback), basic)
+	require.Equal(t, http.StatusOK, first.Status, first.Body)
+	require.NotEmpty(t, first.Text("id_token"))
+	requireActive(t, other.Server, first.Text("access_token"), client.ID())
+
+	second := other.Form(t, "/oauth2/token", dcrtest.RefreshForm("", first.Text("refresh_token")), basic)
+	require.Equal(t, http.StatusOK, second.Status, second.Body)
+	requireActive(t, one.Server, second.Text("access_token"), client.ID())
+	requireInactive(t, one.Server, first.Text("access_token"))
+
+	p.requireUsedOnce(t, basic, dcrtest.RefreshForm("", second.Text("refresh_token")))
+	requireInactive(t, other.Server, second.Text("access_token"))
+	for range 4 {
+		code = one.Code(t, dcrtest.AuthorizeQuery(client.ID(), callback, "scope", "openid offline_access"))
+		p.requireUsedOnce(t, basic, dcrtest.CodeForm("", code, callback))
+	}
+
+	// A client that is deleted at one is dead at the other at once, with all that it has.
+	code = other.Code(t, dcrtest.AuthorizeQuery(client.ID(), callback, "scope", "openid offline_access"))
+	last := other.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, callback), basic)
+	require.Equal(t, http.StatusOK, last.Status, last.Body)
+	requireActive(t, other.Server, last.Text("access_token"), client.ID())
+	require.Equal(t, http.StatusNoContent, one.manage(t, http.MethodDelete, client, nil).Status)
+	requireInactive(t, other.Server, last.Text("access_token"))
+	refused := other.Form(t, "/oauth2/token", dcrtest.RefreshForm("", last.Text("refresh_token")), basic)
+	require.Equal(t, http.StatusUnauthorized, refused.Status, refused.Body)
+	require.Equal(t, "invalid_client", refused.Text("error"))
+	p.requireRead(t, http.StatusUnauthorized, client)
+	require.Zero(t, p.query(t, `SELECT count(*) FROM sessions WHERE client_id = $1`, client.ID()))
+}
+
+// requireUsedOnce: of requests at both with one code or refresh token no more than one
+// succeeds, and none does afterwards.
+func (p *processes) requireUsedOnce(t *testing.T, basic dcrtest.Edit, form url.Values) {
+	t.Helper()
+	ask := func(_ int, to *process) dcrtest.Answer { return to.Form(t, "/oauth2/token", form, basic) }
+	found := statuses(p.atOnce(16, ask))
+	require.LessOrEqual(t, found[http.StatusOK], 1, found)
+	for _, process := range p.all {
+		require.Equal(t, http.StatusBadRequest, ask(0, process).Status)
+	}
+}
+
+// processesAssertion: an assertion is good for one request at one of the processes.
+func processesAssertion(t *testing.T, p *processes) {
+	client := newSigningClient(t, jose.ES256)
+	client.id, client.audience = p.all[0].Register(t, client.metadata()).ID(), publicIssuer
+	form := func() url.Values {
+		assertion, err := client.assertion()
+		require.NoError(t, err)
+		form := url.Values{"grant_type": {"client_credentials"}}
+		maps.Copy(form, assertion)
+		return form
+	}
+	used := form()
+	require.Equal(t, http.StatusOK, p.all[0].Form(t, "/oauth2/token", used).Status)
+	replayed := p.all[1].Form(t, "/oauth2/token", used)
+	require.Equal(t, http.StatusBadRequest, replayed.Status, replayed.Body)
+	require.Equal(t, "jti_known", replayed.Text("error"))
+
+	raced := form()
+	answers := p.atOnce(16, func(_ int, to *process) dcrtest.Answer { return to.Form(t, "/oauth2/token", raced) })
+	require.Equal(t, map[int]int{http.StatusOK: 1, http.StatusBadRequest: 15}, statuses(answers))
+}
