@@ -190,12 +190,19 @@ func (a anyOf) Authorize(ctx context.Context, r *http.Request) (*Registrant, err
 	return nil, answer
 }
 
-// authorize asks the rule of the configuration. A rule that says neither yes nor no
-// has said no.
+// authorize asks the rule of the configuration, within the limits.
 func (r *registry) authorize(ctx context.Context, request *http.Request) (*Registrant, error) {
-	if err := r.limitAll(ctx); err != nil {
-		return nil, err
-	}
+	return r.limited(ctx, func() (*Registrant, error) {
+		registrant, err := r.askRule(ctx, request)
+		if v := visitOf(ctx); v != nil {
+			v.registrant = registrant
+		}
+		return registrant, err
+	})
+}
+
+// askRule asks the rule. One that says neither yes nor no has said no.
+func (r *registry) askRule(ctx context.Context, request *http.Request) (*Registrant, error) {
 	ctx = context.WithValue(ctx, bindingKey{}, binding{r.look, r})
 	registrant, err := r.cfg.Access.Authorize(ctx, request)
 	switch {
@@ -208,10 +215,7 @@ func (r *registry) authorize(ctx context.Context, request *http.Request) (*Regis
 	case registrant == nil:
 		return nil, ErrAccessDenied
 	}
-	if v := visitOf(ctx); v != nil {
-		v.registrant = registrant
-	}
-	return registrant, r.limitAnonymous(ctx, registrant)
+	return registrant, nil
 }
 
 // hasRule reports whether a rule, or one inside it, is of type R.

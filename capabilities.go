@@ -331,8 +331,8 @@ func agreeOnTypes(m *ClientMetadata, omitted omissions) error {
 }
 
 // keep returns the elements that fit, in a list that is never nil.
-func keep(list []string, fits func(string) bool) []string {
-	kept := make([]string, 0, len(list))
+func keep[T any](list []T, fits func(T) bool) []T {
+	kept := make([]T, 0, len(list))
 	for _, s := range list {
 		if fits(s) {
 			kept = append(kept, s)

@@ -58,12 +58,14 @@ type Config struct {
 	// ShareIdentical answers registrations of public clients by anonymous registrants that
 	// ask for the very same with one client, which then has no registration access token:
 	// what many use, none of them may change. Clients that register anew each time they
-	// start, always alike, leave one record then. By default each gets its own.
+	// start, always alike, leave one record then. By default each gets its own. It takes a
+	// storage that implements GrantRevoker, since an identifier that was gone may come back.
 	ShareIdentical bool
 	// RevokeOnRedirectChange removes all tokens and grants of a client whose redirect URIs
 	// an update changes, so that who stole its registration access token can't turn its
 	// users' consent to another place (T39). It takes a storage that implements
-	// GrantRevoker.
+	// GrantRevoker. Where the removal fails, the update is taken back and fails. Until the
+	// removal is done the client's registration access token may be refused for a moment.
 	RevokeOnRedirectChange bool
 
 	// Issuer returns the issuer of a request, an https URL (http on loopback). Nil
@@ -304,7 +306,7 @@ func (c Config) clone() Config {
 	} {
 		*list = slices.Clone(*list)
 	}
-	c.TrustedProxies = slices.Clone(c.TrustedProxies)
+	c.TrustedProxies = plainPrefixes(c.TrustedProxies)
 	c.Policies, c.StatementIssuers = slices.Clone(c.Policies), slices.Clone(c.StatementIssuers)
 	c.NamedPolicies, c.Supports = maps.Clone(c.NamedPolicies), maps.Clone(c.Supports)
 	for name, values := range c.Supports {
@@ -400,7 +402,7 @@ func (c *Config) problems(matches fosite.ScopeStrategy) []error {
 	if slices.Contains(c.TokenEndpointAuthMethods, methodClientSecretJWT) {
 		wrong("Config.TokenEndpointAuthMethods: client_secret_jwt needs the plain secret, and secrets are stored hashed")
 	}
-	return slices.Concat(found, c.statementProblems(), c.negatives())
+	return slices.Concat(found, c.statementProblems(), c.rateProblems(), c.negatives())
 }
 
 // negatives finds durations and bounds below zero.
@@ -408,8 +410,7 @@ func (c *Config) negatives() []error {
 	l := c.Limits
 	bounds := []int{l.RedirectURIs, l.Elements, l.Keys, l.URI, l.Text, l.Name, l.Scope, l.Localized, l.Extension, int(l.Body),
 		c.Quotas.PerSubject, c.Quotas.PerInitialAccessToken}
-	durations := []time.Duration{c.SecretLifetime, c.SecretGrace, c.RegistrationToken.Lifetime, c.RegistrationToken.Grace, c.Lifecycle.Idle, c.Lifecycle.Maximum,
-		c.RateLimit.PerCaller.Per, c.RateLimit.Total.Per}
+	durations := []time.Duration{c.SecretLifetime, c.SecretGrace, c.RegistrationToken.Lifetime, c.RegistrationToken.Grace, c.Lifecycle.Idle, c.Lifecycle.Maximum}
 	if slices.Min(bounds) < 0 || slices.Min(durations) < 0 {
 		return []error{errors.New("Config has a bound or a duration below zero")}
 	}

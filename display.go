@@ -65,8 +65,8 @@ type Display struct {
 
 	// Registered is when the client was registered.
 	Registered time.Time
-	// SameName is how many other registered clients have the same name, as people read it
-	// (NameKey), and 1000 where there are more. Provider.Display counts; Client.Display does
+	// SameName is how many other registered clients are called what Name says, as people read
+	// it (NameKey; their names without a language tag count), and 1000 where there are more. Provider.Display counts; Client.Display does
 	// not. A name that many have says nothing of who it is.
 	SameName int
 
@@ -119,15 +119,18 @@ func (c *Client) Display(locales ...string) Display {
 // the display is there.
 func (p *Provider) Display(ctx context.Context, client *Client, locales ...string) (Display, error) {
 	d := client.Display(locales...)
-	key := client.NameKey()
-	if key == "" || p.registry.list == nil {
+	key := NameKey(d.Name)
+	if !d.Named || key == "" || p.registry.list == nil {
 		return d, nil
 	}
-	found, err := p.registry.list.CountClients(ctx, ClientFilter{Issuer: client.Issuer, NameKey: key}, mostSameName+1)
+	found, err := p.CountClients(ctx, ClientFilter{NameKey: key}, mostSameName+1)
 	if err != nil {
 		return d, err
 	}
-	d.SameName = max(found-1, 0)
+	if key == client.NameKey() && d.IdentifierHost == "" { // a document's client is in no storage
+		found--
+	}
+	d.SameName = min(max(found, 0), mostSameName)
 	return d, nil
 }
 

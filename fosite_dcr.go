@@ -221,8 +221,8 @@ func (h *handler) problems(ctx context.Context) []error {
 	if r.cfg.Quotas != (Quotas{}) && r.list == nil {
 		found = append(found, errors.New("Config.Quotas counts clients, but the storage can not: add dcr.ClientLister to it"))
 	}
-	if r.cfg.RevokeOnRedirectChange && r.grants == nil {
-		found = append(found, errors.New("Config.RevokeOnRedirectChange removes grants, but the storage can not: add dcr.GrantRevoker to it"))
+	if (r.cfg.RevokeOnRedirectChange || r.cfg.ShareIdentical) && r.grants == nil {
+		found = append(found, errors.New("Config.RevokeOnRedirectChange and ShareIdentical remove grants, but the storage can not: add dcr.GrantRevoker to it"))
 	}
 	if l := r.cfg.Lifecycle; (l.Unused > 0 || l.Idle > 0) && r.uses == nil {
 		found = append(found, errors.New("Config.Lifecycle ends clients by their use, but the storage does not note it: add dcr.UseRecorder to it"))

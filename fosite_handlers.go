@@ -106,7 +106,9 @@ func (h *handler) PopulateTokenEndpointResponse(ctx context.Context, request fos
 	}
 	now, keepUntil := h.registry.now(), time.Time{}
 	if refresh, _ := response.GetExtra("refresh_token").(string); refresh != "" && request.GetSession() != nil {
-		keepUntil = request.GetSession().GetExpiresAt(fosite.RefreshToken)
+		if keepUntil = request.GetSession().GetExpiresAt(fosite.RefreshToken); keepUntil.IsZero() {
+			keepUntil = now.Add(entryLifetime) // one that never ends
+		}
 	}
 	h.registry.touch(ctx, client, now, keepUntil)
 	return fosite.ErrUnknownRequest

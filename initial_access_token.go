@@ -210,6 +210,17 @@ func (p *Provider) RevokeInitialAccessToken(ctx context.Context, id string) erro
 	if p.registry.initialTokens == nil {
 		return errNoInitialTokens
 	}
+	issuer, err := p.registry.issuer(ctx)
+	if err != nil {
+		return err
+	}
+	token, err := p.registry.initialTokens.GetInitialAccessToken(ctx, id)
+	if err != nil {
+		return err
+	}
+	if token == nil || token.Issuer != issuer { // T41
+		return fosite.ErrNotFound
+	}
 	if err := p.registry.initialTokens.DeleteInitialAccessToken(ctx, id); err != nil {
 		return err
 	}
@@ -217,11 +228,32 @@ func (p *Provider) RevokeInitialAccessToken(ctx context.Context, id string) erro
 	return nil
 }
 
-// ListInitialAccessTokens returns up to limit records in the order of their identifiers,
-// from the one after a given identifier on; an empty one means from the beginning.
+// ListInitialAccessTokens returns up to limit records of the issuer in the order of their
+// identifiers, from the one after a given identifier on; an empty one means from the
+// beginning. A limit of 0 means 50, at most 1000.
 func (p *Provider) ListInitialAccessTokens(ctx context.Context, after string, limit int) ([]*InitialAccessToken, error) {
-	if p.registry.initialTokens == nil {
+	r := p.registry
+	if r.initialTokens == nil {
 		return nil, errNoInitialTokens
 	}
-	return p.registry.initialTokens.ListInitialAccessTokens(ctx, after, limit)
+	issuer, err := r.issuer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	limit = pageLimit(limit)
+	var found []*InitialAccessToken
+	for {
+		page, err := r.initialTokens.ListInitialAccessTokens(ctx, after, limit)
+		if err != nil {
+			return nil, err
+		}
+		for _, token := range page {
+			if after = token.ID; token.Issuer == issuer {
+				found = append(found, token)
+			}
+		}
+		if len(found) >= limit || len(page) < limit {
+			return found[:min(len(found), limit)], nil
+		}
+	}
 }

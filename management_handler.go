@@ -56,8 +56,7 @@ func (m ManagementRequest) LogValue() slog.Value { return slog.StringValue(m.Str
 func (p *Provider) ManagementHandler() http.Handler {
 	methods := []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete}
 	return p.registry.openTo(methods, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := r.Context()
-		ctx, done := stopWith(ctx, w)
+		ctx, done := stopWith(p.registry.visited(r.Context(), r), w)
 		defer done()
 		request, err := p.NewManagementRequest(ctx, r)
 		if err != nil {
@@ -69,9 +68,11 @@ func (p *Provider) ManagementHandler() http.Handler {
 			if !errors.Is(err, ErrConflict) {
 				break
 			}
-			if err = p.registry.reread(ctx, request); err == nil {
-				response, err = p.NewManagementResponse(ctx, request)
+			if err = p.registry.reread(ctx, request); err != nil {
+				err = refuse(withVisit(ctx, request.visit), request.Client.ID, err)
+				break
 			}
+			response, err = p.NewManagementResponse(ctx, request)
 		}
 		if err != nil {
 			p.WriteManagementError(ctx, w, err)
@@ -117,6 +118,9 @@ func (reg *registry) readManagement(ctx context.Context, r *http.Request) (*Mana
 	client, err := reg.authenticate(ctx, issuer, clientIDOf(r), token)
 	if err != nil {
 		return nil, err
+	}
+	if v := visitOf(ctx); v != nil {
+		v.registrant = &client.Origin
 	}
 	request := &ManagementRequest{Method: r.Method, Client: client, token: token, issuer: issuer}
 	request.presented = client.tokenRecord(reg.strategy.AccessTokenSignature(ctx, token))
@@ -188,6 +192,20 @@ type ManagementResponse struct {
 	// Information is nil after a deletion.
 	Information *ClientInformation
 }
+
+// String tells whose registration was answered, and nothing secret.
+func (m ManagementResponse) String() string {
+	if m.Information == nil {
+		return "dcr.ManagementResponse()"
+	}
+	return "dcr.ManagementResponse(" + m.Information.String() + ")"
+}
+
+// Format prints String, whatever the verb.
+func (m ManagementResponse) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, m.String()) }
+
+// LogValue is String.
+func (m ManagementResponse) LogValue() slog.Value { return slog.StringValue(m.String()) }
 
 // NewManagementResponse carries the request out.
 //
@@ -352,10 +370,12 @@ func (r *registry) change(ctx context.Context, m *ManagementRequest, edit func(*
 	if err := r.commit(ctx, before, next, rotate); err != nil {
 		return nil, err
 	}
-	r.clear(ctx, next.ID, staleRecords(before, next)...)
 	if r.cfg.RevokeOnRedirectChange && !slices.Equal(before.Metadata.RedirectURIs, next.Metadata.RedirectURIs) {
-		r.endGrants(ctx, next)
+		if err := r.endGrants(ctx, before, next); err != nil {
+			return nil, failure(err)
+		}
 	}
+	r.clear(ctx, next.ID, staleRecords(before, next)...)
 	if m.Method == http.MethodPut {
 		r.tell(ctx, Event{Kind: EventUpdated, ClientID: next.ID, Before: before, After: next})
 	}
@@ -363,28 +383,6 @@ func (r *registry) change(ctx context.Context, m *ManagementRequest, edit func(*
 		r.tell(ctx, Event{Kind: EventTokenRotated, ClientID: next.ID, Before: before, After: next})
 	}
 	return &ManagementResponse{r.information(next, secret, token, r.registrationEndpoint(ctx))}, nil
-}
-
-// endGrants removes the grants of a client that stays (T39). Among them are the entries of its
-// registration access tokens, which are put back.
-func (r *registry) endGrants(ctx context.Context, client *Client) {
-	cleanup, cancel := cleanupContext(ctx)
-	defer cancel()
-	failed := r.grants.RevokeClientGrants(cleanup, client.ID)
-	for _, record := range []RegistrationTokenRecord{client.RegistrationToken, client.PreviousRegistrationToken} {
-		if record.Signature == "" {
-			continue
-		}
-		// Where the removal failed the entry may be there still.
-		if err := r.storeEntry(cleanup, client, record); err != nil && failed == nil {
-			r.leftover(ctx, client.ID, err)
-		}
-	}
-	if failed != nil {
-		r.leftover(ctx, client.ID, failed)
-		return
-	}
-	r.tell(ctx, Event{Kind: EventGrantsRevoked, ClientID: client.ID, After: client})
 }
 
 // commit stores the entry of a new token and then the record.

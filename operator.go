@@ -53,28 +53,39 @@ func (p *Provider) DeleteClient(ctx context.Context, id string) error {
 // and its record stays to be seen until the next sweep.
 func (p *Provider) ExpireClient(ctx context.Context, id string) error {
 	r := p.registry
-	var err error
-	for range updateRounds {
-		var before *Client
-		if before, err = r.findOwn(ctx, id); err != nil {
-			return err
-		}
-		now := r.now()
-		if !before.ExpiresAt.IsZero() && !before.ExpiresAt.After(now) {
-			return nil
-		}
-		after := before.Clone()
-		after.Version++
-		after.ExpiresAt = now
-		if err = r.clients.UpdateClient(ctx, after, before.Version); err == nil {
-			r.tell(ctx, Event{Kind: EventUpdated, ClientID: id, Before: before, After: after})
-			return nil
-		}
-		if !errors.Is(err, ErrConflict) {
-			return err
-		}
+	now := r.now()
+	before, after, err := r.edit(ctx, id, func(c *Client) bool {
+		ended := !c.ExpiresAt.IsZero() && !c.ExpiresAt.After(now)
+		c.ExpiresAt = now
+		return !ended
+	})
+	if err == nil && after != nil {
+		r.tell(ctx, Event{Kind: EventUpdated, ClientID: id, Before: before, After: after})
 	}
 	return err
+}
+
+// operatorRounds is how often an operator's change starts over where others get ahead: a
+// client that updates without pause must not hold it off.
+const operatorRounds = 100
+
+// edit changes a record, and returns it as it was and as it is; no record where change
+// reports that there is nothing to do.
+func (r *registry) edit(ctx context.Context, id string, change func(*Client) bool) (before, after *Client, err error) {
+	for range operatorRounds {
+		if before, err = r.findOwn(ctx, id); err != nil {
+			return nil, nil, err
+		}
+		after = before.Clone()
+		after.Version++
+		if !change(after) {
+			return before, nil, nil
+		}
+		if err = r.clients.UpdateClient(ctx, after, before.Version); !errors.Is(err, ErrConflict) {
+			return before, after, err
+		}
+	}
+	return nil, nil, err
 }
 
 // RevokeTokens removes all tokens and grants of a client: codes, access and refresh tokens,
@@ -82,15 +93,23 @@ func (p *Provider) ExpireClient(ctx context.Context, id string) error {
 // itself stays, and may ask its users again. The storage has to implement GrantRevoker.
 func (p *Provider) RevokeTokens(ctx context.Context, id string) error {
 	r := p.registry
-	client, err := r.findOwn(ctx, id)
+	if r.grants == nil {
+		_, err := r.findOwn(ctx, id)
+		return firstOf(err, errNoRevoker)
+	}
+	client, after, err := r.edit(ctx, id, func(c *Client) bool {
+		had := c.RegistrationToken.Signature != "" || c.PreviousRegistrationToken.Signature != ""
+		c.RegistrationToken, c.PreviousRegistrationToken = RegistrationTokenRecord{}, RegistrationTokenRecord{}
+		return had
+	})
 	if err != nil {
 		return err
 	}
-	if r.grants == nil {
-		return errNoRevoker
-	}
 	if err := r.grants.RevokeClientGrants(ctx, id); err != nil {
 		return err
+	}
+	if after != nil {
+		client = after
 	}
 	r.tell(ctx, Event{Kind: EventGrantsRevoked, ClientID: id, After: client})
 	return nil

@@ -286,13 +286,32 @@ func Defaults(m ClientMetadata) Policy {
 			}
 		}
 		registered.prune()
+		for name, value := range wanted.Localized {
+			if _, named := registered.Localized[name]; !named {
+				registered.Localized = withEntry(registered.Localized, name, value)
+			}
+		}
+		for name, value := range wanted.Extensions {
+			if _, named := registered.Extensions[name]; !named {
+				registered.Extensions = withEntry(registered.Extensions, name, value)
+			}
+		}
 	})
 }
 
-// Lifetime ends clients so long after their registration, used or not.
+func withEntry[V any](m map[string]V, name string, value V) map[string]V {
+	if m == nil {
+		m = map[string]V{}
+	}
+	m[name] = value
+	return m
+}
+
+// Lifetime ends clients so long after their registration, used or not. Zero and below say
+// nothing.
 func Lifetime(d time.Duration) Policy {
 	return PolicyFunc(func(_ context.Context, a *Application) error {
-		if a.Lifetime == 0 || d < a.Lifetime {
+		if d > 0 && (a.Lifetime == 0 || d < a.Lifetime) {
 			a.Lifetime = d
 		}
 		return nil

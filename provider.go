@@ -41,8 +41,8 @@ func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fo
 	return request, translate(r, err)
 }
 
-// NewPushedAuthorizeRequest is fosite's, with the differences of
-// NewAuthorizeRequest.
+// NewPushedAuthorizeRequest is fosite's, with the differences of NewAuthorizeRequest, and
+// without the client's credentials in what is stored.
 func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Request) (fosite.AuthorizeRequester, error) {
 	ctx = p.registry.atEndpoint(ctx, r)
 	if err := boundForm(r, maxStoredForm); err != nil {
@@ -63,8 +63,15 @@ func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Reques
 	if err == nil {
 		err = p.requestResources(ctx, request)
 	}
+	for _, credential := range pushedCredentials {
+		request.GetRequestForm().Del(credential)
+	}
 	return request, p.answer(ctx, r, err)
 }
+
+// pushedCredentials are parameters of a pushed request that have done their work when the
+// client is authenticated; fosite would hand them to the storage with the rest (T27).
+var pushedCredentials = []string{"client_secret", "client_assertion", "client_assertion_type"}
 
 // NewPushedAuthorizeResponse is fosite's; a storage that is down for a while is 503.
 func (p *Provider) NewPushedAuthorizeResponse(ctx context.Context, request fosite.AuthorizeRequester, session fosite.Session) (fosite.PushedAuthorizeResponder, error) {
@@ -82,6 +89,9 @@ func (p *Provider) NewAuthorizeResponse(ctx context.Context, request fosite.Auth
 	response, err := p.Fosite.NewAuthorizeResponse(ctx, request, session)
 	if err != nil {
 		return response, translate(nil, err)
+	}
+	if client, ok := request.GetClient().(*Client); ok && response.GetCode() != "" {
+		p.registry.awaitCode(ctx, client)
 	}
 	response.AddParameter("iss", p.registry.issuerOf(ctx))
 	if request.GetState() == "" {
@@ -232,9 +242,14 @@ func requireVerifier(request fosite.AccessRequester) error {
 	return fosite.ErrInvalidGrant.WithHint("This client must send the code_verifier (RFC 7636).")
 }
 
-// NewAccessResponse is fosite's; a storage that is down for a while is 503.
+// NewAccessResponse is fosite's; a storage that is down for a while is 503, and of several
+// requests with one code those that come too late get invalid_grant, where fosite says that
+// the server failed.
 func (p *Provider) NewAccessResponse(ctx context.Context, request fosite.AccessRequester) (fosite.AccessResponder, error) {
 	response, err := p.Fosite.NewAccessResponse(ctx, request)
+	if errors.Is(err, fosite.ErrInvalidatedAuthorizeCode) {
+		err = fosite.ErrInvalidGrant.WithHint("The authorization code was used by another request.").WithDebug(err.Error())
+	}
 	return response, translate(nil, err)
 }
 

@@ -18,19 +18,22 @@ type Rate struct {
 	Per   time.Duration
 }
 
-func (r Rate) bounds() bool { return r.Count > 0 && r.Per > 0 }
+func (r Rate) bounds() bool { return r.Count > 0 }
+
+// longestPer bounds the time of a rate.
+const longestPer = 366 * 24 * time.Hour
 
 // RateLimit bounds how often registration is asked for, whatever comes of it. Past a limit
 // the answer is 429 with Retry-After, the body unread.
 type RateLimit struct {
 	// PerCaller bounds what comes from one address (Config.TrustedProxies). A zero Count
 	// means 60 in a minute for anonymous registrants and no limit for others; one below zero
-	// means no limit at all. A limit that is set counts every request, before Access is
+	// means no limit at all. A limit that is set counts every POST of JSON, before Access is
 	// asked.
 	//
 	// Without TrustedProxies everybody behind a proxy is one caller.
 	PerCaller Rate
-	// Total bounds all callers together, in the same way. Zero means no limit.
+	// Total bounds all callers together, after what PerCaller lets pass. Zero means no limit.
 	Total Rate
 	// IPv4Prefix and IPv6Prefix say how many bits of an address name a caller; default 32
 	// and 64. Whoever has an IPv6 address usually has the 2⁶⁴ of its network.
@@ -61,21 +64,33 @@ func (l RateLimit) withDefaults(now func() time.Time) RateLimit {
 	return l
 }
 
-// limitAll bounds what everybody asks for, before anything is looked up.
-func (r *registry) limitAll(ctx context.Context) error {
+// limited asks an access rule within the limits. A limit for each caller that is set comes
+// before the rule, the default, which is for anonymous registrants, after it; and the limit
+// of all together after either, so that nobody uses it up alone.
+func (r *registry) limited(ctx context.Context, ask func() (*Registrant, error)) (*Registrant, error) {
 	limit := &r.cfg.RateLimit
-	if err := r.take(ctx, r.callerKey(ctx), limit.PerCaller); err != nil {
-		return err
+	byDefault := limit.PerCaller.Count == 0
+	if !byDefault {
+		if err := r.take(ctx, r.callerKey(ctx), limit.PerCaller); err != nil {
+			return nil, err
+		}
+		if err := r.take(ctx, "total", limit.Total); err != nil {
+			return nil, err
+		}
 	}
-	return r.take(ctx, "total", limit.Total)
-}
-
-// limitAnonymous bounds what anonymous registrants ask for where nothing is configured.
-func (r *registry) limitAnonymous(ctx context.Context, who *Registrant) error {
-	if r.cfg.RateLimit.PerCaller.Count != 0 || !who.Anonymous {
-		return nil
+	registrant, refusal := ask()
+	if !byDefault {
+		return registrant, refusal
 	}
-	return r.take(ctx, r.callerKey(ctx), defaultPerCaller)
+	if refusal == nil && registrant.Anonymous {
+		if err := r.take(ctx, r.callerKey(ctx), defaultPerCaller); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.take(ctx, "total", limit.Total); err != nil {
+		return nil, err
+	}
+	return registrant, refusal
 }
 
 func (r *registry) take(ctx context.Context, key string, bound Rate) error {
@@ -123,7 +138,7 @@ func waitOf(err error) int {
 	if !errors.As(err, &e) {
 		return retryAfter
 	}
-	return int(min((e.wait+time.Second-1)/time.Second, 24*60*60))
+	return int((min(e.wait, longestPer) + time.Second - 1) / time.Second)
 }
 
 // memoryLimiter keeps a bucket for each of the callers that were seen last: the bound is
@@ -156,10 +171,30 @@ func (l *memoryLimiter) Take(_ context.Context, key string, r Rate) (time.Durati
 		}
 	}
 	now := l.now()
-	taken := bucket.ReserveN(now, 1)
-	if wait := taken.DelayFrom(now); wait > 0 {
-		taken.CancelAt(now)
-		return wait, nil
+	if bucket.AllowN(now, 1) {
+		return 0, nil
 	}
-	return 0, nil
+	// Not by a reservation: one that is cancelled gives nothing back where another came
+	// after it.
+	lacking := 1 - bucket.TokensAt(now)
+	return max(time.Duration(lacking/float64(bucket.Limit())*float64(time.Second)), time.Nanosecond), nil
+}
+
+// rateProblems says what is wrong with the limits and with the proxies.
+func (c *Config) rateProblems() []error {
+	var found []error
+	wrong := func(when bool, text string) {
+		if when {
+			found = append(found, errors.New(text))
+		}
+	}
+	for name, r := range map[string]Rate{"PerCaller": c.RateLimit.PerCaller, "Total": c.RateLimit.Total} {
+		wrong(r.bounds() && (r.Per <= 0 || r.Per > longestPer), "Config.RateLimit."+name+" has a Count, and no Per above zero and up to a year")
+	}
+	wrong(c.RateLimit.IPv4Prefix < 0 || c.RateLimit.IPv4Prefix > 32, "Config.RateLimit.IPv4Prefix is not between 1 and 32")
+	wrong(c.RateLimit.IPv6Prefix < 0 || c.RateLimit.IPv6Prefix > 128, "Config.RateLimit.IPv6Prefix is not between 1 and 128")
+	for _, proxy := range c.TrustedProxies {
+		wrong(!proxy.IsValid(), "Config.TrustedProxies has a prefix that is none")
+	}
+	return found
 }

@@ -23,8 +23,7 @@ type RegistrationRequest struct {
 // router. It answers every method: POST registers, the others get 405.
 func (p *Provider) RegistrationHandler() http.Handler {
 	return p.registry.openTo([]string{http.MethodPost}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := r.Context()
-		ctx, done := stopWith(ctx, w)
+		ctx, done := stopWith(p.registry.visited(r.Context(), r), w)
 		defer done()
 		request, err := p.NewRegistrationRequest(ctx, r)
 		if err != nil {
@@ -178,32 +177,43 @@ const createRounds = 3
 // create writes the record and then the token's entry; both or none. A storage that is full
 // is given room by the oldest client that was never used.
 func (r *registry) create(ctx context.Context, client *Client) error {
-	err := r.createOnce(ctx, client)
-	for tries := 0; errors.Is(err, ErrFull) && tries < createRounds && r.makeRoom(ctx); tries++ {
-		err = r.createOnce(ctx, client)
+	created, err := r.createOnce(ctx, client)
+	for tries := 0; errors.Is(err, ErrFull) && tries < createRounds; tries++ {
+		// Where it is the entry that has no room, a client makes some if its entry goes too.
+		if created && r.grants == nil || !r.makeRoom(ctx) {
+			return err
+		}
+		created, err = r.createOnce(ctx, client)
 	}
 	return err
 }
 
-func (r *registry) createOnce(ctx context.Context, client *Client) error {
-	created := false
-	err := r.inTransaction(ctx, func(ctx context.Context) error {
+func (r *registry) createOnce(ctx context.Context, client *Client) (created bool, err error) {
+	err = r.inTransaction(ctx, func(ctx context.Context) error {
 		if err := r.clients.CreateClient(ctx, client); err != nil {
 			return err
 		}
 		created = true
-		if client.RegistrationToken.Signature != "" {
-			if err := r.storeEntry(ctx, client, client.RegistrationToken); err != nil {
-				return err
-			}
+		if client.RegistrationToken.Signature == "" {
+			return nil
 		}
-		return r.checkQuotas(ctx, &client.Origin, client.Issuer, 0)
+		return r.storeEntry(ctx, client, client.RegistrationToken)
 	})
-	// What has failed to create the record may have done it all the same.
-	if err != nil && !errors.Is(err, ErrClientExists) && (created || !errors.Is(err, ErrFull)) && r.transactions == nil {
+	if err == nil {
+		// Not in the transaction, in which others may not be seen.
+		if err = r.checkQuotas(ctx, &client.Origin, client.Issuer, 0); err == nil {
+			return true, nil
+		}
+		r.undoCreate(ctx, client)
+		return true, err
+	}
+	// A storage that failed may have created the record all the same. Under an identifier
+	// that others have, it is left: nobody was told of it, and the next to ask takes it up.
+	mayBeThere := created || !client.Shared && !errors.Is(err, ErrFull)
+	if mayBeThere && !errors.Is(err, ErrClientExists) && r.transactions == nil {
 		r.undoCreate(ctx, client)
 	}
-	return err
+	return created, err
 }
 
 // undoCreate takes back what may have been written, by a storage that failed in the

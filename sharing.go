@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/ory/fosite"
 )
@@ -19,12 +21,13 @@ import (
 // a public client, since there is no secret to hand out twice, and one that nobody answers
 // for.
 func (r *registry) isShared(request *RegistrationRequest) bool {
-	return r.cfg.ShareIdentical && request.Registrant.Anonymous && request.Registrant.InitialAccessToken == "" &&
+	who := request.Registrant
+	return r.cfg.ShareIdentical && who.Anonymous && who.InitialAccessToken == "" && who.Subject == "" &&
 		request.Metadata.TokenEndpointAuthMethod == methodNone
 }
 
-// sharedID returns the identifier for what is registered. Without the secret of the server
-// nobody can compute it.
+// sharedID returns the identifier for what is registered, and for what policies decided of
+// it. Without the secret of the server nobody can compute it.
 func (r *registry) sharedID(ctx context.Context, request *RegistrationRequest) (string, error) {
 	metadata, err := request.Metadata.MarshalJSON()
 	if err != nil {
@@ -35,7 +38,8 @@ func (r *registry) sharedID(ctx context.Context, request *RegistrationRequest) (
 		return "", failure(err)
 	}
 	mac := hmac.New(sha256.New, secret)
-	for _, part := range []string{"dcr shared client", request.issuer, request.Registrant.Kind, request.Registrant.Policy, string(metadata)} {
+	who, decided := request.Registrant, fmt.Sprintf("%+v", request.Metadata.decided)
+	for _, part := range []string{"dcr shared client", request.issuer, who.Kind, who.Policy, decided, string(metadata)} {
 		mac.Write([]byte(part))
 		mac.Write([]byte{0}) // none of them has one
 	}
@@ -49,53 +53,95 @@ func (r *registry) share(ctx context.Context, request *RegistrationRequest) (*Cl
 	if err != nil {
 		return nil, err
 	}
-	client := newClient(r, request, credentials{id: id})
-	client.Shared = true
+	fresh := newClient(r, request, credentials{id: id})
+	fresh.Shared = true
 	for range createRounds {
-		err = r.create(ctx, client)
-		if err == nil {
-			r.tell(ctx, Event{Kind: EventRegistered, ClientID: id, After: client})
+		client, event, err := r.shareOnce(ctx, fresh)
+		switch {
+		case err == nil:
+			r.tell(ctx, Event{Kind: event, ClientID: id, After: client})
 			return r.information(client, "", "", ""), nil
-		}
-		if !errors.Is(err, ErrClientExists) {
-			break
-		}
-		var found *Client
-		if found, err = r.reuse(ctx, client); err == nil && found != nil {
-			r.tell(ctx, Event{Kind: EventShared, ClientID: id, After: found})
-			return r.information(found, "", "", ""), nil
-		}
-		if err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, fosite.ErrNotFound) {
-			break
+		case !errors.Is(err, ErrClientExists) && !errors.Is(err, ErrConflict) && !errors.Is(err, fosite.ErrNotFound):
+			return nil, failure(err)
 		}
 	}
-	return nil, failure(err)
+	return nil, failure(errSharedOvertaken)
 }
 
-// reuse returns the client that has the identifier of a new one, and gives it the time
-// that the new one would have to be used. One that has ended is removed first: nothing is
-// returned then, and ErrConflict or fosite.ErrNotFound where another request got ahead.
-func (r *registry) reuse(ctx context.Context, fresh *Client) (*Client, error) {
+var errSharedOvertaken = fmt.Errorf("%w: other requests got ahead with a shared client", ErrUnavailable)
+
+// shareOnce takes up the client that is there, or one that has ended, or creates it. The
+// error is ErrClientExists, ErrConflict or fosite.ErrNotFound where another request got
+// ahead.
+func (r *registry) shareOnce(ctx context.Context, fresh *Client) (*Client, EventKind, error) {
 	found, err := r.clients.GetDynamicClient(ctx, fresh.ID)
-	if err != nil {
-		return nil, err
+	switch {
+	case err == nil && found == nil:
+		return nil, "", errNilClient
+	case err == nil && r.expiry().Ended(found):
+		return r.revive(ctx, found, fresh)
+	case err == nil:
+		client, err := r.renew(ctx, found, fresh)
+		return client, EventShared, err
+	case !errors.Is(err, fosite.ErrNotFound):
+		return nil, "", err
 	}
-	if found == nil {
-		return nil, errNilClient
+	// An earlier client may have had this identifier: what it left must not come alive.
+	if err := r.grants.RevokeClientGrants(ctx, fresh.ID); err != nil {
+		return nil, "", err
 	}
-	if r.expiry().Ended(found) {
-		if err := r.clients.DeleteClient(ctx, fresh.ID); err != nil {
-			return nil, err
-		}
-		r.revokeGrants(ctx, fresh.ID)
-		r.tell(ctx, Event{Kind: EventExpired, ClientID: fresh.ID, Before: found})
-		return nil, nil
+	return fresh, EventRegistered, r.create(ctx, fresh)
+}
+
+// renew gives a client at least the time of a new one, and its youth.
+func (r *registry) renew(ctx context.Context, found, fresh *Client) (*Client, error) {
+	if !found.LastUsedAt.IsZero() {
+		return found, r.renewUsed(ctx, found, fresh)
 	}
-	if !found.LastUsedAt.IsZero() || !found.UnusedUntil.Add(touchInterval).Before(fresh.UnusedUntil) {
+	step := touchInterval
+	if young := r.cfg.Lifecycle.Young; young > 0 {
+		step = min(step, young/2)
+	}
+	if fresh.UpdatedAt.Before(found.UpdatedAt.Add(step)) {
 		return found, nil
 	}
 	next := found.Clone()
 	next.Version++
 	next.UnusedUntil, next.UpdatedAt = fresh.UnusedUntil, fresh.UpdatedAt
 	return next, r.clients.UpdateClient(ctx, next, found.Version)
+}
+
+// renewUsed keeps a client that has been idle from ending under whoever registers it now.
+func (r *registry) renewUsed(ctx context.Context, found, fresh *Client) error {
+	idle := r.cfg.Lifecycle.Idle
+	if idle <= 0 || r.uses == nil {
+		return nil
+	}
+	until := fresh.UnusedUntil
+	if until.IsZero() {
+		until = r.now().Add(idle)
+	}
+	if !later(found.LastUsedAt.Add(idle), found.KeepUntil).Add(touchInterval).Before(until) {
+		return nil
+	}
+	return r.uses.TouchClient(ctx, found.ID, time.Time{}, until)
+}
+
+// revive registers anew what has ended and was not swept yet, in the place of its record:
+// a deletion could hit what another process has registered meanwhile. Its grants go first.
+// One that was used counts as used now, and ends by Lifecycle.Idle or Maximum.
+func (r *registry) revive(ctx context.Context, found, fresh *Client) (*Client, EventKind, error) {
+	if err := r.grants.RevokeClientGrants(ctx, fresh.ID); err != nil {
+		return nil, "", err
+	}
+	next := fresh.Clone()
+	next.Version = found.Version + 1
+	if !found.LastUsedAt.IsZero() {
+		next.LastUsedAt = fresh.CreatedAt // a storage keeps the later one, which is long ago
+	}
+	if err := r.clients.UpdateClient(ctx, next, found.Version); err != nil {
+		return nil, "", err
+	}
+	r.tell(ctx, Event{Kind: EventExpired, ClientID: found.ID, Before: found})
+	return next, EventRegistered, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,6 +115,18 @@ func callerAddress(request *http.Request, proxies []netip.Prefix) netip.Addr {
 		}
 	}
 	return caller
+}
+
+// plainPrefixes returns prefixes as addresses are compared with them: one of IPv4 in IPv6 is
+// one of IPv4.
+func plainPrefixes(prefixes []netip.Prefix) []netip.Prefix {
+	plain := slices.Clone(prefixes)
+	for i, p := range plain {
+		if p.Addr().Is4In6() && p.Bits() >= 96 {
+			plain[i] = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+	}
+	return plain
 }
 
 // parseAddress reads an address, with or without a port and brackets. An IPv4 address in
