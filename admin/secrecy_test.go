@@ -25,7 +25,7 @@ type secrets map[string]string
 // add adds a secret, and the part behind its identifier or key.
 func (s secrets) add(what, secret string) {
 	s[what] = secret
-	if i := strings.LastIndexAny(secret, "._"); i >= 0 && len(secret)-i > 16 {
+	if i := strings.LastIndexAny(secret, "._"); i >= 0 && len(secret)-i-1 > 16 {
 		s[what+" (part)"] = secret[i+1:]
 	}
 }
