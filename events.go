@@ -148,7 +148,9 @@ func (l logEvents) Record(ctx context.Context, e Event) {
 		attrs = append(attrs, slog.String("error", answer.ErrorField), slog.String("description", answer.DescriptionField))
 		if answer.CodeField >= 500 {
 			level = slog.LevelError
-			attrs = append(attrs, slog.String("cause", answer.DebugField))
+		}
+		if answer.CodeField >= 500 || e.Kind == EventLimited {
+			add("cause", answer.DebugField)
 		}
 	}
 	l.log.LogAttrs(ctx, level, "client registration", attrs...)

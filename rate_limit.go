@@ -102,9 +102,17 @@ func (r *registry) take(ctx context.Context, key string, bound Rate) error {
 	case err != nil:
 		return failure(err)
 	case wait > 0:
-		return &tooMany{ErrTooManyRequests, wait}
+		return &tooMany{tooManyFrom(visitOf(ctx)), wait}
 	}
 	return nil
+}
+
+// tooManyFrom tells the operator, who reads the event, of a proxy that is taken for one caller.
+func tooManyFrom(v *visit) error {
+	if v == nil || !v.unheeded {
+		return ErrTooManyRequests
+	}
+	return ErrTooManyRequests.WithDebug("The peer sent X-Forwarded-For. If it is a proxy of yours, name it in Config.TrustedProxies, or all behind it are one caller.")
 }
 
 // callerKey names a caller by the network that its address lies in.

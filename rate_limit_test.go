@@ -1,11 +1,13 @@
 package dcr_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -408,3 +410,29 @@ type limiterFunc func() (time.Duration, error)
 func (f limiterFunc) Take(context.Context, string, dcr.Rate) (time.Duration, error) { return f() }
 
 var errLimiterDown = errors.New("redis at 10.0.0.7 is on fire")
+
+// TestRateLimitBehindAProxy: an operator whose proxy is taken for one caller reads so in the
+// log, and the caller does not.
+func TestRateLimitBehindAProxy(t *testing.T) {
+	t.Parallel()
+	for name, header := range map[string]string{"7591-3-05/forwarded": "192.0.2.7", "7591-3-05/direct": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var log bytes.Buffer
+			s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
+				RateLimit: dcr.RateLimit{PerCaller: dcr.Rate{Count: 1, Per: time.Hour}},
+				Events:    dcr.LogEvents(slog.New(slog.NewTextHandler(&log, nil))),
+			}})
+			edit := func(r *http.Request) {
+				if header != "" {
+					r.Header.Set("X-Forwarded-For", header)
+				}
+			}
+			s.Register(t, plainRegistration, edit)
+			answer := s.Post(t, plainRegistration, edit)
+			require.Equal(t, http.StatusTooManyRequests, answer.Status)
+			require.NotContains(t, answer.Body, "TrustedProxies")
+			require.Equal(t, header != "", strings.Contains(log.String(), "Config.TrustedProxies"), log.String())
+		})
+	}
+}

@@ -17,6 +17,8 @@ import (
 type visit struct {
 	address netip.Addr
 	began   time.Time
+	// unheeded says that the peer named a caller whom nobody believes.
+	unheeded bool
 	// looksUp says that fosite authenticates a client in this request; clientID is then
 	// the one that it found.
 	looksUp  bool
@@ -32,7 +34,8 @@ func (r *registry) visited(ctx context.Context, request *http.Request) context.C
 	if visitOf(ctx) != nil {
 		return ctx
 	}
-	return withVisit(ctx, &visit{address: callerAddress(request, r.cfg.TrustedProxies), began: time.Now()})
+	unheeded := len(r.cfg.TrustedProxies) == 0 && request.Header.Get("X-Forwarded-For") != ""
+	return withVisit(ctx, &visit{address: callerAddress(request, r.cfg.TrustedProxies), began: time.Now(), unheeded: unheeded})
 }
 
 // atEndpoint is visited for an endpoint of fosite's, at which a client authenticates.
