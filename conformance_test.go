@@ -185,6 +185,9 @@ func unknownIDs(tree fs.FS, rules []rule) ([]string, error) {
 	like := idsLike(rules)
 	var unknown []string
 	err := fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && entry.Name() == "node_modules" {
+			return fs.SkipDir
+		}
 		if err != nil || entry.IsDir() || !isTestText(name) {
 			return err
 		}

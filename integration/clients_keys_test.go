@@ -111,7 +111,7 @@ func (c *signingClient) RoundTrip(request *http.Request) (*http.Response, error)
 	signed := request.Clone(request.Context())
 	signed.Body = io.NopCloser(bytes.NewReader([]byte(form.Encode())))
 	signed.ContentLength = int64(len(form.Encode()))
-	return http.DefaultTransport.RoundTrip(signed)
+	return dcrtest.Transport.RoundTrip(signed)
 }
 
 // eachAssertion runs a test for every algorithm and for the two audiences that

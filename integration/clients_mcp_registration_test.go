@@ -187,7 +187,7 @@ func authorizeService(t testing.TB, s *mcpServer, client dcrtest.Answer) (*oauth
 	require.NoError(t, err)
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.resource, http.NoBody)
 	require.NoError(t, err)
-	response, err := http.DefaultClient.Do(request)
+	response, err := (&http.Client{Transport: dcrtest.Transport}).Do(request)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusUnauthorized, response.StatusCode)
 	if err := handler.Authorize(t.Context(), request, response); err != nil { // closes the body

@@ -16,7 +16,6 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
 	"github.com/ory/fosite"
-	"github.com/ory/fosite/compose"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
@@ -57,7 +56,6 @@ func startMCPServer(t testing.TB, tokensAreJWTs bool) *mcpServer {
 			AnonymousGrantTypes:   []string{"client_credentials"},
 			AllowAnyLocalhostPort: true,
 		},
-		Factories: append([]compose.Factory{resourceIndicators}, dcrtest.DefaultFactories...),
 	})
 	const metadataPath = "/.well-known/oauth-protected-resource/mcp"
 	router := http.NewServeMux()
@@ -97,7 +95,7 @@ func (s *mcpServer) verify(ctx context.Context, token string, _ *http.Request) (
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	dcrtest.Basic(resourceServerID, resourceServerSecret)(request)
-	response, err := http.DefaultClient.Do(request)
+	response, err := (&http.Client{Transport: dcrtest.Transport}).Do(request)
 	if err != nil {
 		return nil, err
 	}
@@ -123,28 +121,4 @@ func (s *mcpServer) verify(ctx context.Context, token string, _ *http.Request) (
 		Scopes: strings.Fields(found.Scope), Expiration: time.Unix(found.Expiry, 0), UserID: found.Subject,
 		Extra: map[string]any{"client_id": found.ClientID},
 	}, nil
-}
-
-// resourceIndicators is a factory of the host's own. MCP clients send resource (RFC
-// 8707), and fosite knows audience only: the handler grants what is asked for as an
-// audience, if the client may have it.
-func resourceIndicators(config fosite.Configurator, _, _ any) any {
-	return &resourceHandler{config}
-}
-
-type resourceHandler struct {
-	fosite.AudienceStrategyProvider
-}
-
-func (h *resourceHandler) HandleAuthorizeEndpointRequest(ctx context.Context, request fosite.AuthorizeRequester, _ fosite.AuthorizeResponder) error {
-	resources := request.GetRequestForm()["resource"]
-	if err := h.GetAudienceStrategy(ctx)(request.GetClient().GetAudience(), resources); err != nil {
-		return &fosite.RFC6749Error{
-			ErrorField: "invalid_target", DescriptionField: "The resource is unknown.", CodeField: http.StatusBadRequest,
-		}
-	}
-	for _, resource := range resources {
-		request.GrantAudience(resource)
-	}
-	return nil
 }

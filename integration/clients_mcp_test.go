@@ -126,7 +126,7 @@ func (c *mcpClient) RoundTrip(request *http.Request) (*http.Response, error) {
 		c.tokenRequests = append(c.tokenRequests, form)
 		c.mu.Unlock()
 	}
-	response, err := http.DefaultTransport.RoundTrip(request)
+	response, err := dcrtest.Transport.RoundTrip(request)
 	if err != nil || request.URL.Path != "/register" {
 		return response, err
 	}

@@ -81,7 +81,7 @@ func visit(ctx context.Context, authorizationURL, redirectURI string) (url.Value
 	if err != nil {
 		return nil, err
 	}
-	response, err := http.DefaultTransport.RoundTrip(request)
+	response, err := dcrtest.Transport.RoundTrip(request)
 	if err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func (l *load) register(to *process, body []byte) (answer dcrtest.Answer, err er
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Authorization", "Bearer "+l.token)
-	response, err := http.DefaultTransport.RoundTrip(request)
+	response, err := dcrtest.Transport.RoundTrip(request)
 	if err != nil {
 		return answer, err
 	}

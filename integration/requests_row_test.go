@@ -67,6 +67,9 @@ func loadRequests(t testing.TB, class string) []requestRow {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", "requests", class+".jsonl"))
 	require.NoError(t, err)
+	trap, err := openTrap()
+	require.NoError(t, err)
+	data = bytes.ReplaceAll(data, []byte(writtenPort), []byte(trap.port))
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	var rows []requestRow

@@ -13,52 +13,53 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// trapPort is a port of this machine to which URLs of the requests point, in many spellings.
-const trapPort = "47391"
+// writtenPort stands in the requests for a port of this machine to which their URLs point, in
+// many spellings; openTrap says which one it is.
+const writtenPort = "47391"
 
-// guardTrap fails the test if anything connects to trapPort before its subtests have ended, or a moment
+// guardTrap fails the test if anything connects to the trap before its subtests have ended, or a moment
 // after. Nothing of a registration is a reason to call this machine (OUT-01, T10, T11).
 func guardTrap(t *testing.T) {
 	t.Helper()
-	calls, err := trap()
-	require.NoError(t, err, "the port has to be free")
+	trap, err := openTrap()
+	require.NoError(t, err)
 	// Not require, which would end the cleanup before the subtests have reported.
 	t.Cleanup(func() {
-		assert.Never(t, func() bool { return calls.Load() > 0 }, 200*time.Millisecond, 20*time.Millisecond,
+		assert.Never(t, func() bool { return trap.calls.Load() > 0 }, 200*time.Millisecond, 20*time.Millisecond,
 			"the server called a URL of a client")
 	})
 }
 
-// trap listens on both loopback addresses until the process ends, and returns how many have called.
-var trap = sync.OnceValues(func() (*atomic.Int64, error) {
-	calls := new(atomic.Int64)
-	for _, host := range []string{"127.0.0.1", "::1"} {
-		listener, err := listenPatiently(net.JoinHostPort(host, trapPort))
-		if errors.Is(err, syscall.EADDRNOTAVAIL) {
-			continue // a machine without IPv6
+// trap counts who connects to a port.
+type trap struct {
+	port  string
+	calls atomic.Int64
+}
+
+// openTrap listens on both loopback addresses, on one port that is free on both, until the process ends.
+var openTrap = sync.OnceValues(func() (*trap, error) {
+	var last error
+	for range 100 {
+		opened := new(trap)
+		if last = opened.listen("127.0.0.1", "0"); last != nil {
+			return nil, last
 		}
-		if err != nil {
-			return nil, err
+		last = opened.listen("::1", opened.port)
+		if last == nil || errors.Is(last, syscall.EADDRNOTAVAIL) { // a machine without IPv6
+			return opened, nil
 		}
-		go countCalls(listener, calls)
 	}
-	return calls, nil
+	return nil, last
 })
 
-// listenPatiently waits for another run of these tests to give the port back.
-func listenPatiently(address string) (net.Listener, error) {
-	deadline := time.After(time.Minute)
-	for tick := time.Tick(50 * time.Millisecond); ; {
-		listener, err := net.Listen("tcp", address)
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			return listener, err
-		}
-		select {
-		case <-tick:
-		case <-deadline:
-			return nil, err
-		}
+func (c *trap) listen(host, port string) error {
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		return err
 	}
+	_, c.port, _ = net.SplitHostPort(listener.Addr().String())
+	go countCalls(listener, &c.calls)
+	return nil
 }
 
 func countCalls(listener net.Listener, calls *atomic.Int64) {

@@ -45,9 +45,9 @@ func (a Answer) Location(t testing.TB) *url.URL {
 	return u
 }
 
-// transport is of the tests' own: the end of any httptest.Server closes the idle connections
+// Transport is of the tests' own: the end of any httptest.Server closes the idle connections
 // of http.DefaultTransport, and a request that has just taken one fails.
-var transport = http.DefaultTransport.(*http.Transport).Clone()
+var Transport http.RoundTripper = http.DefaultTransport.(*http.Transport).Clone()
 
 // Edit changes a request before it is sent.
 type Edit func(*http.Request)
@@ -77,7 +77,7 @@ func (s *Server) Do(t testing.TB, method, target string, body []byte, edits ...E
 	for _, edit := range edits {
 		edit(request)
 	}
-	response, err := transport.RoundTrip(request)
+	response, err := Transport.RoundTrip(request)
 	require.NoError(t, err)
 	defer func() { _ = response.Body.Close() }()
 	read, err := io.ReadAll(response.Body)
