@@ -26,7 +26,7 @@
 //	POST   /api/initial-access-tokens         mints one, and answers the token this once
 //	DELETE /api/initial-access-tokens/{id}    revokes one
 //	POST   /api/sweep                         removes the records of clients that have ended
-//	GET    /api/events                        what was refused, where no client is known
+//	GET    /api/events                        the latest 200 events without a client
 //
 // A list of clients takes these parameters, each of them once: kind, subject,
 // initial_access_token, never_used (true or false), expiring_before, software_id,
@@ -34,7 +34,16 @@
 // 1000). They are the fields of dcr.ClientFilter; times are those of RFC 3339, and one
 // without a zone is UTC. An empty one counts as not there. The answer has "clients", and
 // "next" for cursor where there are more. A list of initial access tokens takes after, an
-// identifier, and limit.
+// identifier, and limit; its "next" is for after.
+//
+// expiring_before means clients whose end lies before that time, unless they are used or
+// changed: those that have ended already, and have not been swept, count too. An end by
+// being idle does not, for it moves with each use: "ends" of a client tells it. That is
+// what "ended_or_ending_within_an_hour_unless_used" of the summary counts.
+//
+// The events without a client are what was refused before one was known, and what was done
+// with initial access tokens, the latest first. Refusals, which strangers cause at will, are
+// no more than half of what a History keeps of them.
 //
 // Minting takes JSON with any of label, subject, policy, grant_types, uses and
 // lifetime_seconds. Changes without an answer of their own are 204.
@@ -52,9 +61,11 @@ package admin
 import (
 	"embed"
 	"errors"
+	"fmt"
 	"html/template"
 	"log/slog"
 	"net/http"
+	"path"
 	"strings"
 	"time"
 
@@ -72,11 +83,13 @@ type Options struct {
 	// A cookie or Basic credentials are enough: browsers' requests that change something
 	// are refused when they come from other sites (http.CrossOriginProtection).
 	Authenticate func(r *http.Request) (operator string, err error)
-	// Deny answers requests that are not allowed: with a challenge, or a redirect to where
-	// operators sign in. Nil means 403.
+	// Deny answers requests that are not allowed: with a challenge, a page to sign in, or a
+	// redirect to one. Nil means 403. What it writes is the host's: of the headers that guard
+	// the pages of this package it finds Cache-Control, X-Content-Type-Options and
+	// Referrer-Policy set, which it may change, and no Content-Security-Policy.
 	Deny http.Handler
-	// Prefix is the path under which the handler is mounted, such as "/admin"; requests
-	// arrive with it. Empty means the root of the host.
+	// Prefix is the path under which the handler is mounted, such as "/admin". Do not use
+	// http.StripPrefix: requests arrive with it. Empty means the root of the host.
 	Prefix string
 	// History is what happened to clients: a History, or what the host keeps in a database.
 	// Nil means that none is kept, and the pages say so.
@@ -105,9 +118,12 @@ func New(provider *dcr.Provider, options Options) (http.Handler, error) {
 	case provider == nil:
 		return nil, errors.New("admin: no provider")
 	case options.Authenticate == nil:
-		return nil, errors.New("admin: no Options.Authenticate: whoever reaches these pages can delete every client")
-	case p != "" && (p[0] != '/' || strings.HasSuffix(p, "/") || strings.ContainsAny(p, "?#%{} ") || strings.Contains(p, "//")):
-		return nil, errors.New("admin: Options.Prefix is not a path such as /admin")
+		return nil, errors.New("admin: set Options.Authenticate: without it whoever reaches these pages could delete every client")
+	case p == "":
+	case p[0] != '/' || strings.HasSuffix(p, "/"):
+		return nil, fmt.Errorf("admin: Options.Prefix %q has to begin with a slash and not to end with one; leave it empty for the root", p)
+	case path.Clean(p) != p || strings.ContainsAny(p, "?#%{} "):
+		return nil, fmt.Errorf(`admin: Options.Prefix %q has to be a plain path such as "/admin", without "//", dots as segments, spaces and any of ?#%%{}`, p)
 	}
 	if options.Now == nil {
 		options.Now = time.Now
@@ -139,30 +155,39 @@ func (a *admin) door() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
-		h.Set("Content-Security-Policy", contentPolicy)
-		h.Set("X-Frame-Options", "DENY") // for browsers that do not know frame-ancestors
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("X-Robots-Tag", "noindex")
 		if protection.Check(r) != nil {
+			guard(h)
 			a.fail(w, r, errCrossSite)
 			return
 		}
 		operator, err := a.options.Authenticate(r)
 		switch {
 		case err != nil:
+			guard(h)
 			a.fail(w, r, hidden(err))
 		case operator == "":
 			a.options.Deny.ServeHTTP(w, r)
 		default:
+			guard(h)
 			r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 			a.routes.ServeHTTP(w, r.WithContext(dcr.AsOperator(r.Context(), operator)))
 		}
 	})
 }
 
+// guard sets the headers of the pages of this package. Those of a host, to sign in, may
+// need scripts, pictures and forms of other servers.
+func guard(h http.Header) {
+	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("X-Frame-Options", "DENY") // for browsers that do not know frame-ancestors
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("X-Robots-Tag", "noindex")
+}
+
 func denied(w http.ResponseWriter, _ *http.Request) {
+	guard(w.Header())
 	writeJSON(w, http.StatusForbidden, errorAnswer{"access_denied", "Only operators may do this."})
 }

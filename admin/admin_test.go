@@ -18,12 +18,16 @@ func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	provider := dcrtest.Start(t, dcrtest.Setup{}).Provider
 	_, err := admin.New(provider, admin.Options{Prefix: "/admin"})
-	require.ErrorContains(t, err, "no Options.Authenticate")
+	require.EqualError(t, err, "admin: set Options.Authenticate: without it whoever reaches these pages could delete every client")
 	_, err = admin.New(nil, admin.Options{Authenticate: operatorOf})
 	require.ErrorContains(t, err, "no provider")
-	for _, prefix := range []string{"admin", "/admin/", "/", "//admin", "/a?b", "/a#b", "/a b", "/{x}", "/%41", "https://as.example/admin"} {
+	for _, prefix := range []string{"admin", "/admin/", "/", "https://as.example/admin"} {
 		_, err = admin.New(provider, admin.Options{Authenticate: operatorOf, Prefix: prefix})
-		require.ErrorContains(t, err, "Options.Prefix", prefix)
+		require.EqualError(t, err, `admin: Options.Prefix "`+prefix+`" has to begin with a slash and not to end with one; leave it empty for the root`)
+	}
+	for _, prefix := range []string{"//admin", "/a?b", "/a#b", "/a b", "/{x}", "/%41", "/a/../b", "/."} {
+		_, err = admin.New(provider, admin.Options{Authenticate: operatorOf, Prefix: prefix})
+		require.ErrorContains(t, err, `Options.Prefix "`+prefix+`" has to be a plain path such as "/admin"`)
 	}
 }
 
@@ -179,6 +183,31 @@ func TestEveryAnswerIsGuarded(t *testing.T) {
 			require.NotContains(t, policy, "unsafe", r.path)
 			require.Empty(t, h.Get("Access-Control-Allow-Origin"), r.path)
 		}
+	}
+}
+
+// TestSignInPage: what Deny writes is the host's, which may need scripts and other servers.
+func TestSignInPage(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(_ *dcrtest.Setup, o *admin.Options) {
+		o.Deny = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Referrer-Policy", "same-origin")
+			fmt.Fprint(w, `<form action="https://login.example/"><script src="/login.js"></script></form>`)
+		})
+	})
+	h := s.Do(t, http.MethodGet, "/admin/", nil).Header
+	for _, name := range []string{"Content-Security-Policy", "X-Frame-Options", "Cross-Origin-Resource-Policy", "Cross-Origin-Opener-Policy"} {
+		require.Empty(t, h.Get(name), name)
+	}
+	require.Equal(t, "no-store", h.Get("Cache-Control"))
+	require.Equal(t, "nosniff", h.Get("X-Content-Type-Options"))
+	require.Equal(t, "same-origin", h.Get("Referrer-Policy"), "the host may change it")
+	for name, edits := range map[string][]dcrtest.Edit{
+		"operator": {as("olga")}, "cross_site": {dcrtest.Header("Sec-Fetch-Site", "cross-site")},
+	} {
+		guarded := s.Do(t, http.MethodPost, "/admin/", nil, edits...).Header
+		require.Contains(t, guarded.Get("Content-Security-Policy"), "default-src 'none'", name)
+		require.Equal(t, "DENY", guarded.Get("X-Frame-Options"), name)
 	}
 }
 

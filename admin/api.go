@@ -20,9 +20,10 @@ import (
 
 // summary counts, and no further than to Most.
 type summary struct {
-	Clients             int `json:"clients"`
-	NeverUsed           int `json:"never_used"`
-	Expiring            int `json:"expiring_within_an_hour"`
+	Clients   int `json:"clients"`
+	NeverUsed int `json:"never_used"`
+	// Ending counts what expiring_before finds: see the package comment.
+	Ending              int `json:"ended_or_ending_within_an_hour_unless_used"`
 	InitialAccessTokens int `json:"initial_access_tokens"`
 	Most                int `json:"most"`
 }
@@ -37,18 +38,17 @@ func (a *admin) summary(ctx context.Context) (*summary, error) {
 	}{
 		{&s.Clients, dcr.ClientFilter{}},
 		{&s.NeverUsed, dcr.ClientFilter{NeverUsed: true}},
-		{&s.Expiring, dcr.ClientFilter{ExpiringBefore: a.options.Now().Add(time.Hour)}},
+		{&s.Ending, dcr.ClientFilter{ExpiringBefore: a.options.Now().Add(time.Hour)}},
 	} {
 		var err error
 		if *row.place, err = a.provider.CountClients(ctx, row.filter, mostCounted); err != nil {
 			return nil, err
 		}
 	}
-	tokens, err := a.provider.ListInitialAccessTokens(ctx, "", mostListed)
+	err := a.eachToken(ctx, "", mostCounted, func(*dcr.InitialAccessToken) { s.InitialAccessTokens++ })
 	if err != nil && !errors.Is(err, dcr.ErrNotSupported) {
 		return nil, err
 	}
-	s.InitialAccessTokens = len(tokens)
 	return s, nil
 }
 
@@ -126,19 +126,36 @@ func (a *admin) change(c clientChange) action {
 // tokenList returns the records of a part of the initial access tokens, and the
 // identifier to go on after where there are more.
 func (a *admin) tokenList(ctx context.Context, after string, limit int) (tokens []token, next string, err error) {
-	found, err := a.provider.ListInitialAccessTokens(ctx, after, limit+1)
-	if err != nil {
-		return nil, "", err
+	tokens = []token{}
+	err = a.eachToken(ctx, after, limit+1, func(record *dcr.InitialAccessToken) {
+		if len(tokens) == limit {
+			next = tokens[limit-1].ID
+			return
+		}
+		tokens = append(tokens, newToken(record, a.options.Now()))
+	})
+	return tokens, next, err
+}
+
+// eachToken visits up to most records of initial access tokens. The provider returns them
+// by parts.
+func (a *admin) eachToken(ctx context.Context, after string, most int, visit func(*dcr.InitialAccessToken)) error {
+	for most > 0 {
+		limit := min(most, mostListed)
+		page, err := a.provider.ListInitialAccessTokens(ctx, after, limit)
+		if err != nil {
+			return err
+		}
+		for _, record := range page {
+			visit(record)
+			after = record.ID
+		}
+		if len(page) < limit {
+			return nil
+		}
+		most -= limit
 	}
-	if len(found) > limit {
-		found = found[:limit]
-		next = found[limit-1].ID
-	}
-	tokens = make([]token, len(found))
-	for i, record := range found {
-		tokens[i] = newToken(record, a.options.Now())
-	}
-	return tokens, next, nil
+	return nil
 }
 
 func (a *admin) listTokens(w http.ResponseWriter, r *http.Request) error {

@@ -226,5 +226,28 @@ func TestSummary(t *testing.T) {
 	require.NoError(t, err)
 	var got map[string]int
 	require.NoError(t, json.Unmarshal([]byte(s.get(t, "/api/summary").Body), &got))
-	require.Equal(t, map[string]int{"clients": 2, "never_used": 1, "expiring_within_an_hour": 1, "initial_access_tokens": 1, "most": 10_000}, got)
+	require.Equal(t, map[string]int{"clients": 2, "never_used": 1, "ended_or_ending_within_an_hour_unless_used": 1, "initial_access_tokens": 1, "most": 10_000}, got)
+}
+
+// TestEnding: what is counted, listed and linked as ending is one thing, and called so: it
+// has ended ones, and none that ends by being idle.
+func TestEnding(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(setup *dcrtest.Setup, _ *admin.Options) {
+		setup.Config.Lifecycle.Unused, setup.Config.Lifecycle.Idle = 30*time.Minute, 20*time.Minute
+	})
+	idle := s.Register(t, service("Idle"))
+	s.use(t, idle)
+	ended := s.Register(t, named("Ended")).ID()
+	s.forward(40 * time.Minute)
+	soon := s.Register(t, named("Soon")).ID()
+
+	front := s.get(t, "/")
+	require.Contains(t, front.Body, "<b>2</b> ended, or ending within an hour unless used")
+	require.Contains(t, front.Body, ">Ended, or ending within an hour unless used</a>")
+	require.Contains(t, front.Body, ">Ended, or ending unless used, before (UTC)</label>")
+	require.InDelta(t, 2, s.get(t, "/api/summary").Members["ended_or_ending_within_an_hour_unless_used"], 0)
+	before := url.QueryEscape(s.now().Add(time.Hour).Format(time.RFC3339))
+	require.Equal(t, []string{soon, ended}, ids(t, s.get(t, "/api/clients?expiring_before="+before)))
+	require.Equal(t, "idle", s.get(t, "/api/clients/"+idle.ID()).Members["ends"].(object)["why"], "and still not counted")
 }

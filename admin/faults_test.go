@@ -163,3 +163,27 @@ func TestIssuers(t *testing.T) {
 	issuer.Store("https://one.example")
 	require.Equal(t, http.StatusOK, s.get(t, "/api/clients/"+client.ID()).Status, "nothing happened to it")
 }
+
+// sharedEvents are a host's, of all issuers, in memory that it keeps.
+type sharedEvents struct{ entries []admin.Entry }
+
+func (e sharedEvents) ClientEvents(context.Context, string) ([]admin.Entry, error) { return nil, nil }
+func (e sharedEvents) OtherEvents(_ context.Context, _ int) ([]admin.Entry, error) {
+	return e.entries, nil
+}
+
+// TestUserOfAnotherIssuer: where a client is not named, its user is not either (T41).
+func TestUserOfAnotherIssuer(t *testing.T) {
+	t.Parallel()
+	shared := sharedEvents{[]admin.Entry{{Kind: dcr.EventShared, ClientID: "theirs", Subject: "dana"}, {Kind: dcr.EventShared, ClientID: "ours", Subject: "olaf"}}}
+	s := start(t, func(_ *dcrtest.Setup, o *admin.Options) { o.History = shared })
+	s.plant(t, "theirs", func(c *dcr.Client) { c.Issuer = "https://two.example" })
+	s.plant(t, "ours", func(*dcr.Client) {})
+	for _, path := range []string{"/events", "/api/events"} {
+		answer := s.get(t, path).Body
+		require.NotContains(t, answer, "theirs", "T41: %s", path)
+		require.NotContains(t, answer, "dana", "T41: %s", path)
+		require.Contains(t, answer, "olaf", path)
+	}
+	require.Equal(t, "theirs", shared.entries[0].ClientID, "the host's memory is not written to")
+}

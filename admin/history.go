@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ory/fosite"
+
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
@@ -24,10 +26,14 @@ type Entry struct {
 	InitialAccessToken string `json:"initial_access_token,omitempty"`
 	// Address is the caller's, where known.
 	Address string `json:"address,omitempty"`
+	// Subject is the user who registers or registered the client, where known.
+	Subject string `json:"subject,omitempty"`
 	// Operator is who did it, where it was not the client.
 	Operator string `json:"operator,omitempty"`
-	// Reason is the error code of a refusal.
-	Reason string `json:"reason,omitempty"`
+	// Reason is the error code of a refusal, and Description its text, which was answered
+	// too and names the member of the metadata that is at fault.
+	Reason      string `json:"reason,omitempty"`
+	Description string `json:"description,omitempty"`
 	// Changed names what an update changed: members of the metadata, "client_secret", and
 	// "end" for the time at which the client ends.
 	Changed []string `json:"changed,omitempty"`
@@ -50,28 +56,29 @@ type Events interface {
 // HistoryOptions bounds what a History keeps.
 type HistoryOptions struct {
 	// Clients is how many clients have a history; default 5000. The one to which nothing
-	// has happened for longest is forgotten first.
+	// has happened for longest is forgotten first; that a client has expired keeps none
+	// from being forgotten, and gives none a history.
 	Clients int
 	// EventsPerClient is how many entries one client has; default 40. What strangers can
 	// cause at will, such as failures, takes up no more than half of them, so that it pushes
 	// out nothing else.
 	EventsPerClient int
-	// Others is how many entries without a client are kept; default 200.
+	// Others is how many entries without a client are kept; default 200. Refusals take up
+	// no more than half of them, so that strangers do not push out what operators did.
 	Others int
 }
 
 // History keeps the latest events in memory, within its bounds. It is a dcr.EventSink and
 // Events: a host names it in Config.Events, beside others by dcr.EventSinks, and in
 // Options.History. A client to which little happens takes half a kilobyte, and all that
-// the default bounds allow 50 MB.
+// the default bounds allow 70 MB, where texts are as long as usual.
 type History struct {
 	options HistoryOptions
 
 	mu      sync.Mutex
 	clients map[string]*list.Element // of *past
 	order   *list.List               // the client of the latest event is in front
-	others  []Entry                  // a ring
-	next    int                      // where in the ring
+	others  []Entry                  // the oldest first
 }
 
 type past struct {
@@ -104,12 +111,15 @@ func (h *History) Record(_ context.Context, e dcr.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	element, known := h.clients[entry.ClientID]
-	if entry.ClientID == "" || !known && entry.minor() {
+	switch {
+	case entry.ClientID == "" || !known && entry.minor():
 		// A failure makes no client known: identifiers that are URLs cost nothing.
-		h.addOther(entry)
+		h.others = added(h.others, entry, h.options.Others)
 		return
-	}
-	if !known {
+	case !known && e.Kind == dcr.EventExpired:
+		// A sweep of many that are dead and forgotten pushes out nothing of the living.
+		return
+	case !known:
 		if h.order.Len() >= h.options.Clients {
 			oldest := h.order.Back()
 			delete(h.clients, h.order.Remove(oldest).(*past).id)
@@ -117,46 +127,48 @@ func (h *History) Record(_ context.Context, e dcr.Event) {
 		element = h.order.PushFront(&past{id: entry.ClientID})
 		h.clients[entry.ClientID] = element
 	}
-	h.order.MoveToFront(element)
+	if e.Kind != dcr.EventExpired {
+		h.order.MoveToFront(element)
+	}
 	element.Value.(*past).add(entry, h.options.EventsPerClient)
 }
 
-func (h *History) addOther(entry Entry) {
-	if len(h.others) < h.options.Others {
-		h.others = append(h.others, entry)
-		return
-	}
-	h.others[h.next] = entry
-	h.next = (h.next + 1) % len(h.others)
-}
-
-// add adds an entry, and drops the oldest one where there are too many.
 func (p *past) add(entry Entry, most int) {
 	if entry.Issuer == "" {
 		entry.Issuer = p.issuer
 	}
 	p.issuer = entry.Issuer
-	minor := 0
-	for i := range p.entries {
-		if p.entries[i].minor() {
-			minor++
-		}
-	}
+	p.entries = added(p.entries, entry, most)
+}
+
+// added adds an entry, and drops the oldest one where there are too many: of the minor
+// ones where these are half.
+func added(entries []Entry, entry Entry, most int) []Entry {
 	drop := -1
-	switch {
+	switch minor := countMinor(entries); {
 	case entry.minor() && minor > 0 && minor >= most/2:
-		drop = slices.IndexFunc(p.entries, Entry.minor)
-	case len(p.entries) >= most:
+		drop = slices.IndexFunc(entries, Entry.minor)
+	case len(entries) >= most:
 		drop = 0
 	}
 	if drop >= 0 {
-		p.entries = slices.Delete(p.entries, drop, drop+1)
+		entries = slices.Delete(entries, drop, drop+1)
 	}
-	p.entries = append(p.entries, entry)
+	return append(entries, entry)
 }
 
 // minor reports whether strangers can cause such an entry as often as they like.
 func (e Entry) minor() bool { return e.Reason != "" || e.Kind == dcr.EventShared }
+
+func countMinor(entries []Entry) int {
+	n := 0
+	for i := range entries {
+		if entries[i].minor() {
+			n++
+		}
+	}
+	return n
+}
 
 // ClientEvents returns what happened to one client, the oldest first.
 func (h *History) ClientEvents(_ context.Context, clientID string) ([]Entry, error) {
@@ -169,20 +181,41 @@ func (h *History) ClientEvents(_ context.Context, clientID string) ([]Entry, err
 	return slices.Clone(element.Value.(*past).entries), nil
 }
 
-// OtherEvents returns what happened without a known client, the latest first.
+// OtherEvents returns what happened without a known client, the latest first. Where limit
+// leaves some out, refusals leave half of it to what operators did.
 func (h *History) OtherEvents(_ context.Context, limit int) ([]Entry, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	found := slices.Concat(h.others[h.next:], h.others[:h.next])
-	slices.Reverse(found)
-	return found[:min(max(limit, 0), len(found))], nil
+	limit = max(limit, 0)
+	minor := countMinor(h.others)
+	minorLeft := min(minor, max(limit/2, limit-(len(h.others)-minor)))
+	otherLeft := limit - minorLeft
+	found := []Entry{}
+	for _, entry := range slices.Backward(h.others) {
+		left := &otherLeft
+		if entry.minor() {
+			left = &minorLeft
+		}
+		if *left > 0 {
+			*left--
+			found = append(found, entry)
+		}
+	}
+	return found, nil
 }
 
 // newEntry takes over what is plain and small.
 func newEntry(e dcr.Event) Entry {
 	entry := Entry{
 		Time: e.Time, Kind: e.Kind, ClientID: strings.Clone(e.ClientID), InitialAccessToken: short(e.InitialAccessToken),
-		Operator: short(e.Operator), Reason: short(e.Reason()),
+		Operator: short(e.Operator),
+	}
+	if e.Err != nil {
+		answer := fosite.ErrorToRFC6749Error(e.Err)
+		entry.Reason, entry.Description = short(answer.ErrorField), cut(answer.DescriptionField, 300)
+	}
+	if e.Registrant != nil {
+		entry.Subject = cut(e.Registrant.Subject, 200)
 	}
 	if e.Address.IsValid() {
 		entry.Address = e.Address.String()
@@ -199,7 +232,11 @@ func newEntry(e dcr.Event) Entry {
 }
 
 // short bounds what one entry holds.
-func short(s string) string { return strings.Clone(strings.ToValidUTF8(s[:min(len(s), 100)], "")) }
+func short(s string) string { return cut(s, 100) }
+
+func cut(s string, most int) string {
+	return strings.Clone(strings.ToValidUTF8(s[:min(len(s), most)], ""))
+}
 
 // changed names what differs between two records, in order.
 func changed(before, after *dcr.Client) []string {

@@ -77,7 +77,49 @@ func TestEventsWithoutClient(t *testing.T) {
 	require.Equal(t, "initial_access_token_minted", events[0].(object)["kind"], "the latest first")
 	require.Equal(t, "olga", events[0].(object)["operator"])
 	require.Equal(t, "invalid_redirect_uri", events[1].(object)["reason"])
-	require.Contains(t, s.get(t, "/events").Body, "<b>refused</b>: <bdi>invalid_redirect_uri</bdi>")
+	require.Contains(t, events[1].(object)["description"], "redirect_uris[0]", "the member")
+	require.Contains(t, s.get(t, "/events").Body, "<b>refused</b>: <bdi>invalid_redirect_uri</bdi> <span class=\"soft\">(<bdi>redirect_uris[0] ")
+}
+
+// TestWhoWasRefused: an operator sees whose quota is used up, and what came of an update.
+func TestWhoWasRefused(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(setup *dcrtest.Setup, _ *admin.Options) {
+		setup.Config.Access, setup.Config.Quotas.PerSubject = dcr.InitialAccessTokens(), 1
+	})
+	secret, _, err := s.Provider.MintInitialAccessToken(t.Context(), dcr.InitialAccessTokenRequest{Subject: "dana"})
+	require.NoError(t, err)
+	client := s.Register(t, named("App"), dcrtest.Bearer(secret))
+	require.Equal(t, http.StatusForbidden, s.Post(t, named("App"), dcrtest.Bearer(secret)).Status)
+	event := s.get(t, "/api/events").Members["events"].([]any)[0].(object)
+	require.Equal(t, "limited", event["kind"])
+	require.Equal(t, "dana", event["subject"])
+	require.Contains(t, event["description"], "as many clients as this server allows")
+	require.Contains(t, s.get(t, "/events").Body, "user <bdi>dana</bdi>")
+
+	bad := named("App", "client_id", client.ID(), "logo_uri", "javascript:alert(1)")
+	require.Equal(t, http.StatusBadRequest, s.Manage(t, http.MethodPut, client, bad).Status)
+	history := s.get(t, "/api/clients/"+client.ID()).Members["history"].([]any)
+	refused := history[len(history)-1].(object)
+	require.Equal(t, "dana", refused["subject"])
+	require.Contains(t, refused["description"], "logo_uri")
+	page := s.get(t, "/clients/"+client.ID()).Body
+	require.Contains(t, page, "(<bdi>logo_uri ")
+	require.Contains(t, page[strings.Index(page, "(<bdi>logo_uri "):], "user <bdi>dana</bdi>")
+}
+
+// TestEntryIsBounded: neither a host's refusals nor its users fill the memory.
+func TestEntryIsBounded(t *testing.T) {
+	t.Parallel()
+	h := admin.NewHistory(admin.HistoryOptions{})
+	h.Record(t.Context(), dcr.Event{
+		Kind: dcr.EventRefused, Registrant: &dcr.Registrant{Subject: strings.Repeat("s", 5000)},
+		Err: dcr.ErrAccessDenied.WithDescription(strings.Repeat("é", 5000)),
+	})
+	others, err := h.OtherEvents(t.Context(), 1)
+	require.NoError(t, err)
+	require.Len(t, others[0].Subject, 200)
+	require.Equal(t, strings.Repeat("é", 150), others[0].Description)
 }
 
 func TestWithoutHistory(t *testing.T) {
@@ -138,11 +180,85 @@ func TestHistoryIsBounded(t *testing.T) {
 	})
 }
 
+// TestDeadClientsPushNothingOut: the end of a client gives it no history, and no new life
+// to one that it has.
+func TestDeadClientsPushNothingOut(t *testing.T) {
+	t.Parallel()
+	h := admin.NewHistory(admin.HistoryOptions{Clients: 3})
+	for _, id := range []string{"dies", "lives", "lives too"} {
+		happen(t, h, dcr.EventRegistered, id, nil)
+	}
+	for i := range 5000 {
+		happen(t, h, dcr.EventExpired, fmt.Sprint(i), nil)
+	}
+	require.Empty(t, past(t, h, "4999"))
+	others, err := h.OtherEvents(t.Context(), 100)
+	require.NoError(t, err)
+	require.Empty(t, others)
+	happen(t, h, dcr.EventExpired, "dies", nil)
+	require.Equal(t, []string{"registered", "expired"}, past(t, h, "dies"))
+	happen(t, h, dcr.EventRegistered, "new", nil)
+	require.Empty(t, past(t, h, "dies"), "forgotten before those that live")
+	require.Len(t, past(t, h, "lives"), 1)
+	require.Len(t, past(t, h, "lives too"), 1)
+}
+
+// TestStrangersPushOutNoOperator: a flood of what strangers cause leaves half to what
+// operators did, in what is kept and in what is answered.
+func TestStrangersPushOutNoOperator(t *testing.T) {
+	t.Parallel()
+	const minted, refused = dcr.EventInitialAccessTokenMinted, dcr.EventRefused
+	h := admin.NewHistory(admin.HistoryOptions{Others: 10})
+	flood := func() {
+		for i := range 1000 {
+			happen(t, h, []dcr.EventKind{refused, dcr.EventLimited, dcr.EventAuthenticationFailed}[i%3], "", dcr.ErrInvalidToken)
+		}
+	}
+	numbers := func(limit int) (operators, strangers int) {
+		others, err := h.OtherEvents(t.Context(), limit)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(others), limit)
+		for i, entry := range others {
+			require.False(t, i > 0 && entry.Time.After(others[i-1].Time), "the latest first")
+			if entry.Kind == minted {
+				operators++
+			} else {
+				strangers++
+			}
+		}
+		return operators, strangers
+	}
+	check := func(limit, operators, strangers int) {
+		t.Helper()
+		gotOperators, gotStrangers := numbers(limit)
+		require.Equal(t, []int{operators, strangers}, []int{gotOperators, gotStrangers}, "up to %d", limit)
+	}
+	flood()
+	check(10, 0, 5)
+	for range 4 {
+		happen(t, h, minted, "", nil)
+	}
+	flood()
+	check(10, 4, 5)
+	check(6, 3, 3)
+	check(4, 2, 2)
+	check(1, 1, 0)
+	check(0, 0, 0)
+	for range 20 {
+		happen(t, h, minted, "", nil)
+	}
+	check(10, 10, 0)
+	flood()
+	check(10, 5, 5)
+	happen(t, h, refused, "", dcr.ErrInvalidToken)
+	check(10, 5, 5)
+}
+
 func TestHistoryOfOthersIsBounded(t *testing.T) {
 	t.Parallel()
 	t.Run("others", func(t *testing.T) {
 		t.Parallel()
-		h := admin.NewHistory(admin.HistoryOptions{Clients: 2, Others: 3})
+		h := admin.NewHistory(admin.HistoryOptions{Clients: 2, Others: 6})
 		happen(t, h, dcr.EventRegistered, "c", nil)
 		for i := range 100 {
 			happen(t, h, dcr.EventAuthenticationFailed, fmt.Sprint("https://client.example/", i), dcr.ErrInvalidToken)

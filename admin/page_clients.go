@@ -115,7 +115,7 @@ func (a *admin) quick(asked url.Values) []link {
 	}
 	add("All", "", "")
 	add("Never used", "never_used", "true")
-	add("Ending within an hour", "expiring_before", now.Add(time.Hour).Format(formTime))
+	add("Ended, or ending within an hour unless used", "expiring_before", now.Add(time.Hour).Format(formTime))
 	add("Registered within a day", "created_from", now.Add(-24*time.Hour).Format(formTime))
 	return links
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/ory/fosite"
@@ -164,15 +165,16 @@ func (a *admin) pastOf(ctx context.Context, id string) ([]Entry, error) {
 	return history, nil
 }
 
-const mostOthers = 100
+const mostOthers = 200
 
 // others returns what happened without a client. A client that is none of the issuer's
-// registered ones is not named (T41).
+// registered ones is not named, nor is its user (T41).
 func (a *admin) others(ctx context.Context) ([]Entry, error) {
 	if a.options.History == nil {
 		return nil, nil
 	}
 	entries, err := a.options.History.OtherEvents(ctx, mostOthers)
+	entries = slices.Clone(entries) // the host's may be shared
 	known := map[string]bool{"": true}
 	for i := range entries {
 		id := entries[i].ClientID
@@ -183,7 +185,7 @@ func (a *admin) others(ctx context.Context) ([]Entry, error) {
 			}
 		}
 		if !known[id] {
-			entries[i].ClientID = ""
+			entries[i].ClientID, entries[i].Subject = "", ""
 		}
 	}
 	return entries, err
@@ -207,6 +209,6 @@ func newToken(t *dcr.InitialAccessToken, now time.Time) token {
 	return token{
 		ID: t.ID, Label: t.Label, Subject: t.Subject, Policy: t.Policy, GrantTypes: t.GrantTypes,
 		CreatedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt, MaxUses: t.MaxUses, Uses: t.Uses,
-		Usable: (t.ExpiresAt.IsZero() || now.Before(t.ExpiresAt)) && (t.MaxUses == 0 || t.Uses < t.MaxUses),
+		Usable: t.Usable(now),
 	}
 }

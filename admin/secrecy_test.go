@@ -69,6 +69,8 @@ func (s *server) live(t *testing.T, hidden secrets) (client, token string) {
 	hidden.add("second client secret", renewed.Secret())
 	hidden.add("second registration access token", renewed.Token())
 
+	s.beRefused(t, hidden, renewed)
+
 	record, err := s.Store.GetDynamicClient(t.Context(), registered.ID())
 	require.NoError(t, err)
 	require.Len(t, record.RotatedSecrets, 1)
@@ -83,6 +85,40 @@ func (s *server) live(t *testing.T, hidden secrets) (client, token string) {
 		require.Greater(t, len(secret), 16, what)
 	}
 	return registered.ID(), token
+}
+
+// beRefused sends secrets where they do not belong, or do not fit, so that refusals are
+// about them: their texts are in the history.
+func (s *server) beRefused(t *testing.T, hidden secrets, client dcrtest.Answer) {
+	t.Helper()
+	hidden.add("wrong secret", "dcrs_wrong-secret-that-somebody-mistyped")
+	hidden.add("wrong token", "dcri_wrong_token-that-somebody-mistyped")
+	hidden.add("private key", "cHJpdmF0ZS1rZXktdGhhdC1kb2VzLW5vdC1iZWxvbmctaGVyZQ")
+	hidden.add("own secret", "chosen-by-the-client-itself-and-refused")
+	refused := []dcrtest.Answer{
+		s.Post(t, named("App"), dcrtest.Bearer(hidden["wrong token"])),
+		s.Post(t, named("App", "jwks", object{"keys": []object{{"kty": "oct", "k": hidden["private key"]}}})),
+		s.Post(t, named("App", "redirect_uris", []string{"https://user:" + hidden["own secret"] + "@app.example/cb"})),
+		s.Manage(t, http.MethodPut, client, named("App", "client_id", client.ID(), "client_secret", hidden["wrong secret"])),
+		s.Manage(t, http.MethodPut, client, named("App", "client_id", client.ID(), "registration_access_token", hidden["wrong token"])),
+		s.Form(t, "/oauth2/token", url.Values{"grant_type": {"client_credentials"}}, dcrtest.Basic(client.ID(), hidden["wrong secret"])),
+	}
+	for _, answer := range refused {
+		require.GreaterOrEqual(t, answer.Status, 400, answer.Body)
+		require.Less(t, answer.Status, 500, answer.Body)
+	}
+	entries, err := s.history.ClientEvents(t.Context(), client.ID())
+	require.NoError(t, err)
+	others, err := s.history.OtherEvents(t.Context(), 1000)
+	require.NoError(t, err)
+	described := 0
+	for _, entry := range append(entries, others...) {
+		if entry.Reason != "" {
+			require.NotEmpty(t, entry.Description, entry.Reason)
+			described++
+		}
+	}
+	require.Equal(t, len(refused), described)
 }
 
 // TestSecrets: no answer and no history holds a secret, a hash or a signature (T26).

@@ -114,3 +114,31 @@ func TestTokensByPages(t *testing.T) {
 	require.Len(t, seen, 60)
 	require.Contains(t, s.get(t, "/tokens").Body, "/admin/tokens?after=")
 }
+
+// TestManyTokens: no bound of the provider's hides tokens from a list or a count.
+func TestManyTokens(t *testing.T) {
+	t.Parallel()
+	s := startWithTokens(t)
+	mint := func(number int) {
+		for range number {
+			_, _, err := s.Provider.MintInitialAccessToken(t.Context(), dcr.InitialAccessTokenRequest{})
+			require.NoError(t, err)
+		}
+	}
+	list := func(after string) (number int, next string) {
+		answer := s.get(t, "/api/initial-access-tokens?limit=1000&after="+after)
+		return len(answer.Members["initial_access_tokens"].([]any)), answer.Text("next")
+	}
+	mint(1000)
+	number, next := list("")
+	require.Equal(t, 1000, number)
+	require.Empty(t, next, "there are no more")
+	mint(500)
+	number, next = list("")
+	require.Equal(t, 1000, number)
+	require.NotEmpty(t, next)
+	number, next = list(next)
+	require.Equal(t, 500, number)
+	require.Empty(t, next)
+	require.InDelta(t, 1500, s.get(t, "/api/summary").Members["initial_access_tokens"], 0)
+}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/ory/fosite"
@@ -85,7 +83,7 @@ func columns(c *dcr.Client) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	hosts, err := json.Marshal(redirectHosts(c))
+	hosts, err := json.Marshal(append([]string{}, c.RedirectHosts()...)) // an array, if an empty one
 	if err != nil {
 		return nil, err
 	}
@@ -94,17 +92,6 @@ func columns(c *dcr.Client) ([]any, error) {
 		c.Metadata.SoftwareID, c.NameKey(), string(hosts), nanoseconds(c.CreatedAt), nanoseconds(c.UpdatedAt),
 		orNull(c.LastUsedAt), orNull(c.KeepUntil), orNull(c.UnusedUntil), orNull(c.ExpiresAt),
 	}, nil
-}
-
-// redirectHosts are what dcr.ClientFilter.RedirectHost is compared with.
-func redirectHosts(c *dcr.Client) []string {
-	hosts := []string{}
-	for _, raw := range c.Metadata.RedirectURIs {
-		if uri, err := url.Parse(raw); err == nil && uri.Hostname() != "" {
-			hosts = append(hosts, strings.ToLower(uri.Hostname()))
-		}
-	}
-	return hosts
 }
 
 // UpdateClient replaces a record if the stored one still has the version. max of SQLite is

@@ -87,8 +87,10 @@ func conditionsOf(f dcr.ClientFilter) *conditions {
 		where.add(`EXISTS (SELECT 1 FROM json_each(redirect_hosts) WHERE value = ?)`, f.RedirectHost)
 	}
 	if f.Search != "" {
-		// instr takes its argument as it is: LIKE would read "%" and "_" as patterns.
-		where.add(`id = ? OR instr(name_key, ?) > 0`, f.Search, dcr.NameKey(f.Search))
+		// instr takes its argument as it is: LIKE would read "%" and "_" as patterns. Nothing is
+		// part of every name.
+		key := dcr.NameKey(f.Search)
+		where.add(`id = ? OR ? <> '' AND instr(name_key, ?) > 0`, f.Search, key, key)
 	}
 	if !f.CreatedFrom.IsZero() {
 		where.add(`created_at >= ?`, nanoseconds(f.CreatedFrom))
