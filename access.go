@@ -33,8 +33,8 @@ func (f AccessFunc) Authorize(ctx context.Context, r *http.Request) (*Registrant
 // Registrant is who registers a client. It is kept with the client (Client.Origin),
 // and bounds its later updates too.
 type Registrant struct {
-	// Kind names the access rule that let the registration pass: "open",
-	// "access_token", "signed_in", or what a rule of the host's calls itself.
+	// Kind names the access rule that let the registration pass: KindOpen, KindAccessToken,
+	// KindSignedIn, KindInitialAccessToken, or what a rule of the host's calls itself.
 	Kind string `json:"kind,omitempty"`
 	// Subject is the user or service who registers, where known.
 	Subject string `json:"subject,omitempty"`
@@ -53,6 +53,14 @@ type Registrant struct {
 	// others, with later updates too.
 	Policy string `json:"policy,omitempty"`
 }
+
+// What the built-in rules call themselves.
+const (
+	KindOpen               = "open"
+	KindAccessToken        = "access_token"
+	KindSignedIn           = "signed_in"
+	KindInitialAccessToken = "initial_access_token"
+)
 
 // introspect looks an access token up, as the provider's introspection does.
 type introspect func(ctx context.Context, token string) (fosite.TokenUse, fosite.AccessRequester, error)
@@ -83,7 +91,7 @@ func Open() Access { return open{} }
 type open struct{}
 
 func (open) Authorize(context.Context, *http.Request) (*Registrant, error) {
-	return &Registrant{Kind: "open", Anonymous: true}, nil
+	return &Registrant{Kind: KindOpen, Anonymous: true}, nil
 }
 
 // AccessToken lets those register who present an OAuth access token of this server
@@ -116,7 +124,7 @@ func (accessToken) Authorize(ctx context.Context, r *http.Request) (*Registrant,
 	if !slices.Contains(request.GetGrantedScopes(), bound.registry.cfg.RegistrationScope) {
 		return nil, ErrInsufficientScope
 	}
-	registrant := &Registrant{Kind: "access_token", ClientID: request.GetClient().GetID()}
+	registrant := &Registrant{Kind: KindAccessToken, ClientID: request.GetClient().GetID()}
 	if session := request.GetSession(); session != nil {
 		registrant.Subject = session.GetSubject()
 	}
@@ -154,10 +162,10 @@ func SignedIn(user func(r *http.Request) (subject string, err error), protection
 	if protection == nil {
 		protection = http.NewCrossOriginProtection()
 	}
+	if user == nil {
+		return nil // Extend says so
+	}
 	return AccessFunc(func(_ context.Context, r *http.Request) (*Registrant, error) {
-		if err := protection.Check(r); err != nil {
-			return nil, ErrAccessDenied.WithDescription("The request comes from another origin.").WithWrap(err)
-		}
 		subject, err := user(r)
 		if err != nil {
 			return nil, err
@@ -165,13 +173,19 @@ func SignedIn(user func(r *http.Request) (subject string, err error), protection
 		if subject == "" {
 			return nil, ErrMissingToken.WithDescription("The request needs a signed-in user.")
 		}
-		return &Registrant{Kind: "signed_in", Subject: subject}, nil
+		if err := protection.Check(r); err != nil {
+			return nil, ErrAccessDenied.WithDescription("The request comes from another origin.").WithWrap(err)
+		}
+		return &Registrant{Kind: KindSignedIn, Subject: subject}, nil
 	})
 }
 
-// AnyOf lets those register whom one of the rules lets; the first that does counts.
-// Where none does, the answer is that of the first rule that did not just miss a
-// token. Without rules nobody registers.
+// AnyOf lets those register whom one of the rules lets, asked in order; the first that does
+// counts. Where none does, the answer is that of the first rule that did not just miss a
+// token. A rule that fails ends the search. Without rules nobody registers.
+//
+// Open comes last, or what stands behind it is never asked. It lets in who came with
+// nothing: a token or a user whom an earlier rule has refused is not taken for a stranger.
 func AnyOf(rules ...Access) Access { return anyOf(rules) }
 
 type anyOf []Access
@@ -179,11 +193,16 @@ type anyOf []Access
 func (a anyOf) Authorize(ctx context.Context, r *http.Request) (*Registrant, error) {
 	var answer error
 	for _, rule := range a {
-		registrant, err := rule.Authorize(ctx, r)
-		if err == nil && registrant != nil {
-			return registrant, nil
+		if _, stranger := rule.(open); stranger && answer != nil && !isMissingToken(answer) {
+			continue
 		}
-		if err != nil && (answer == nil || isMissingToken(answer)) {
+		registrant, err := rule.Authorize(ctx, r)
+		switch {
+		case err == nil && registrant != nil:
+			return registrant, nil
+		case err != nil && protocolError(err).CodeField >= 500:
+			return nil, err
+		case err != nil && (answer == nil || isMissingToken(answer)):
 			answer = err
 		}
 	}
@@ -225,4 +244,21 @@ func hasRule[R Access](rule Access) bool {
 	}
 	_, ok := rule.(R)
 	return ok
+}
+
+// ruleProblems says what is wrong with a rule, or with one inside it.
+func ruleProblems(rule Access) []error {
+	function, isFunction := rule.(AccessFunc)
+	if rule == nil || isFunction && function == nil {
+		return []error{errors.New("Config.Access has a rule that is nil, or SignedIn without a function")}
+	}
+	var found []error
+	rules, _ := rule.(anyOf)
+	for i, inside := range rules {
+		if _, everybody := inside.(open); everybody && i < len(rules)-1 {
+			found = append(found, errors.New("Config.Access asks no rule behind dcr.Open(), which lets everybody in: put Open last"))
+		}
+		found = append(found, ruleProblems(inside)...)
+	}
+	return found
 }

@@ -156,11 +156,8 @@ func (p *Provider) ListClients(ctx context.Context, filter ClientFilter, cursor 
 	if err != nil {
 		return nil, err
 	}
-	if filter.Issuer, err = r.issuer(ctx); err != nil {
+	if filter, err = r.ownFilter(ctx, filter); err != nil {
 		return nil, err
-	}
-	if r.list == nil {
-		return nil, errNoList
 	}
 	limit = pageLimit(limit)
 	clients, err := r.list.ListClients(ctx, filter, from, limit+1)
@@ -178,15 +175,23 @@ func (p *Provider) ListClients(ctx context.Context, filter ClientFilter, cursor 
 
 // CountClients returns how many clients of the issuer fit, and most where there are more.
 func (p *Provider) CountClients(ctx context.Context, filter ClientFilter, most int) (int, error) {
-	issuer, err := p.registry.issuer(ctx)
+	filter, err := p.registry.ownFilter(ctx, filter)
 	if err != nil {
 		return 0, err
 	}
-	if p.registry.list == nil {
-		return 0, errNoList
+	return p.registry.list.CountClients(ctx, filter, max(most, 0))
+}
+
+// ownFilter is a filter for clients of the issuer, with values in the form that they are
+// compared in.
+func (r *registry) ownFilter(ctx context.Context, filter ClientFilter) (ClientFilter, error) {
+	issuer, err := r.issuer(ctx)
+	if err == nil && r.list == nil {
+		err = errNoList
 	}
 	filter.Issuer = issuer
-	return p.registry.list.CountClients(ctx, filter, max(most, 0))
+	filter.NameKey, filter.RedirectHost = NameKey(filter.NameKey), strings.ToLower(filter.RedirectHost)
+	return filter, err
 }
 
 // cursorTime is how many bytes of a cursor are its time.

@@ -28,7 +28,8 @@ import (
 // which.
 type Config struct {
 	// Access decides who may register. Nil means an OAuth access token with the
-	// scope RegistrationScope. Others are [Open], [SignedIn], [AnyOf] and your own.
+	// scope RegistrationScope. Others are [Open], [InitialAccessTokens], [SignedIn], [AnyOf]
+	// and your own ([AccessFunc]).
 	Access Access
 	// RegistrationScope is the scope of access tokens that may register; default
 	// "dcr:register".
@@ -65,7 +66,9 @@ type Config struct {
 	// an update changes, so that who stole its registration access token can't turn its
 	// users' consent to another place (T39). It takes a storage that implements
 	// GrantRevoker. Where the removal fails, the update is taken back and fails. Until the
-	// removal is done the client's registration access token may be refused for a moment.
+	// removal is done the client's registration access token may be refused for a moment, and
+	// a crash in that moment leaves a client that can't manage itself any more. A list in
+	// another order is a change, too.
 	RevokeOnRedirectChange bool
 
 	// Issuer returns the issuer of a request, an https URL (http on loopback). Nil
@@ -369,6 +372,14 @@ func (c *Config) problems(matches fosite.ScopeStrategy) []error {
 			wrong("Config.DefaultScopes or BaselineScopes: %q is not among Config.Scopes", scope)
 		}
 	}
+	if slices.Contains(c.Audience, "") {
+		wrong("Config.Audience has an empty audience: name the resources that tokens are for")
+	}
+	for _, origin := range c.AllowedOrigins {
+		if u, err := url.Parse(origin); origin != "*" && (err != nil || u.Host == "" || u.Scheme+"://"+u.Host != origin) {
+			wrong("Config.AllowedOrigins: %q is no origin, such as https://inspector.example, and not *", origin)
+		}
+	}
 	for _, name := range c.ExtensionMembers {
 		if memberNamed[name] != nil || isServerMember(name) || name == "" {
 			wrong("Config.ExtensionMembers: %q is a member of the protocol", name)
@@ -396,9 +407,10 @@ func (c *Config) problems(matches fosite.ScopeStrategy) []error {
 			wrong("Config.Supports has %q without %q, which defaults to %s", name, enc, defaultContentEncryption)
 		}
 	}
-	if slices.Contains(c.Policies, nil) || slices.Contains(slices.Collect(maps.Values(c.NamedPolicies)), nil) {
-		wrong("Config.Policies or NamedPolicies has a nil policy")
+	for _, policy := range slices.Concat(c.Policies, slices.Collect(maps.Values(c.NamedPolicies))) {
+		found = append(found, policyProblems(policy)...)
 	}
+	found = append(found, ruleProblems(c.Access)...)
 	if slices.Contains(c.TokenEndpointAuthMethods, methodClientSecretJWT) {
 		wrong("Config.TokenEndpointAuthMethods: client_secret_jwt needs the plain secret, and secrets are stored hashed")
 	}

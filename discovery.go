@@ -16,14 +16,17 @@ import (
 
 // Metadata returns the members of the server's metadata document (RFC 8414, section
 // 2) that follow from what the provider can do and what registration accepts: what is
-// advertised is accepted. The host adds its own, among them the endpoints, and serves
-// the document. The map is the caller's.
+// advertised is accepted. The token endpoint is fosite's TokenURL, where that is set. The
+// host adds its own, among them its other endpoints, and serves the document. The map is the caller's.
 func (p *Provider) Metadata(ctx context.Context) map[string]any {
 	r := p.registry
 	document := map[string]any{
 		"issuer":                r.issuerOf(ctx),
 		"registration_endpoint": r.registrationEndpoint(ctx),
 		"authorization_response_iss_parameter_supported": true,
+	}
+	if urls := r.tokenURLs(ctx); len(urls) > 0 && urls[0] != "" {
+		document["token_endpoint"] = urls[0]
 	}
 	list := func(name string, values []string) {
 		if len(values) > 0 { // RFC 8414, section 3.2
@@ -55,8 +58,8 @@ func (p *Provider) Metadata(ctx context.Context) map[string]any {
 }
 
 // MetadataHandler serves the server's metadata document: what Metadata says, with the
-// members that the host adds, its endpoints above all. own may be nil, and is asked for
-// each request. GET and HEAD only; the document is public, to pages of any origin too,
+// members that the host adds: authorization_endpoint above all, without which clients find
+// no way in. own is asked for each request. GET and HEAD only; the document is public, to pages of any origin too,
 // since clients in browsers read it before anything else.
 func (p *Provider) MetadataHandler(own func(ctx context.Context) map[string]any) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -323,7 +323,7 @@ func isJoiner(c rune) bool { return c == 0x200c || c == 0x200d }
 func isUnseen(c rune) bool {
 	return !isJoiner(c) && !unicode.Is(unicode.Prepended_Concatenation_Mark, c) &&
 		unicode.In(c, unicode.Cc, unicode.Cf, unicode.Co, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point) ||
-		c == unicode.ReplacementChar
+		c == unicode.ReplacementChar || c == 0xfffc || c == 0x1d159 // an object, a musical note without a head
 }
 
 // clip shortens a text that would push what matters off the page, at a place where it does

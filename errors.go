@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/ory/fosite"
 )
@@ -45,12 +46,11 @@ var (
 var (
 	// ErrMissingToken says that the request carries no token at all; the challenge
 	// that answers it has no error code.
-	ErrMissingToken = &fosite.RFC6749Error{
+	ErrMissingToken = (&fosite.RFC6749Error{
 		ErrorField:       "invalid_token",
 		DescriptionField: "The request has no access token in its Authorization header.",
-		HintField:        hintMissing,
 		CodeField:        http.StatusUnauthorized,
-	}
+	}).WithWrap(errNoToken)
 	// ErrInvalidToken says that the token is not good for this request. It does not
 	// say why.
 	ErrInvalidToken = &fosite.RFC6749Error{
@@ -144,13 +144,16 @@ var errNotExtended = errors.New("dcr: DCRFactory was composed, but the provider 
 
 var errNoIssuer = errors.New("dcr: Config.Issuer returned no issuer for this request")
 
-// hintMissing tells ErrMissingToken, and what a rule makes of it, from
-// ErrInvalidToken: to errors.Is they are one.
-const hintMissing = "no token"
+// errNoToken tells ErrMissingToken, and what a rule makes of it, from ErrInvalidToken: to
+// errors.Is those are one.
+var errNoToken = errors.New("dcr: no token")
 
-func isMissingToken(err error) bool {
-	var e *fosite.RFC6749Error
-	return errors.As(err, &e) && e.HintField == hintMissing && e.CodeField == http.StatusUnauthorized
+func isMissingToken(err error) bool { return errors.Is(err, errNoToken) }
+
+// descriptionOf is what an answer and an event say of an error: fosite's hint, which rules
+// and policies may use, with it.
+func descriptionOf(answer *fosite.RFC6749Error) string {
+	return strings.TrimSpace(answer.DescriptionField + " " + answer.HintField)
 }
 
 func invalidRequest(status int, description string) *fosite.RFC6749Error {

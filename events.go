@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/ory/fosite"
@@ -46,7 +47,8 @@ const (
 	// EventLeftover says that something could not be tidied away after an operation that
 	// succeeded, or was undone; Err is the storage's error. What is left works no longer,
 	// but for a previous registration access token, whose grace ends by time then. With
-	// InitialAccessToken it is a use of that token that could not be given back.
+	// InitialAccessToken it is a use of that token that could not be given back. It also says
+	// that a use of a client could not be noted, no room made, or a sweep not finished.
 	EventLeftover EventKind = "leftover"
 	// EventInitialAccessTokenMinted and EventInitialAccessTokenRevoked follow what the
 	// operator does.
@@ -73,8 +75,9 @@ type Event struct {
 	Operator string
 	// Elapsed is how long the request had taken; zero where there is none.
 	Elapsed time.Duration
-	// Before and After are the client before and after an update; of the other
-	// kinds just the one that exists.
+	// Before and After are the client before and after an update. A registration has the one
+	// that follows, a deletion the one before it; a removal of a client that has ended has
+	// what the storage told, which may be the identifier only.
 	Before, After *Client
 	Err           error
 }
@@ -108,8 +111,10 @@ type EventSink interface {
 	Record(ctx context.Context, event Event)
 }
 
-// EventSinks is one sink of several, which are told in order.
-func EventSinks(sinks ...EventSink) EventSink { return eventSinks(sinks) }
+// EventSinks is one sink of several, which are told in order. Nil ones are left out.
+func EventSinks(sinks ...EventSink) EventSink {
+	return eventSinks(slices.DeleteFunc(slices.Clone(sinks), func(s EventSink) bool { return s == nil }))
+}
 
 type eventSinks []EventSink
 
@@ -120,8 +125,13 @@ func (s eventSinks) Record(ctx context.Context, event Event) {
 }
 
 // LogEvents returns a sink that writes one line an event. What the server failed
-// at is an error, everything else information.
-func LogEvents(log *slog.Logger) EventSink { return logEvents{log} }
+// at is an error, everything else information. Nil means slog.Default().
+func LogEvents(log *slog.Logger) EventSink {
+	if log == nil {
+		log = slog.Default()
+	}
+	return logEvents{log}
+}
 
 type logEvents struct{ log *slog.Logger }
 
@@ -136,6 +146,10 @@ func (l logEvents) Record(ctx context.Context, e Event) {
 	if e.Registrant != nil {
 		add("origin", e.Registrant.Kind)
 		add("subject", e.Registrant.Subject)
+		add("registrant_client_id", e.Registrant.ClientID)
+		if e.InitialAccessToken == "" {
+			e.InitialAccessToken = e.Registrant.InitialAccessToken
+		}
 	}
 	add("initial_access_token", e.InitialAccessToken)
 	if e.Address.IsValid() {
@@ -145,7 +159,7 @@ func (l logEvents) Record(ctx context.Context, e Event) {
 	level := slog.LevelInfo
 	if e.Err != nil {
 		answer := fosite.ErrorToRFC6749Error(e.Err)
-		attrs = append(attrs, slog.String("error", answer.ErrorField), slog.String("description", answer.DescriptionField))
+		attrs = append(attrs, slog.String("error", answer.ErrorField), slog.String("description", descriptionOf(answer)))
 		if answer.CodeField >= 500 {
 			level = slog.LevelError
 		}

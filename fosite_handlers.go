@@ -78,7 +78,7 @@ func (r *registry) requirePKCE(client *Client, request fosite.AuthorizeRequester
 	switch {
 	case form.Get("code_challenge") == "":
 		return fosite.ErrInvalidRequest.WithHint("This client must include a code_challenge (RFC 7636), but it is missing.")
-	case form.Get("code_challenge_method") != "S256" && !r.cfg.AllowPlainPKCE:
+	case form.Get("code_challenge_method") != "S256" && (client.RequirePKCE || !r.cfg.AllowPlainPKCE):
 		return fosite.ErrInvalidRequest.WithHint("This client must use code_challenge_method=S256.")
 	}
 	return nil
@@ -101,7 +101,13 @@ func (h *handler) HandleTokenEndpointRequest(context.Context, fosite.AccessReque
 // registered client was given a token, and until when its refresh token lives.
 func (h *handler) PopulateTokenEndpointResponse(ctx context.Context, request fosite.AccessRequester, response fosite.AccessResponder) error {
 	client, ok := request.GetClient().(*Client)
-	if !ok || h.registry.uses == nil || response.GetAccessToken() == "" {
+	if !ok || response.GetAccessToken() == "" {
+		return fosite.ErrUnknownRequest
+	}
+	if err := h.registry.checkGrants(ctx, client, request.GetID()); err != nil {
+		return err
+	}
+	if h.registry.uses == nil {
 		return fosite.ErrUnknownRequest
 	}
 	now, keepUntil := h.registry.now(), time.Time{}
@@ -112,6 +118,36 @@ func (h *handler) PopulateTokenEndpointResponse(ctx context.Context, request fos
 	}
 	h.registry.touch(ctx, client, now, keepUntil)
 	return fosite.ErrUnknownRequest
+}
+
+// checkGrants takes back what a request has just been given if all grants of its client were
+// revoked since the client was looked up: what is stored after the removal would live on.
+func (r *registry) checkGrants(ctx context.Context, client *Client, requestID string) error {
+	if r.grants == nil || strings.HasPrefix(client.ID, "https://") { // a document's client is in no storage
+		return nil
+	}
+	now, err := r.clients.GetDynamicClient(ctx, client.ID)
+	switch {
+	case errors.Is(err, fosite.ErrNotFound): // its tokens are dead with it
+	case err != nil:
+		return &fault{err}
+	case now == nil:
+		return &fault{errNilClient}
+	case now.GrantsRevoked == client.GrantsRevoked:
+		return nil
+	}
+	cleanup, cancel := cleanupContext(ctx)
+	defer cancel()
+	if r.revocation != nil {
+		err = firstOf(r.revocation.RevokeAccessToken(cleanup, requestID), r.revocation.RevokeRefreshToken(cleanup, requestID))
+	} else {
+		err = r.grants.RevokeClientGrants(cleanup, client.ID)
+		r.restoreEntries(cleanup, client.ID)
+	}
+	if err != nil && !errors.Is(err, fosite.ErrNotFound) {
+		return &fault{err}
+	}
+	return fosite.ErrInvalidGrant.WithHint("All grants of the client were revoked.")
 }
 
 // touchInterval is how exact LastUsedAt and KeepUntil are: a client that is used all

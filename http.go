@@ -205,7 +205,7 @@ func challengeOf(answer *fosite.RFC6749Error) string {
 
 func errorBody(answer *fosite.RFC6749Error) []byte {
 	body := strictjson.AppendString([]byte(`{"error":`), answer.ErrorField)
-	body = strictjson.AppendString(append(body, `,"error_description":`...), plainText(answer.DescriptionField))
+	body = strictjson.AppendString(append(body, `,"error_description":`...), plainText(descriptionOf(answer)))
 	return append(body, '}')
 }
 

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,8 +58,8 @@ func (t InitialAccessToken) Format(f fmt.State, _ rune) { _, _ = io.WriteString(
 // LogValue is String.
 func (t InitialAccessToken) LogValue() slog.Value { return slog.StringValue(t.String()) }
 
-// usable reports whether the token registers clients at this time.
-func (t *InitialAccessToken) usable(now time.Time) bool {
+// Usable reports whether the token registers clients at this time, if it was not revoked.
+func (t *InitialAccessToken) Usable(now time.Time) bool {
 	return (t.ExpiresAt.IsZero() || now.Before(t.ExpiresAt)) && (t.MaxUses == 0 || t.Uses < t.MaxUses)
 }
 
@@ -89,7 +90,7 @@ func (initialAccess) Authorize(ctx context.Context, r *http.Request) (*Registran
 		return nil, err
 	}
 	return &Registrant{
-		Kind: "initial_access_token", Subject: token.Subject, InitialAccessToken: token.ID,
+		Kind: KindInitialAccessToken, Subject: token.Subject, InitialAccessToken: token.ID,
 		Policy: token.Policy, GrantTypes: token.GrantTypes,
 	}, nil
 }
@@ -115,7 +116,7 @@ func (r *registry) findInitialAccessToken(ctx context.Context, presented string)
 		return nil, err
 	}
 	fits := subtle.ConstantTimeCompare(token.Hash, hashToken(presented)) == 1
-	if !fits || token.Issuer != issuer || !token.usable(r.now()) {
+	if !fits || token.Issuer != issuer || !token.Usable(r.now()) {
 		return nil, ErrInvalidToken
 	}
 	return token, nil
@@ -168,7 +169,7 @@ type InitialAccessTokenRequest struct {
 
 var (
 	errNoInitialTokens = fmt.Errorf("%w: it does not implement InitialAccessTokenStorage", ErrNotSupported)
-	errBadInitialToken = fmt.Errorf("%w: an initial access token needs a policy that Config.NamedPolicies has, and no number below zero", ErrBadArgument)
+	errBadInitialToken = fmt.Errorf("%w: an initial access token needs a policy that Config.NamedPolicies has, grant types that the provider has, and no number below zero", ErrBadArgument)
 )
 
 // MintInitialAccessToken makes an initial access token. The token itself is returned once
@@ -179,7 +180,9 @@ func (p *Provider) MintInitialAccessToken(ctx context.Context, request InitialAc
 	if r.initialTokens == nil {
 		return "", nil, errNoInitialTokens
 	}
-	if _, known := r.cfg.NamedPolicies[request.Policy]; request.Policy != "" && !known || request.Lifetime < 0 || request.Uses < 0 {
+	_, known := r.cfg.NamedPolicies[request.Policy]
+	unknown := func(grant string) bool { return !slices.Contains(r.can.grantTypes, grant) }
+	if request.Policy != "" && !known || request.Lifetime < 0 || request.Uses < 0 || slices.ContainsFunc(request.GrantTypes, unknown) {
 		return "", nil, errBadInitialToken
 	}
 	issuer, err := r.issuer(ctx)
@@ -241,18 +244,20 @@ func (p *Provider) ListInitialAccessTokens(ctx context.Context, after string, li
 		return nil, err
 	}
 	limit = pageLimit(limit)
+	read := max(limit, 500) // those of other issuers are passed over
 	var found []*InitialAccessToken
 	for {
-		page, err := r.initialTokens.ListInitialAccessTokens(ctx, after, limit)
-		if err != nil {
+		page, err := r.initialTokens.ListInitialAccessTokens(ctx, after, read)
+		if err = firstOf(err, ctx.Err()); err != nil {
 			return nil, err
 		}
+		last := after
 		for _, token := range page {
 			if after = token.ID; token.Issuer == issuer {
 				found = append(found, token)
 			}
 		}
-		if len(found) >= limit || len(page) < limit {
+		if len(found) >= limit || len(page) < read || after <= last {
 			return found[:min(len(found), limit)], nil
 		}
 	}

@@ -174,17 +174,26 @@ func (r *registry) endsAt(c *Client) time.Time {
 	return end
 }
 
-// awaitCode lets a client that was never used live until its code has ended: somebody has
-// just allowed it.
+// awaitCode lets a client that was never used live until its code has ended, and be young
+// again where another could take its room: somebody has just allowed it.
 func (r *registry) awaitCode(ctx context.Context, client *Client) {
-	until := r.now().Add(r.fosite.GetAuthorizeCodeLifespan(ctx) + touchInterval)
-	if !client.LastUsedAt.IsZero() || client.UnusedUntil.IsZero() || !client.UnusedUntil.Before(until) {
+	now := r.now()
+	until := now.Add(r.fosite.GetAuthorizeCodeLifespan(ctx) + touchInterval)
+	waits := func(c *Client) bool {
+		ends := !c.UnusedUntil.IsZero() && c.UnusedUntil.Before(until)
+		old := r.room != nil && !now.Before(c.UpdatedAt.Add(r.cfg.Lifecycle.Young/2))
+		return c.LastUsedAt.IsZero() && (ends || old)
+	}
+	if !waits(client) {
 		return
 	}
-	_, _, err := r.edit(ctx, client.ID, func(c *Client) bool {
-		moves := !c.UnusedUntil.IsZero() && c.UnusedUntil.Before(until)
-		c.UnusedUntil = until
-		return moves
+	_, _, err := r.edit(ctx, client.ID, updateRounds, func(c *Client) bool {
+		due := waits(c)
+		if !c.UnusedUntil.IsZero() {
+			c.UnusedUntil = later(c.UnusedUntil, until)
+		}
+		c.UpdatedAt = now
+		return due
 	})
 	if err != nil && !errors.Is(err, fosite.ErrNotFound) {
 		r.leftover(ctx, client.ID, err)

@@ -1,6 +1,11 @@
 package dcr
 
-import "context"
+import (
+	"context"
+	"errors"
+
+	"github.com/ory/fosite"
+)
 
 // endGrants removes the grants of a client whose redirect URIs have changed
 // (Config.RevokeOnRedirectChange, T39). It does so after the commit: before it, an update
@@ -15,37 +20,64 @@ func (r *registry) endGrants(ctx context.Context, before, after *Client) error {
 		r.takeBack(cleanup, before, after)
 		return err
 	}
-	r.storeEntries(cleanup, after)
+	r.restoreEntries(cleanup, after.ID)
 	r.tell(ctx, Event{Kind: EventGrantsRevoked, ClientID: after.ID, After: after})
 	return nil
 }
 
-// takeBack puts the record back that an update has replaced. What can't be put back is told.
+// takeBack puts the record back that an update has replaced. Where another update has come
+// in between, the removal is tried again instead. What can't be done is told.
 func (r *registry) takeBack(ctx context.Context, before, after *Client) {
 	restored := before.Clone()
-	restored.Version = after.Version + 1
-	if err := r.clients.UpdateClient(ctx, restored, after.Version); err != nil {
+	restored.Version, restored.GrantsRevoked = after.Version+1, after.GrantsRevoked
+	err := r.clients.UpdateClient(ctx, restored, after.Version)
+	if errors.Is(err, ErrConflict) {
+		err = r.grants.RevokeClientGrants(ctx, after.ID)
+	}
+	if err != nil && !errors.Is(err, fosite.ErrNotFound) {
 		r.leftover(ctx, after.ID, err)
-		return
 	}
 	if after.RegistrationToken.Signature != before.RegistrationToken.Signature {
 		r.clear(ctx, after.ID, after.RegistrationToken)
 	}
-	// A removal that failed may have reached them.
-	for _, record := range before.tokenRecords() {
-		if _, err := r.tokens.GetAccessTokenSession(ctx, entryKey(record.Signature), r.cfg.NewSession()); err != nil {
-			_ = r.storeEntry(ctx, restored, record)
+	r.restoreEntries(ctx, after.ID) // a removal that failed may have reached them
+}
+
+// restoreEntries puts the entries of a client's registration access tokens back, those of the
+// record as it is now: another update may have come in between, and another may come while
+// this is done.
+func (r *registry) restoreEntries(ctx context.Context, id string) {
+	var stored []RegistrationTokenRecord
+	for version := int64(-1); ; {
+		client, err := r.clients.GetDynamicClient(ctx, id)
+		if errors.Is(err, fosite.ErrNotFound) {
+			r.clear(ctx, id, stored...) // deleted meanwhile
+			return
+		}
+		if err == nil && client != nil && client.Version == version {
+			return
+		}
+		if err != nil || client == nil {
+			r.leftover(ctx, id, firstOf(err, errNilClient))
+			return
+		}
+		version = client.Version
+		for _, record := range client.tokenRecords() {
+			if err := r.restoreEntry(ctx, client, record); err != nil {
+				r.leftover(ctx, id, err)
+			}
+			stored = append(stored, record)
 		}
 	}
 }
 
-// storeEntries puts the entries of a client's registration access tokens back.
-func (r *registry) storeEntries(ctx context.Context, client *Client) {
-	for _, record := range client.tokenRecords() {
-		if err := r.storeEntry(ctx, client, record); err != nil {
-			r.leftover(ctx, client.ID, err)
-		}
+// restoreEntry puts an entry back that is not there.
+func (r *registry) restoreEntry(ctx context.Context, client *Client, record RegistrationTokenRecord) error {
+	_, err := r.tokens.GetAccessTokenSession(ctx, entryKey(record.Signature), r.cfg.NewSession())
+	if err == nil {
+		return nil
 	}
+	return r.storeEntry(ctx, client, record)
 }
 
 // tokenRecords are the records of the client's registration access tokens.

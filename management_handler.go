@@ -130,6 +130,9 @@ func (reg *registry) readManagement(ctx context.Context, r *http.Request) (*Mana
 	if r.Method != http.MethodPut {
 		return request, nil
 	}
+	if err := reg.limitUpdate(ctx, client); err != nil {
+		return nil, refuse(ctx, client.ID, err)
+	}
 	if err := reg.readUpdate(ctx, r, request); err != nil {
 		return nil, refuse(ctx, client.ID, err)
 	}
@@ -367,10 +370,14 @@ func (r *registry) change(ctx context.Context, m *ManagementRequest, edit func(*
 	} else if m.presented.Signature == next.RegistrationToken.Signature {
 		next.PreviousRegistrationToken = RegistrationTokenRecord{} // the new token has arrived
 	}
+	moved := r.cfg.RevokeOnRedirectChange && !slices.Equal(before.Metadata.RedirectURIs, next.Metadata.RedirectURIs)
+	if moved {
+		next.GrantsRevoked++
+	}
 	if err := r.commit(ctx, before, next, rotate); err != nil {
 		return nil, err
 	}
-	if r.cfg.RevokeOnRedirectChange && !slices.Equal(before.Metadata.RedirectURIs, next.Metadata.RedirectURIs) {
+	if moved {
 		if err := r.endGrants(ctx, before, next); err != nil {
 			return nil, failure(err)
 		}

@@ -3,6 +3,7 @@ package dcr
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -16,7 +17,8 @@ import (
 // rules again. A policy must be safe for many goroutines.
 //
 // The error is one of the protocol, such as ErrInvalidClientMetadata with a description
-// that names the member, or ErrAccessDenied; any other is a failure of the server.
+// that names the member, or ErrAccessDenied; any other, such as one of errors.New, is a
+// failure of the server (500).
 type Policy interface {
 	Judge(ctx context.Context, a *Application) error
 }
@@ -95,15 +97,43 @@ func (r *registry) applyPolicies(ctx context.Context, m *ClientMetadata, e entra
 var errNothingChecksPKCE = errors.New("dcr: a policy requires PKCE, but nothing checks it: add compose.OAuth2PKCEFactory")
 
 // AllPolicies is one policy of several, in order.
-func AllPolicies(policies ...Policy) Policy {
-	return PolicyFunc(func(ctx context.Context, a *Application) error {
-		for _, policy := range policies {
-			if err := policy.Judge(ctx, a); err != nil {
-				return err
-			}
+func AllPolicies(policies ...Policy) Policy { return allPolicies(policies) }
+
+type allPolicies []Policy
+
+func (all allPolicies) Judge(ctx context.Context, a *Application) error {
+	for _, policy := range all {
+		if err := policy.Judge(ctx, a); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
+}
+
+// mistaken is a policy with an argument that can't have been meant; Extend says so.
+type mistaken struct{ problem error }
+
+func (m mistaken) Judge(context.Context, *Application) error { return failure(m.problem) }
+
+// policyProblems says what is wrong with a policy, or with those inside it.
+func policyProblems(policy Policy) []error {
+	switch p := policy.(type) {
+	case nil:
+		return []error{errors.New("Config.Policies or NamedPolicies has a nil policy")}
+	case PolicyFunc:
+		if p == nil {
+			return policyProblems(nil)
+		}
+	case mistaken:
+		return []error{p.problem}
+	case allPolicies:
+		var found []error
+		for _, inside := range p {
+			found = append(found, policyProblems(inside)...)
+		}
+		return found
+	}
+	return nil
 }
 
 // change is a policy that refuses nothing.
@@ -151,6 +181,11 @@ func RequireAuthMethods(methods ...string) Policy {
 // one begins with a dot, ends in none of these. Private-use schemes have no host that
 // means anything, and are refused.
 func RequireRedirectHosts(hosts ...string) Policy {
+	for _, host := range hosts {
+		if host == "" || strings.ContainsAny(host, "/:*@") {
+			return mistaken{fmt.Errorf(`dcr.RequireRedirectHosts: %q is no host: write "a.example", or ".a.example" for all below it`, host)}
+		}
+	}
 	return redirects("is on a host that this server does not allow here", func(u *url.URL) bool {
 		return (u.Scheme == "https" || u.Scheme == "http") && slices.ContainsFunc(hosts, func(host string) bool {
 			return u.Hostname() == host || strings.HasPrefix(host, ".") && strings.HasSuffix(u.Hostname(), host)
@@ -224,10 +259,15 @@ func webURLs(m *ClientMetadata) map[string]string {
 // Require refuses metadata without these members, such as "contacts" or
 // "software_statement". A member that the server does not know is never there.
 func Require(names ...string) Policy {
+	for _, name := range names {
+		if memberNamed[name] == nil {
+			return mistaken{fmt.Errorf("dcr.Require: %q is no member of the metadata that this package knows", name)}
+		}
+	}
 	return PolicyFunc(func(_ context.Context, a *Application) error {
 		for _, name := range names {
 			row := memberNamed[name]
-			if row == nil || row.place(a.Metadata) == nil || isEmpty(row.place(a.Metadata)) {
+			if row.place(a.Metadata) == nil || isEmpty(row.place(a.Metadata)) {
 				return refuseMetadata(name + " is required by this server")
 			}
 		}

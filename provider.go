@@ -36,7 +36,7 @@ func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fo
 		err = firstOf(checkFormPost(request), p.registry.gate(request))
 	}
 	if err == nil {
-		err = p.requestResources(ctx, request)
+		err = p.requestResources(request)
 	}
 	return request, translate(r, err)
 }
@@ -61,7 +61,7 @@ func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Reques
 		err = errReservedScope
 	}
 	if err == nil {
-		err = p.requestResources(ctx, request)
+		err = p.requestResources(request)
 	}
 	for _, credential := range pushedCredentials {
 		request.GetRequestForm().Del(credential)
@@ -83,8 +83,8 @@ func (p *Provider) NewPushedAuthorizeResponse(ctx context.Context, request fosit
 // asked is held against the registration as it is now: a client that was deleted, or gave
 // up the redirect URI, while the user was asked gets no code.
 func (p *Provider) NewAuthorizeResponse(ctx context.Context, request fosite.AuthorizeRequester, session fosite.Session) (fosite.AuthorizeResponder, error) {
-	if err := p.renewClient(ctx, request); err != nil {
-		return nil, translate(nil, err)
+	if err := p.RenewClient(ctx, request); err != nil {
+		return nil, err
 	}
 	response, err := p.Fosite.NewAuthorizeResponse(ctx, request, session)
 	if err != nil {
@@ -100,7 +100,14 @@ func (p *Provider) NewAuthorizeResponse(ctx context.Context, request fosite.Auth
 	return response, nil
 }
 
-// renewClient puts the client as it is now into a request (T36, T38).
+// RenewClient puts the client as it is now into a request that has waited, for its user to
+// sign in for example, and refuses what the registration rules out by now (T36, T38). A host
+// calls it before it asks NeedsConsent or its own memory of consents; NewAuthorizeResponse
+// does it in any case.
+func (p *Provider) RenewClient(ctx context.Context, request fosite.AuthorizeRequester) error {
+	return translate(nil, p.renewClient(ctx, request))
+}
+
 func (p *Provider) renewClient(ctx context.Context, request fosite.AuthorizeRequester) error {
 	asked, ok := request.GetClient().(*Client)
 	if !ok {
@@ -220,16 +227,26 @@ func (p *Provider) NewAccessRequest(ctx context.Context, r *http.Request, sessio
 	}
 	ctx = p.registry.atEndpoint(ctx, r)
 	request, err := p.Fosite.NewAccessRequest(ctx, r, session)
+	if errors.Is(err, fosite.ErrInvalidScope) && narrowed(r) {
+		err = fosite.ErrInvalidGrant.WithHint("The client may not have a scope of this refresh token any more.").WithWrap(err)
+	}
 	if err == nil && request.GetRequestedScopes().Has(p.registry.cfg.RegistrationToken.Scope) {
 		err = errReservedScope
 	}
 	if err == nil && request.GetGrantTypes().ExactOne(grantClientCredentials) {
-		err = p.requestResources(ctx, request)
+		err = p.requestResources(request)
 	}
 	if err == nil {
 		err = requireVerifier(request)
 	}
 	return request, p.answer(ctx, r, err)
+}
+
+// narrowed reports whether a scope that is refused is none that the request asks for: it is
+// the refresh token's, from before the registration was narrowed. Clients get a new one on
+// invalid_grant (RFC 6749, section 5.2) and are at a loss with invalid_scope.
+func narrowed(r *http.Request) bool {
+	return r.PostForm.Get("grant_type") == grantRefreshToken && r.PostForm.Get("scope") == ""
 }
 
 // requireVerifier: fosite drops a code's PKCE session at the first wrong verifier, and

@@ -33,19 +33,21 @@ func (s *providerStore) GetClient(ctx context.Context, id string) (fosite.Client
 	if err != nil {
 		return nil, tagFault(s.hidden(ctx, id, err))
 	}
-	if found != nil {
-		noteClient(ctx, found)
-	}
 	record, ok := found.(*Client)
 	if found == nil || ok && record == nil {
 		return nil, &fault{errNilClient}
 	}
 	if !ok {
+		noteClient(ctx, found)
 		return found, nil
 	}
 	s.shows.Store(true)
 	client := s.registry.present(record)
-	if s.registry.expiry().Ended(client) || client.Issuer != s.registry.issuerOf(ctx) {
+	if client.Issuer != s.registry.issuerOf(ctx) {
+		return nil, fosite.ErrNotFound
+	}
+	noteClient(ctx, client)
+	if s.registry.expiry().Ended(client) {
 		return nil, fosite.ErrNotFound
 	}
 	if asked, ok := ctx.Value(fosite.AuthorizeRequestContextKey).(fosite.AuthorizeRequester); ok {

@@ -3,6 +3,7 @@ package dcr
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"net/netip"
 	"time"
@@ -11,8 +12,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Rate is how many of something in how long: Count at once, and then one more each time
-// that the Count-th part of Per has passed.
+// Rate is a token bucket: Count at once, and then refilled evenly, Count in each Per.
 type Rate struct {
 	Count int
 	Per   time.Duration
@@ -23,12 +23,12 @@ func (r Rate) bounds() bool { return r.Count > 0 }
 // longestPer bounds the time of a rate.
 const longestPer = 366 * 24 * time.Hour
 
-// RateLimit bounds how often registration is asked for, whatever comes of it. Past a limit
-// the answer is 429 with Retry-After, the body unread.
+// RateLimit bounds how often registration is asked for, whatever comes of it, and how often
+// clients are updated. Past a limit the answer is 429 with Retry-After, the body unread.
 type RateLimit struct {
 	// PerCaller bounds what comes from one address (Config.TrustedProxies). A zero Count
-	// means 60 in a minute for anonymous registrants and no limit for others; one below zero
-	// means no limit at all. A limit that is set counts every POST of JSON, before Access is
+	// means 60 in a minute for anonymous registrants and whom Access refuses, and no limit for
+	// others; one below zero means no limit at all. A limit that is set counts every POST of JSON, before Access is
 	// asked.
 	//
 	// Without TrustedProxies everybody behind a proxy is one caller.
@@ -46,7 +46,8 @@ type RateLimit struct {
 // Limiter counts what a RateLimit bounds. It must be safe for many goroutines.
 type Limiter interface {
 	// Take takes one from what a rate leaves to a key, and returns 0; or it takes nothing
-	// and returns how long to wait. An error is a failure of the server: nobody registers
+	// and returns how long to wait. Keys are "total", and "caller:" and "update:" with a network: what
+	// several servers share, such as one Redis, needs a prefix for each. An error is a failure of the server: nobody registers
 	// then. A limiter that would rather let everybody pass returns 0 instead.
 	Take(ctx context.Context, key string, r Rate) (wait time.Duration, err error)
 }
@@ -65,13 +66,14 @@ func (l RateLimit) withDefaults(now func() time.Time) RateLimit {
 }
 
 // limited asks an access rule within the limits. A limit for each caller that is set comes
-// before the rule, the default, which is for anonymous registrants, after it; and the limit
-// of all together after either, so that nobody uses it up alone.
+// before the rule, the default, which is for anonymous registrants and for those whom the
+// rule refuses, after it; and the limit of all together after either, so that nobody uses it
+// up alone.
 func (r *registry) limited(ctx context.Context, ask func() (*Registrant, error)) (*Registrant, error) {
 	limit := &r.cfg.RateLimit
 	byDefault := limit.PerCaller.Count == 0
 	if !byDefault {
-		if err := r.take(ctx, r.callerKey(ctx), limit.PerCaller); err != nil {
+		if err := r.take(ctx, "caller:"+r.caller(ctx), limit.PerCaller); err != nil {
 			return nil, err
 		}
 		if err := r.take(ctx, "total", limit.Total); err != nil {
@@ -82,8 +84,8 @@ func (r *registry) limited(ctx context.Context, ask func() (*Registrant, error))
 	if !byDefault {
 		return registrant, refusal
 	}
-	if refusal == nil && registrant.Anonymous {
-		if err := r.take(ctx, r.callerKey(ctx), defaultPerCaller); err != nil {
+	if refusal != nil || registrant.Anonymous {
+		if err := r.take(ctx, "caller:"+r.caller(ctx), defaultPerCaller); err != nil {
 			return nil, err
 		}
 	}
@@ -91,6 +93,16 @@ func (r *registry) limited(ctx context.Context, ask func() (*Registrant, error))
 		return nil, err
 	}
 	return registrant, refusal
+}
+
+// limitUpdate bounds updates as registrations are, each by itself: they cost as much, and may
+// have the server fetch what the client points at.
+func (r *registry) limitUpdate(ctx context.Context, client *Client) error {
+	bound := r.cfg.RateLimit.PerCaller
+	if bound.Count == 0 && client.Origin.Anonymous {
+		bound = defaultPerCaller
+	}
+	return r.take(ctx, "update:"+r.caller(ctx), bound)
 }
 
 func (r *registry) take(ctx context.Context, key string, bound Rate) error {
@@ -115,8 +127,8 @@ func tooManyFrom(v *visit) error {
 	return ErrTooManyRequests.WithDebug("The peer sent X-Forwarded-For. If it is a proxy of yours, name it in Config.TrustedProxies, or all behind it are one caller.")
 }
 
-// callerKey names a caller by the network that its address lies in.
-func (r *registry) callerKey(ctx context.Context) string {
+// caller names a caller by the network that its address lies in.
+func (r *registry) caller(ctx context.Context) string {
 	var address netip.Addr
 	if v := visitOf(ctx); v != nil {
 		address = v.address
@@ -127,9 +139,9 @@ func (r *registry) callerKey(ctx context.Context) string {
 	}
 	network, err := address.Prefix(bits)
 	if err != nil {
-		return "caller:unknown" // who has no address comes from this machine
+		return "unknown" // a Unix socket, or an adapter that leaves RemoteAddr empty
 	}
-	return "caller:" + network.String()
+	return network.String()
 }
 
 // tooMany is a refusal that says how long to wait.
@@ -196,11 +208,13 @@ func (c *Config) rateProblems() []error {
 			found = append(found, errors.New(text))
 		}
 	}
-	for name, r := range map[string]Rate{"PerCaller": c.RateLimit.PerCaller, "Total": c.RateLimit.Total} {
-		wrong(r.bounds() && (r.Per <= 0 || r.Per > longestPer), "Config.RateLimit."+name+" has a Count, and no Per above zero and up to a year")
+	names, rates := []string{"PerCaller", "Total"}, []Rate{c.RateLimit.PerCaller, c.RateLimit.Total}
+	for i, r := range rates {
+		wrong(r.bounds() && (r.Per <= 0 || r.Per > longestPer), fmt.Sprintf("Config.RateLimit.%s has a Count of %d and no Per: say in how long, such as time.Minute, up to a year", names[i], r.Count))
+		wrong(r.Count == 0 && r.Per != 0, "Config.RateLimit."+names[i]+" has a Per and no Count: say how many")
 	}
-	wrong(c.RateLimit.IPv4Prefix < 0 || c.RateLimit.IPv4Prefix > 32, "Config.RateLimit.IPv4Prefix is not between 1 and 32")
-	wrong(c.RateLimit.IPv6Prefix < 0 || c.RateLimit.IPv6Prefix > 128, "Config.RateLimit.IPv6Prefix is not between 1 and 128")
+	wrong(c.RateLimit.IPv4Prefix < 0 || c.RateLimit.IPv4Prefix > 32, "Config.RateLimit.IPv4Prefix is not between 1 and 32 (0 means 32)")
+	wrong(c.RateLimit.IPv6Prefix < 0 || c.RateLimit.IPv6Prefix > 128, "Config.RateLimit.IPv6Prefix is not between 1 and 128 (0 means 64)")
 	for _, proxy := range c.TrustedProxies {
 		wrong(!proxy.IsValid(), "Config.TrustedProxies has a prefix that is none")
 	}

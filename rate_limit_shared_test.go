@@ -64,8 +64,9 @@ func TestLimiterFails(t *testing.T) {
 			t.Run(fmt.Sprintf("T52/%s/%d", which, status), func(t *testing.T) {
 				t.Parallel()
 				store := newLedger()
-				limit.Limiter = limiterFunc(func() (time.Duration, error) { return time.Hour, cause })
-				s := startLimited(t, limit, func(setup *dcrtest.Setup) { setup.Storage = store })
+				failing := limit
+				failing.Limiter = limiterFunc(func() (time.Duration, error) { return time.Hour, cause })
+				s := startLimited(t, failing, func(setup *dcrtest.Setup) { setup.Storage = store })
 				requireFailure(t, s.from(peerA), status)
 				require.Empty(t, store.live(t))
 				event := s.events.takeOne(t)

@@ -292,17 +292,18 @@ func TestRateLimitRefusedTakeNothing(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, s.from(peerB).Status)
 }
 
-// TestRateLimitManagement: what a client does with its own registration is not limited.
+// TestRateLimitManagement: updates have a limit of their own, reads and deletions none.
 func TestRateLimitManagement(t *testing.T) {
 	t.Parallel()
 	s := startLimited(t, dcr.RateLimit{PerCaller: dcr.Rate{Count: 1, Per: time.Hour}, Total: dcr.Rate{Count: 1, Per: time.Hour}})
 	client := s.Register(t, managed())
 	requireLimited(t, s.Post(t, managed()))
+	client = s.Manage(t, http.MethodPut, client, replacing(client))
+	require.Equal(t, http.StatusOK, client.Status, client.Body)
 	for range 5 {
 		require.Equal(t, http.StatusOK, s.Manage(t, http.MethodGet, client, nil).Status)
-		updated := s.Manage(t, http.MethodPut, client, replacing(client))
-		require.Equal(t, http.StatusOK, updated.Status, updated.Body)
-		client = updated
+		requireLimited(t, s.Manage(t, http.MethodPut, client, replacing(client)))
+		require.Equal(t, http.StatusOK, s.Manage(t, http.MethodGet, client, nil).Status, "T15: nothing changed")
 	}
 	require.Equal(t, http.StatusNoContent, s.Manage(t, http.MethodDelete, client, nil).Status)
 }

@@ -2,6 +2,7 @@ package dcr
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -31,6 +32,8 @@ type registry struct {
 	expired       ExpiredDeleter // nil where the storage has none
 	room          RoomMaker      // nil where the storage has none
 	list          ClientLister   // nil where the storage has none
+	// revocation removes the tokens of one grant; nil where the storage can't.
+	revocation oauth2.TokenRevocationStorage
 
 	strategy oauth2.AccessTokenStrategy
 	// idTokens signs ID tokens; nil where the host makes none.
@@ -131,4 +134,42 @@ func (r *registry) revokeGrants(ctx context.Context, clientID string) {
 	if err := r.grants.RevokeClientGrants(cleanup, clientID); err != nil {
 		r.leftover(ctx, clientID, err)
 	}
+}
+
+// findOwn returns a registered client of the issuer, one that has ended as well.
+func (r *registry) findOwn(ctx context.Context, id string) (*Client, error) {
+	issuer, err := r.issuer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	client, err := r.clients.GetDynamicClient(ctx, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case client == nil:
+		return nil, errNilClient
+	case client.Issuer != issuer: // T41
+		return nil, fosite.ErrNotFound
+	}
+	return client, nil
+}
+
+// edit changes a record, and returns it as it was and as it is; nothing is done, and no
+// record returned, where change reports that there is nothing to do. Where others get ahead
+// it starts over, so many times.
+func (r *registry) edit(ctx context.Context, id string, rounds int, change func(*Client) bool) (before, after *Client, err error) {
+	for range rounds {
+		if before, err = r.findOwn(ctx, id); err != nil {
+			return nil, nil, err
+		}
+		after = before.Clone()
+		after.Version++
+		if !change(after) {
+			return before, nil, nil
+		}
+		if err = r.clients.UpdateClient(ctx, after, before.Version); !errors.Is(err, ErrConflict) {
+			return before, after, err
+		}
+	}
+	return nil, nil, err
 }

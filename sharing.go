@@ -38,8 +38,9 @@ func (r *registry) sharedID(ctx context.Context, request *RegistrationRequest) (
 		return "", failure(err)
 	}
 	mac := hmac.New(sha256.New, secret)
-	who, decided := request.Registrant, fmt.Sprintf("%+v", request.Metadata.decided)
-	for _, part := range []string{"dcr shared client", request.issuer, who.Kind, who.Policy, decided, string(metadata)} {
+	who, decided := request.Registrant, request.Metadata.decided
+	said := fmt.Sprintf("lifetime=%d consent=%t pkce=%t", decided.lifetime, decided.alwaysAskConsent, decided.requirePKCE)
+	for _, part := range []string{"dcr shared client", request.issuer, who.Kind, who.Policy, said, string(metadata)} {
 		mac.Write([]byte(part))
 		mac.Write([]byte{0}) // none of them has one
 	}

@@ -67,8 +67,8 @@ func TestShareFaults(t *testing.T) {
 		forEachFault(t, "POST/shared/"+name, func(t *testing.T, mode how, cause error, status int) {
 			s := startSharing(t)
 			id := s.Register(t, shareable()).ID()
-			s.clock.forward(5 * time.Minute) // so that it is renewed
 			code := s.Code(t, dcrtest.AuthorizeQuery(id, sharedRedirect, "scope", "openid"))
+			s.clock.forward(5 * time.Minute) // so that it is renewed
 			s.events.take()
 			s.store.set(failAt(call, mode, cause))
 			var answer dcrtest.Answer

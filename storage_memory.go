@@ -130,8 +130,10 @@ func (s *MemoryStore) AddClient(client fosite.Client) {
 		s.registered.Add(-1)
 	}
 	s.counts.replace(old, record)
-	if registered {
-		s.waiting.push(record, s.registered.Load(), s.neverUsed)
+	if registered && record.LastUsedAt.IsZero() {
+		s.waiting.add(record)
+	} else {
+		s.waiting.remove(client.GetID())
 	}
 }
 
@@ -165,13 +167,8 @@ func (s *MemoryStore) CreateClient(ctx context.Context, client *Client) error {
 		return ErrClientExists
 	}
 	s.counts.replace(nil, stored)
-	s.waiting.push(stored, s.registered.Load(), s.neverUsed)
+	s.waiting.add(stored)
 	return nil
-}
-
-func (s *MemoryStore) neverUsed(id string) bool {
-	stored, err := s.record(id)
-	return err == nil && stored.LastUsedAt.IsZero()
 }
 
 func memoryFull(kind string) error {
@@ -241,6 +238,15 @@ func (s *MemoryStore) DeleteClient(ctx context.Context, id string) error {
 
 // removeRecord removes a record, if it is still the one that is stored.
 func (s *MemoryStore) removeRecord(stored *Client) bool {
+	taken := s.takeRecord(stored)
+	if taken {
+		s.waiting.remove(stored.ID)
+	}
+	return taken
+}
+
+// takeRecord is removeRecord without the queue of those that wait.
+func (s *MemoryStore) takeRecord(stored *Client) bool {
 	if !s.clients.CompareAndDelete(stored.ID, stored) {
 		return false
 	}
@@ -263,6 +269,9 @@ func (s *MemoryStore) TouchClient(ctx context.Context, id string, lastUsed, keep
 		next.LastUsedAt = later(lastUsed, stored.LastUsedAt)
 		next.KeepUntil = later(keepUntil, stored.KeepUntil)
 		if s.clients.CompareAndSwap(id, stored, &next) {
+			if stored.LastUsedAt.IsZero() && !next.LastUsedAt.IsZero() {
+				s.waiting.remove(id)
+			}
 			return nil
 		}
 	}

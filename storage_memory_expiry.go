@@ -3,56 +3,75 @@ package dcr
 import (
 	"container/heap"
 	"context"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/ory/fosite"
 )
 
-// memoryWaiting holds the clients by the time of their last change, the earliest first, so
-// that at the bound the one that waits longest is found without a walk. A change that comes
-// later is noticed when its client comes up.
+// memoryWaiting holds the clients that were never used by the time of their last change, the
+// earliest first, so that at the bound the one that waits longest is found without a walk. A
+// change that comes later is noticed when its client comes up.
 type memoryWaiting struct {
 	mu    sync.Mutex
 	queue waitingQueue
+	byID  map[string]*waitingClient
 }
 
 type waitingClient struct {
 	since time.Time
 	id    string
+	place int // in the queue
 }
 
 // waitingQueue is a heap.
-type waitingQueue []waitingClient
+type waitingQueue []*waitingClient
 
 func (q waitingQueue) Len() int           { return len(q) }
 func (q waitingQueue) Less(i, j int) bool { return q[i].since.Before(q[j].since) }
-func (q waitingQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *waitingQueue) Push(x any)        { *q = append(*q, x.(waitingClient)) }
-func (q *waitingQueue) Pop() any {
-	last := len(*q) - 1
-	x := (*q)[last]
-	*q = (*q)[:last]
-	return x
+func (q waitingQueue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].place, q[j].place = i, j
 }
 
-// push adds a client. When most of the queue is gone or used, it is made anew, so that it
-// does not outgrow the clients; stillWaits tells which stay.
-func (w *memoryWaiting) push(c *Client, live int64, stillWaits func(id string) bool) {
+func (q *waitingQueue) Push(x any) {
+	c := x.(*waitingClient)
+	c.place = len(*q)
+	*q = append(*q, c)
+}
+
+func (q *waitingQueue) Pop() any {
+	last := len(*q) - 1
+	c := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	return c
+}
+
+// add has a client wait, once.
+func (w *memoryWaiting) add(c *Client) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	heap.Push(&w.queue, waitingClient{c.UpdatedAt, c.ID})
-	if len(w.queue) < 1024 || int64(len(w.queue)) < 2*live {
-		return
+	w.drop(c.ID)
+	if w.byID == nil {
+		w.byID = map[string]*waitingClient{}
 	}
-	seen := make(map[string]bool, live)
-	w.queue = slices.DeleteFunc(w.queue, func(e waitingClient) bool {
-		twice := seen[e.id] // an identifier may come back (Config.ShareIdentical)
-		seen[e.id] = true
-		return twice || !stillWaits(e.id)
-	})
-	heap.Init(&w.queue)
+	w.byID[c.ID] = &waitingClient{since: c.UpdatedAt, id: c.ID}
+	heap.Push(&w.queue, w.byID[c.ID])
+}
+
+// remove is for a client that is gone, or was used.
+func (w *memoryWaiting) remove(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.drop(id)
+}
+
+func (w *memoryWaiting) drop(id string) {
+	if waiting := w.byID[id]; waiting != nil {
+		heap.Remove(&w.queue, waiting.place)
+		delete(w.byID, id)
+	}
 }
 
 var _ ExpiredDeleter = (*MemoryStore)(nil)
@@ -80,20 +99,19 @@ func (s *MemoryStore) MakeRoom(ctx context.Context, before time.Time) (string, e
 	s.waiting.mu.Lock()
 	defer s.waiting.mu.Unlock()
 	for queue := &s.waiting.queue; len(*queue) > 0; {
-		first := &(*queue)[0]
+		first := (*queue)[0]
 		stored, err := s.record(first.id)
 		switch {
-		case err != nil, !stored.LastUsedAt.IsZero(): // gone, or used: it stays for good
-			heap.Pop(queue)
+		case err != nil, !stored.LastUsedAt.IsZero(): // gone or used this moment
+			s.waiting.drop(first.id)
 		case stored.UpdatedAt.After(first.since):
 			first.since = stored.UpdatedAt
 			heap.Fix(queue, 0)
 		case !first.since.Before(before):
 			return "", fosite.ErrNotFound
-		case s.removeRecord(stored): // unless it was used or changed this moment
-			id := first.id
-			heap.Pop(queue)
-			return id, nil
+		case s.takeRecord(stored): // unless it was used or changed this moment
+			s.waiting.drop(first.id)
+			return first.id, nil
 		}
 	}
 	return "", fosite.ErrNotFound

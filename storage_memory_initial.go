@@ -54,7 +54,7 @@ func (s *MemoryStore) GetInitialAccessToken(ctx context.Context, id string) (*In
 // UseInitialAccessToken counts a use, if one remains.
 func (s *MemoryStore) UseInitialAccessToken(ctx context.Context, id string, now time.Time) error {
 	return s.changeInitialToken(ctx, id, func(token *InitialAccessToken) error {
-		if !token.usable(now) {
+		if !token.Usable(now) {
 			return ErrExhausted
 		}
 		token.Uses++

@@ -28,24 +28,31 @@ const (
 // replace counts one record instead of another; either may be nil. Calls for one client may
 // come in another order than its changes, so a number may be below zero for a moment.
 func (m *memoryCounts) replace(old, record *Client) {
+	before, after := countKeys(old), countKeys(record)
+	if before == after {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.number == nil {
 		m.number = map[countKey]int{}
 	}
-	m.add(old, -1)
-	m.add(record, 1)
+	m.add(before, -1)
+	m.add(after, 1)
 }
 
-func (m *memoryCounts) add(c *Client, step int) {
-	if c == nil {
-		return
+// countKeys are those of a record, which may be nil.
+func countKeys(c *Client) (keys [3]countKey) {
+	if c != nil {
+		keys[0] = countKey{c.Issuer, countSubject, c.Origin.Subject}
+		keys[1] = countKey{c.Issuer, countInitial, c.Origin.InitialAccessToken}
+		keys[2] = countKey{c.Issuer, countName, c.NameKey()}
 	}
-	for _, key := range [...]countKey{
-		{c.Issuer, countSubject, c.Origin.Subject},
-		{c.Issuer, countInitial, c.Origin.InitialAccessToken},
-		{c.Issuer, countName, c.NameKey()},
-	} {
+	return keys
+}
+
+func (m *memoryCounts) add(keys [3]countKey, step int) {
+	for _, key := range keys {
 		if key.value == "" {
 			continue
 		}

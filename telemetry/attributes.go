@@ -11,7 +11,7 @@ import (
 const other = "_OTHER"
 
 // registrantKinds are those of the access rules of package dcr.
-var registrantKinds = []string{"open", "access_token", "signed_in", "initial_access_token"}
+var registrantKinds = []string{dcr.KindOpen, dcr.KindAccessToken, dcr.KindSignedIn, dcr.KindInitialAccessToken}
 
 // errorCodes are those of packages dcr and fosite.
 func errorCodes() []string {

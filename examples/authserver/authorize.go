@@ -51,6 +51,12 @@ func (s *server) repeatAsLink(w http.ResponseWriter, r *http.Request) {
 
 // proceed does what comes next for a pending request: sign in, ask, or answer.
 func (s *server) proceed(w http.ResponseWriter, r *http.Request, key string, request fosite.AuthorizeRequester) {
+	// The client may have changed, or have lost what it was allowed, while its user signed in.
+	if err := s.provider.RenewClient(r.Context(), request); err != nil {
+		s.pending.take(key)
+		s.refuse(w, r, request, err)
+		return
+	}
 	who := s.sessions.login(r)
 	silent := slices.Contains(prompts(request), "none") // the client wants an answer, not a page
 	switch {

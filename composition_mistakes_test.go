@@ -1,0 +1,87 @@
+package dcr_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+)
+
+// TestMistakesAreSaid: what can't have been meant is said at composition, with what to write
+// instead, and never on a user's first request.
+func TestMistakesAreSaid(t *testing.T) {
+	t.Parallel()
+	var noFunction dcr.AccessFunc
+	var noPolicy dcr.PolicyFunc
+	policies := func(p ...dcr.Policy) dcr.Config { return dcr.Config{Policies: p} }
+	for name, row := range map[string]struct {
+		cfg  dcr.Config
+		says string
+	}{
+		"nil_rule":             {dcr.Config{Access: dcr.AnyOf(nil)}, "Config.Access has a rule that is nil"},
+		"nil_function":         {dcr.Config{Access: noFunction}, "Config.Access has a rule that is nil"},
+		"nil_user":             {dcr.Config{Access: dcr.AnyOf(dcr.SignedIn(nil, nil), dcr.Open())}, "SignedIn without a function"},
+		"open_first":           {dcr.Config{Access: dcr.AnyOf(dcr.Open(), dcr.InitialAccessTokens())}, "put Open last"},
+		"open_first_inside":    {dcr.Config{Access: dcr.AnyOf(dcr.AnyOf(dcr.Open(), dcr.AccessToken()), dcr.AccessToken())}, "put Open last"},
+		"nil_policy":           {policies(nil), "nil policy"},
+		"nil_policy_function":  {policies(noPolicy), "nil policy"},
+		"nil_policy_inside":    {policies(dcr.AllPolicies(dcr.RequirePKCE(), nil)), "nil policy"},
+		"host_is_url":          {policies(dcr.RequireRedirectHosts("https://a.example")), `"https://a.example" is no host`},
+		"host_with_star":       {dcr.Config{NamedPolicies: map[string]dcr.Policy{"p": dcr.RequireRedirectHosts("*.example")}}, `".a.example" for all below it`},
+		"unknown_member":       {policies(dcr.AllPolicies(dcr.Require("clientname"))), `"clientname" is no member`},
+		"origin_with_slash":    {dcr.Config{AllowedOrigins: []string{"https://inspector.example/"}}, "is no origin"},
+		"origin_without":       {dcr.Config{AllowedOrigins: []string{"inspector.example"}}, "is no origin"},
+		"no_audience":          {dcr.MCPConfig("", "mcp"), "Config.Audience has an empty audience"},
+		"rate_without_time":    {dcr.Config{RateLimit: dcr.RateLimit{Total: dcr.Rate{Count: 5}}}, "Config.RateLimit.Total has a Count of 5 and no Per"},
+		"rate_without_count":   {dcr.Config{RateLimit: dcr.RateLimit{Total: dcr.Rate{Per: time.Minute}}}, "has a Per and no Count"},
+		"more_than_everything": {dcr.Config{RateLimit: dcr.RateLimit{IPv6Prefix: 129}}, "between 1 and 128 (0 means 64)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if row.cfg.Scopes == nil {
+				row.cfg.Scopes = []string{"openid"}
+			}
+			_, err := (&dcrtest.Server{URL: "http://127.0.0.1"}).Compose(dcrtest.Setup{Config: row.cfg, CallersLimited: true})
+			require.ErrorContains(t, err, row.says)
+		})
+	}
+}
+
+// TestNilSinks: an optional sink that stayed nil harms nobody.
+func TestNilSinks(t *testing.T) {
+	t.Parallel()
+	told := &noted{}
+	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Events: dcr.EventSinks(nil, told, dcr.LogEvents(nil), nil)}})
+	s.Register(t, managed())
+	require.Equal(t, []dcr.EventKind{dcr.EventRegistered}, kindsOf(told.take()))
+	silent := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Events: dcr.EventSinks(nil)}})
+	require.Contains(t, silent.Provider.Warnings()[0], "Config.Events")
+}
+
+// TestResourcesAreCompared: a resource is one of the audiences or none, whatever fosite's
+// strategy for audiences would let pass; it becomes the audience as it is configured.
+func TestResourcesAreCompared(t *testing.T) {
+	t.Parallel()
+	const audience = "https://mcp.example/mcp"
+	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Audience: []string{audience}}})
+	client := registerFor(t, s, "client_secret_basic")
+	for resource, want := range map[string]string{
+		audience: audience, audience + "/": audience, audience + "/other": "", audience + "/../x": "", audience + "?x=1": "", "https://mcp.example": "",
+	} {
+		t.Run("REAL/"+resource, func(t *testing.T) {
+			t.Parallel()
+			code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect, "resource", resource))
+			tokens := client.send(t, "/oauth2/token", "client_secret_basic", dcrtest.CodeForm("", code, authRedirect))
+			seen := s.Form(t, "/oauth2/introspect", map[string][]string{"token": {tokens.Text("access_token")}}, dcrtest.Basic(client.ID(), client.Secret()))
+			require.Equal(t, true, seen.Members["active"], seen.Body)
+			if want == "" {
+				require.NotContains(t, seen.Members, "aud")
+				return
+			}
+			require.Equal(t, []any{want}, seen.Members["aud"])
+		})
+	}
+}
