@@ -47,7 +47,8 @@ type Config struct {
 	// netip.MustParsePrefix("10.0.0.0/8"). A request from one of them comes from where its
 	// X-Forwarded-For says; everybody else could write anything there (T16). With any of
 	// them set, a peer without an address (a Unix socket) is a proxy, too. Limits and events
-	// know callers by it.
+	// know callers by it. Callers without an address, as of an adapter that leaves RemoteAddr
+	// empty, are one caller.
 	TrustedProxies []netip.Prefix
 
 	// AllowedOrigins are those whose pages may call the two endpoints from a browser

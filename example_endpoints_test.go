@@ -1,6 +1,7 @@
 package dcr_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -19,9 +20,10 @@ import (
 // The endpoints of fosite as a host writes them: with registered clients there are two
 // questions more at the authorization endpoint, and none at the others.
 func ExampleProvider_ShowsAuthorizeError() {
-	signedIn := func(*http.Request) string { return "alice" }                         // your session; "" for nobody
-	hasConsent := func(*http.Request, fosite.AuthorizeRequester) bool { return true } // your consent page came back
-	askUser := func(http.ResponseWriter, *http.Request, fosite.AuthorizeRequester) {} // your sign-in and consent pages
+	signedIn := func(*http.Request) string { return "alice" }                             // your session; "" for nobody
+	justAllowed := func(*http.Request, fosite.AuthorizeRequester) bool { return true }    // your consent page came back
+	allowedBefore := func(*http.Request, fosite.AuthorizeRequester) bool { return false } // if you remember it
+	askUser := func(http.ResponseWriter, *http.Request, fosite.AuthorizeRequester) {}     // your sign-in and consent pages
 	provider := composed(dcr.MCPConfig("https://mcp.example", "mcp"))
 
 	authorize := func(w http.ResponseWriter, r *http.Request) {
@@ -35,7 +37,7 @@ func ExampleProvider_ShowsAuthorizeError() {
 			provider.WriteAuthorizeError(ctx, w, request, err)
 			return
 		}
-		if user == "" || !hasConsent(r, request) { // dcr.NeedsConsent: when it can't be skipped
+		if user == "" || !justAllowed(r, request) && (dcr.NeedsConsent(request) || !allowedBefore(r, request)) {
 			askUser(w, r, request)
 			return
 		}
@@ -79,6 +81,14 @@ func ExampleProvider_ShowsAuthorizeError() {
 	answer := httptest.NewRecorder()
 	authorize(answer, httptest.NewRequest(http.MethodGet, "/oauth2/auth?"+query.Encode(), nil))
 	landed, _ := url.Parse(answer.Header().Get("Location"))
+	document := provider.MetadataHandler(func(context.Context) map[string]any {
+		return map[string]any{"authorization_endpoint": "https://as.example/oauth2/auth", "token_endpoint": "https://as.example/oauth2/token"}
+	})
+	routes := http.NewServeMux()
+	for _, path := range provider.MetadataPaths(context.Background()) {
+		routes.Handle(path, document)
+	}
+
 	fmt.Println(answer.Code, landed.Host, landed.Query().Get("iss"))
 
 	form := url.Values{

@@ -28,7 +28,8 @@
 // # What is safe by default
 //
 // Registration is closed: it wants an access token with the scope of
-// Config.RegistrationScope. Bodies, members and lists are bounded. Redirect URIs are
+// Config.RegistrationScope. Bodies, members and lists are bounded, and so is how often an
+// anonymous caller registers; what it registers and never uses ends after an hour. Redirect URIs are
 // https, http on loopback, or a private-use scheme. Clients get what the provider can
 // do and Config.Scopes allows, and nothing else. Secrets are stored as hashes and
 // tokens as signatures. An update answers a new registration access token and the old

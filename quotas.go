@@ -10,7 +10,8 @@ import (
 // storage has to implement ClientLister. How many clients there are in all is bounded by
 // the storage (ErrFull).
 //
-// Past a quota the answer is 403 access_denied.
+// Past a quota the answer is 403 access_denied. Quotas bound registrants with a name: where
+// Access has Open as well, whoever is over a quota may register as a stranger.
 type Quotas struct {
 	// PerSubject bounds the clients of one Registrant.Subject: a user, or whom an initial
 	// access token was minted for.

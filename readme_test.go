@@ -19,7 +19,7 @@ func TestReadmeCode(t *testing.T) {
 	files, err := filepath.Glob("example*_test.go")
 	require.NoError(t, err)
 	code := ""
-	for _, file := range files {
+	for _, file := range append(files, "admin/example_test.go", "integration/example_test.go") {
 		examples, err := os.ReadFile(file)
 		require.NoError(t, err)
 		code += trimmed(string(examples))

@@ -76,7 +76,8 @@ type ClientStorage interface {
 }
 
 // UseRecorder is an optional interface of a ClientStorage: it notes that a
-// client was used, so that operators can tell dead registrations from live ones.
+// client was used, so that operators can tell dead registrations from live ones. Without it
+// Lifecycle.Unused and Idle can't be set, and open registrations stay for ever.
 type UseRecorder interface {
 	// TouchClient moves LastUsedAt and KeepUntil of a registered client forward to
 	// the given times, each for itself; a time that is not later than the stored one, such

@@ -258,6 +258,27 @@ func TestSignInAgain(t *testing.T) {
 	require.NotEmpty(t, queryOf(page.location).Get("code"))
 }
 
+// TestConsentEndsWithRevocation: what an operator has revoked is asked for again, each time,
+// and in a request too that was waiting for its user to sign in meanwhile.
+func TestConsentEndsWithRevocation(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	b := s.browser(t)
+	client := b.webClient()
+	uri := "https://app.example/cb"
+	for range 3 {
+		b.code(request(client, uri))
+		require.NoError(t, s.provider.RevokeTokens(t.Context(), client["client_id"].(string)))
+		page := b.get("/oauth2/auth?" + request(client, uri).Encode())
+		require.Contains(t, page.body, "<h1>Allow this app?</h1>", "CONS-01")
+	}
+	b.code(request(client, uri))
+	waits := b.get("/oauth2/auth?" + request(client, uri, "prompt", "login").Encode())
+	require.NoError(t, s.provider.RevokeTokens(t.Context(), client["client_id"].(string)))
+	answer := b.signIn(waits)
+	require.Contains(t, answer.body, "<h1>Allow this app?</h1>", "CONS-01: %s", answer.location)
+}
+
 func TestConsentForm(t *testing.T) {
 	t.Parallel()
 	s := start(t)
