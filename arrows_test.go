@@ -70,7 +70,7 @@ func TestWhoMayImportWhat(t *testing.T) {
 	t.Parallel()
 	only := map[string][]string{
 		"net/http": {"registration_handler.go", "management_handler.go", "discovery.go", "http.go",
-			"access.go", "initial_access_token.go", "cors.go", "provider.go", "provider_introspection.go", "client_authentication.go", "errors.go", "events.go", "visit.go"},
+			"access.go", "initial_access_token.go", "cors.go", "provider.go", "provider_token.go", "provider_introspection.go", "client_authentication.go", "errors.go", "events.go", "visit.go"},
 		"github.com/ory/fosite/compose":               {"compose.go"},
 		"github.com/gorilla/mux":                      {"fosite_dcr.go"},
 		"github.com/go-json-experiment/json/jsontext": {},

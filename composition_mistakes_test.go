@@ -1,9 +1,14 @@
 package dcr_test
 
 import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net/http"
 	"testing"
 	"time"
 
+	"github.com/ory/fosite"
 	"github.com/stretchr/testify/require"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
@@ -84,4 +89,34 @@ func TestResourcesAreCompared(t *testing.T) {
 			require.Equal(t, []any{want}, seen.Members["aud"])
 		})
 	}
+}
+
+// TestHintsAreSent: a policy may say why in fosite's way, and both the client and the operator
+// read it; who registered stands in the log.
+func TestHintsAreSent(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
+		Access: dcr.InitialAccessTokens(),
+		Policies: []dcr.Policy{dcr.PolicyFunc(func(context.Context, *dcr.Application) error {
+			return fosite.ErrAccessDenied.WithHint("Not on a Monday.")
+		})},
+		Events: dcr.LogEvents(slog.New(slog.NewTextHandler(&log, nil))),
+	}})
+	token, record, err := s.Provider.MintInitialAccessToken(t.Context(), dcr.InitialAccessTokenRequest{})
+	require.NoError(t, err)
+	answer := s.Post(t, plainRegistration, dcrtest.Bearer(token))
+	require.Equal(t, http.StatusForbidden, answer.Status)
+	require.Contains(t, answer.Text("error_description"), "Not on a Monday.")
+	require.Contains(t, log.String(), "Not on a Monday.")
+	require.Contains(t, log.String(), "initial_access_token="+record.ID+" address=")
+	require.NotContains(t, log.String(), token)
+}
+
+// TestTokenEndpointIsKnown: what fosite's configuration says is in the metadata already
+// (8414-01).
+func TestTokenEndpointIsKnown(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, dcrtest.Setup{})
+	require.Equal(t, s.URL+"/oauth2/token", s.Provider.Metadata(t.Context())["token_endpoint"])
 }

@@ -2,6 +2,7 @@ package dcr_test
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -59,6 +60,13 @@ func TestWarnings(t *testing.T) {
 		"refresh_scopes": {func(s *dcrtest.Setup) {
 			s.Fosite = func(config *fosite.Config) { config.RefreshTokenScopes = nil }
 		}, "RefreshTokenScopes"},
+		"refresh_scopes_of_nobody": {func(s *dcrtest.Setup) {
+			s.Config.Scopes = []string{"mcp"}
+			s.Fosite = func(config *fosite.Config) { config.RefreshTokenScopes = nil }
+		}, "RefreshTokenScopes"},
+		"everybody_is_a_proxy": {func(s *dcrtest.Setup) {
+			s.Config.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("0.0.0.0/0")}
+		}, "trusts every address"},
 		"no_use_recorder": {func(s *dcrtest.Setup) {
 			store := dcr.NewMemoryStore()
 			s.Storage = plainStorage{store, store, store}
