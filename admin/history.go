@@ -112,7 +112,7 @@ func (h *History) Record(_ context.Context, e dcr.Event) {
 	defer h.mu.Unlock()
 	element, known := h.clients[entry.ClientID]
 	switch {
-	case entry.ClientID == "" || !known && entry.minor():
+	case entry.ClientID == "" || !known && entry.ofStrangers():
 		// A failure makes no client known: identifiers that are URLs cost nothing.
 		h.others = added(h.others, entry, h.options.Others)
 		return
@@ -149,7 +149,7 @@ func added(entries []Entry, entry Entry, most int) []Entry {
 	case entry.minor() && minor > 0 && minor >= most/2:
 		drop = slices.IndexFunc(entries, Entry.minor)
 	case len(entries) >= most:
-		drop = 0
+		drop = leastNotable(entries)
 	}
 	if drop >= 0 {
 		entries = slices.Delete(entries, drop, drop+1)
@@ -157,8 +157,32 @@ func added(entries []Entry, entry Entry, most int) []Entry {
 	return append(entries, entry)
 }
 
-// minor reports whether strangers can cause such an entry as often as they like.
-func (e Entry) minor() bool { return e.Reason != "" || e.Kind == dcr.EventShared }
+// leastNotable is the oldest entry that tells neither how the client came to be, nor who may
+// act as it or where its users are sent, nor what an operator did: whoever has stolen a
+// registration access token must not be able to push those out. Where there is none, it is
+// the oldest but the first.
+func leastNotable(entries []Entry) int {
+	i := slices.IndexFunc(entries, func(e Entry) bool { return !e.notable() })
+	if i < 0 {
+		return min(1, len(entries)-1)
+	}
+	return i
+}
+
+func (e Entry) notable() bool {
+	return e.Kind == dcr.EventRegistered || e.Operator != "" || slices.ContainsFunc(e.Changed, func(member string) bool {
+		return slices.Contains([]string{"redirect_uris", "token_endpoint_auth_method", "jwks", "jwks_uri"}, member)
+	})
+}
+
+// ofStrangers reports whether anybody can cause such an entry as often as they like.
+func (e Entry) ofStrangers() bool { return e.Reason != "" || e.Kind == dcr.EventShared }
+
+// minor reports whether an entry is one of strangers, or of a client that changes nothing.
+func (e Entry) minor() bool {
+	idle := e.Operator == "" && (e.Kind == dcr.EventTokenRotated || e.Kind == dcr.EventUpdated && len(e.Changed) == 0)
+	return e.ofStrangers() || idle
+}
 
 func countMinor(entries []Entry) int {
 	n := 0

@@ -165,18 +165,18 @@ func TestHistoryIsBounded(t *testing.T) {
 		t.Parallel()
 		h := admin.NewHistory(admin.HistoryOptions{EventsPerClient: 4})
 		for range 3 {
-			happen(t, h, dcr.EventUpdated, "c", nil)
+			happen(t, h, dcr.EventGrantsRevoked, "c", nil)
 		}
 		for range 10 {
 			happen(t, h, dcr.EventAuthenticationFailed, "c", dcr.ErrInvalidToken)
 			happen(t, h, dcr.EventShared, "c", nil)
 		}
 		require.Len(t, past(t, h, "c"), 4)
-		require.Contains(t, past(t, h, "c"), "updated", "a flood of failures pushes out no more than half")
+		require.Contains(t, past(t, h, "c"), "grants_revoked", "a flood of failures pushes out no more than half")
 		for range 10 {
-			happen(t, h, dcr.EventUpdated, "c", nil)
+			happen(t, h, dcr.EventGrantsRevoked, "c", nil)
 		}
-		require.Equal(t, []string{"updated", "updated", "updated", "updated"}, past(t, h, "c"))
+		require.Equal(t, []string{"grants_revoked", "grants_revoked", "grants_revoked", "grants_revoked"}, past(t, h, "c"))
 	})
 }
 
@@ -283,4 +283,33 @@ func TestHistoryOfOthersIsBounded(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, others)
 	})
+}
+
+// TestThievesHideNothing: whoever has stolen a registration access token can't push out of the
+// history how the client came to be and where its users are sent since (T39).
+func TestThievesHideNothing(t *testing.T) {
+	t.Parallel()
+	for name, cover := range map[string]func(i int) *dcr.Client{
+		"T39/nothing_changed": func(int) *dcr.Client { return &dcr.Client{ID: "c"} },
+		"T39/names": func(i int) *dcr.Client {
+			return &dcr.Client{ID: "c", Metadata: dcr.ClientMetadata{ClientName: fmt.Sprint(i)}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			history := admin.NewHistory(admin.HistoryOptions{})
+			first, moved := &dcr.Client{ID: "c"}, &dcr.Client{ID: "c"}
+			moved.Metadata.RedirectURIs = []string{"https://evil.example/cb"}
+			history.Record(t.Context(), dcr.Event{Kind: dcr.EventRegistered, ClientID: "c", After: first})
+			history.Record(t.Context(), dcr.Event{Kind: dcr.EventUpdated, ClientID: "c", Before: first, After: moved})
+			for i := range 500 {
+				history.Record(t.Context(), dcr.Event{Kind: dcr.EventUpdated, ClientID: "c", Before: cover(i), After: cover(i + 1)})
+				history.Record(t.Context(), dcr.Event{Kind: dcr.EventTokenRotated, ClientID: "c"})
+			}
+			entries, err := history.ClientEvents(t.Context(), "c")
+			require.NoError(t, err)
+			require.LessOrEqual(t, len(entries), 40)
+			require.Equal(t, []string{"registered", "updated  redirect_uris"}, kindsOf(entries)[:2])
+		})
+	}
 }
