@@ -23,17 +23,19 @@
 // [ClientMetadata] is what a client says, [Client] what the server keeps and fosite
 // works with, [ClientInformation] what the server answers. A fosite storage becomes
 // one for registration with the four methods of [ClientStorage]; [MemoryStore] is a
-// complete one in memory, and package storagetest checks your own.
+// complete one in memory, and package storagetest checks your own. Package admin is the
+// operator's page, telemetry counts events with OpenTelemetry, and outbound is the guarded
+// HTTP client.
 //
 // # What is safe by default
 //
 // Registration is closed: it wants an access token with the scope of
 // Config.RegistrationScope. Bodies, members and lists are bounded, and so is how often an
-// anonymous caller registers; what it registers and never uses ends after an hour. Redirect URIs are
-// https, http on loopback, or a private-use scheme. Clients get what the provider can
-// do and Config.Scopes allows, and nothing else. Secrets are stored as hashes and
-// tokens as signatures. An update answers a new registration access token and the old
-// one is dead. A deleted client's tokens are refused at their next use, whatever
+// anonymous caller registers; what it registers and never uses ends after an hour.
+// Redirect URIs are https, http on loopback, or a private-use scheme. Clients get what
+// the provider can do and Config.Scopes allows, and nothing else. Secrets are stored as
+// hashes and tokens as signatures. An update answers a new registration access token and
+// the old one is dead. A deleted client's tokens are refused at their next use, whatever
 // storage they lie in; out of reach is a self-contained JWT that a resource server
 // checks by itself, so keep those short.
 //
@@ -41,8 +43,9 @@
 //
 // A storage that fails is a server error at every endpoint, never invalid_client.
 // Public registered clients get no code without PKCE. Registered clients introspect
-// their own tokens only. Authorization responses carry the issuer (RFC 9207). The
-// methods of [Provider] say what else.
+// their own tokens only. Authorization responses carry the issuer (RFC 9207). Pushed
+// requests are stored without the client's credentials. The methods of [Provider] say
+// what else.
 //
 // Comments name attacks by the numbers of docs/conformance.md, such as T22.
 package dcr
