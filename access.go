@@ -163,7 +163,7 @@ func SignedIn(user func(r *http.Request) (subject string, err error), protection
 		protection = http.NewCrossOriginProtection()
 	}
 	if user == nil {
-		return nil // Extend says so
+		return AccessFunc(nil) // Extend says so
 	}
 	return AccessFunc(func(_ context.Context, r *http.Request) (*Registrant, error) {
 		subject, err := user(r)
@@ -186,7 +186,17 @@ func SignedIn(user func(r *http.Request) (subject string, err error), protection
 //
 // Open comes last, or what stands behind it is never asked. It lets in who came with
 // nothing: a token or a user whom an earlier rule has refused is not taken for a stranger.
-func AnyOf(rules ...Access) Access { return anyOf(rules) }
+func AnyOf(rules ...Access) Access {
+	var flat anyOf
+	for _, rule := range rules {
+		if inside, ok := rule.(anyOf); ok {
+			flat = append(flat, inside...)
+		} else {
+			flat = append(flat, rule)
+		}
+	}
+	return flat
+}
 
 type anyOf []Access
 
@@ -197,12 +207,15 @@ func (a anyOf) Authorize(ctx context.Context, r *http.Request) (*Registrant, err
 			continue
 		}
 		registrant, err := rule.Authorize(ctx, r)
+		if err == nil && registrant == nil {
+			err = ErrAccessDenied // as askRule has it
+		}
 		switch {
-		case err == nil && registrant != nil:
+		case err == nil:
 			return registrant, nil
-		case err != nil && protocolError(err).CodeField >= 500:
+		case protocolError(err).CodeField >= 500:
 			return nil, err
-		case err != nil && (answer == nil || isMissingToken(answer)):
+		case answer == nil || isMissingToken(answer):
 			answer = err
 		}
 	}

@@ -150,6 +150,9 @@ func TestAnyOf(t *testing.T) {
 				r.Header.Set("Cookie", "session=alice")
 				r.Header.Set("Sec-Fetch-Site", "cross-site")
 			}, 403, "access_denied"},
+		{"open_not_for_refused_inside", dcr.AnyOf(denied, dcr.AnyOf(dcr.Open())), nil, 403, "access_denied"},
+		{"open_not_for_silence", dcr.AnyOf(silent, dcr.Open()), nil, 403, "access_denied"},
+		{"open_for_missing_of_the_host", dcr.AnyOf(says("", dcr.ErrMissingToken.WithWrap(http.ErrNoCookie)), dcr.Open()), nil, 201, "open"},
 		{"open_not_for_failures", dcr.AnyOf(dcr.SignedIn(cookieUser, nil), dcr.Open()), dcrtest.Header("Cookie", "session=broken"), 500, "server_error"},
 		{"silent_then_let", dcr.AnyOf(silent, says("b", nil)), nil, 201, "b"},
 		{"all_miss_a_token", dcr.AnyOf(token, dcr.AccessToken(), token), nil, 401, "invalid_token"},

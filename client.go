@@ -73,8 +73,9 @@ type Client struct {
 	// Audience holds audiences that the host gave this client besides Config.Audience,
 	// which the provider shows with it and which is not kept here.
 	Audience []string `json:"audience,omitempty"`
-	// GrantsRevoked counts how often all grants of the client were revoked while it stayed, so
-	// that a token request which was under way then gets nothing.
+	// GrantsRevoked counts the beginnings and ends of removals of all grants of a client that
+	// stays, so that a token request which was under way then gets nothing. While it is odd the
+	// client gets no tokens.
 	GrantsRevoked int64 `json:"grants_revoked,omitempty"`
 	// AlwaysAskConsent says that a policy wants the users of the client asked every time
 	// (NeedsConsent).

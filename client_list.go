@@ -78,6 +78,18 @@ func (c *Client) NameKey() string { return NameKey(c.Metadata.ClientName) }
 // storages to search and count by: case, width, repeated spaces and what can't be seen do
 // not count.
 func NameKey(name string) string {
+	key := nameKey(name)
+	for range 4 { // it has to be the key of itself, and NFKC makes spaces and marks, which oneLine drops
+		next := nameKey(key)
+		if next == key {
+			break
+		}
+		key = next
+	}
+	return key
+}
+
+func nameKey(name string) string {
 	if !isASCII(name) || len(name) > longestName || strings.ContainsFunc(name, unicode.IsControl) {
 		unseen := func(c rune) bool { return isJoiner(c) || unicode.Is(unicode.Variation_Selector, c) }
 		name = norm.NFKC.String(strings.Map(func(c rune) rune {

@@ -94,7 +94,7 @@ func (h *handler) findStorage(store any) {
 	r.uses = ability[UseRecorder](r.clients, store)
 	r.expired = ability[ExpiredDeleter](r.clients, store)
 	r.room = ability[RoomMaker](r.clients, store)
-	r.revocation = ability[oauth2.TokenRevocationStorage](r.tokens, store)
+	r.revocation, _ = store.(oauth2.TokenRevocationStorage)
 	r.list = ability[ClientLister](r.clients, store)
 	r.initialTokens = ability[InitialAccessTokenStorage](r.clients, store)
 	if r.cfg.ClientStorage == nil && r.cfg.TokenStorage == nil {

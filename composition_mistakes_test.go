@@ -29,6 +29,8 @@ func TestMistakesAreSaid(t *testing.T) {
 		"nil_rule":             {dcr.Config{Access: dcr.AnyOf(nil)}, "Config.Access has a rule that is nil"},
 		"nil_function":         {dcr.Config{Access: noFunction}, "Config.Access has a rule that is nil"},
 		"nil_user":             {dcr.Config{Access: dcr.AnyOf(dcr.SignedIn(nil, nil), dcr.Open())}, "SignedIn without a function"},
+		"nil_user_alone":       {dcr.Config{Access: dcr.SignedIn(nil, nil)}, "SignedIn without a function"},
+		"open_inside_first":    {dcr.Config{Access: dcr.AnyOf(dcr.AnyOf(dcr.Open()), dcr.AccessToken())}, "put Open last"},
 		"open_first":           {dcr.Config{Access: dcr.AnyOf(dcr.Open(), dcr.InitialAccessTokens())}, "put Open last"},
 		"open_first_inside":    {dcr.Config{Access: dcr.AnyOf(dcr.AnyOf(dcr.Open(), dcr.AccessToken()), dcr.AccessToken())}, "put Open last"},
 		"nil_policy":           {policies(nil), "nil policy"},
@@ -119,4 +121,11 @@ func TestTokenEndpointIsKnown(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{})
 	require.Equal(t, s.URL+"/oauth2/token", s.Provider.Metadata(t.Context())["token_endpoint"])
+}
+
+// TestAddressesAreHosts: redirect hosts may be addresses of either kind.
+func TestAddressesAreHosts(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Policies: []dcr.Policy{dcr.RequireRedirectHosts("127.0.0.1", "::1")}}})
+	s.Register(t, `{"redirect_uris":["http://[::1]/cb","http://127.0.0.1/cb"]}`)
 }

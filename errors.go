@@ -148,7 +148,11 @@ var errNoIssuer = errors.New("dcr: Config.Issuer returned no issuer for this req
 // errors.Is those are one.
 var errNoToken = errors.New("dcr: no token")
 
-func isMissingToken(err error) bool { return errors.Is(err, errNoToken) }
+func isMissingToken(err error) bool {
+	var e *fosite.RFC6749Error
+	wrapped := errors.As(err, &e) && e.CodeField == http.StatusUnauthorized && e.DescriptionField == ErrMissingToken.DescriptionField
+	return wrapped || errors.Is(err, errNoToken)
+}
 
 // descriptionOf is what an answer and an event say of an error: fosite's hint, which rules
 // and policies may use, with it.

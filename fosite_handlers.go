@@ -34,7 +34,12 @@ func (h *handler) lack(what string) { h.lacks = append(h.lacks, errors.New(what)
 // client rules out. It runs last, early enough to refuse. NewAuthorizeRequest of the
 // provider has asked the same before anybody was asked for consent; this holds for hosts
 // that make the request by other means.
-func (h *handler) HandleAuthorizeEndpointRequest(_ context.Context, request fosite.AuthorizeRequester, _ fosite.AuthorizeResponder) error {
+func (h *handler) HandleAuthorizeEndpointRequest(ctx context.Context, request fosite.AuthorizeRequester, response fosite.AuthorizeResponder) error {
+	if client, ok := request.GetClient().(*Client); ok && response.GetCode() != "" {
+		if err := h.registry.checkGrants(ctx, client, request.GetID()); err != nil {
+			return fosite.ErrAccessDenied.WithHint("All grants of the client were revoked.").WithWrap(err)
+		}
+	}
 	return h.registry.gate(request)
 }
 
@@ -120,32 +125,39 @@ func (h *handler) PopulateTokenEndpointResponse(ctx context.Context, request fos
 	return fosite.ErrUnknownRequest
 }
 
-// checkGrants takes back what a request has just been given if all grants of its client were
-// revoked since the client was looked up: what is stored after the removal would live on.
+// checkGrants refuses a request that was under way while all grants of its client were revoked:
+// what it has stored since the removal would live on. Client is the record that the request
+// began with. An odd count says that a removal is under way, or was cut short: then it is
+// done again.
 func (r *registry) checkGrants(ctx context.Context, client *Client, requestID string) error {
 	if r.grants == nil || strings.HasPrefix(client.ID, "https://") { // a document's client is in no storage
 		return nil
 	}
-	now, err := r.clients.GetDynamicClient(ctx, client.ID)
-	switch {
-	case errors.Is(err, fosite.ErrNotFound): // its tokens are dead with it
-	case err != nil:
-		return &fault{err}
-	case now == nil:
-		return &fault{errNilClient}
-	case now.GrantsRevoked == client.GrantsRevoked:
-		return nil
-	}
 	cleanup, cancel := cleanupContext(ctx)
 	defer cancel()
-	if r.revocation != nil {
-		err = firstOf(r.revocation.RevokeAccessToken(cleanup, requestID), r.revocation.RevokeRefreshToken(cleanup, requestID))
-	} else {
-		err = r.grants.RevokeClientGrants(cleanup, client.ID)
-		r.restoreEntries(cleanup, client.ID)
+	now, err := r.clients.GetDynamicClient(cleanup, client.ID)
+	for tries := 0; err != nil && !errors.Is(err, fosite.ErrNotFound) && tries < 2; tries++ {
+		now, err = r.clients.GetDynamicClient(cleanup, client.ID)
 	}
-	if err != nil && !errors.Is(err, fosite.ErrNotFound) {
-		return &fault{err}
+	switch {
+	case errors.Is(err, fosite.ErrNotFound): // its tokens are dead with it
+	case err != nil || now == nil:
+		// The code or refresh token is spent already: a failure now would cost the user the grant.
+		r.leftover(ctx, client.ID, firstOf(err, errNilClient))
+		return nil
+	case now.GrantsRevoked == client.GrantsRevoked && now.GrantsRevoked%2 == 0 && now.CreatedAt.Equal(client.CreatedAt):
+		return nil
+	case now.GrantsRevoked%2 == 1: // an identifier that came back has another CreatedAt
+		if err := r.removeGrants(cleanup, now); err != nil {
+			r.leftover(ctx, client.ID, err)
+		}
+	}
+	if r.revocation != nil { // nobody will learn of these tokens
+		for _, remove := range []func(context.Context, string) error{r.revocation.RevokeAccessToken, r.revocation.RevokeRefreshToken} {
+			if err := remove(cleanup, requestID); err != nil && !errors.Is(err, fosite.ErrNotFound) {
+				r.leftover(ctx, client.ID, err)
+			}
+		}
 	}
 	return fosite.ErrInvalidGrant.WithHint("All grants of the client were revoked.")
 }

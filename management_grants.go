@@ -11,16 +11,13 @@ import (
 // (Config.RevokeOnRedirectChange, T39). It does so after the commit: before it, an update
 // that loses would end the grants of one that wins. Where the removal fails, the update is
 // taken back, since the grants would be worth something at the new place.
-//
-// Among the grants are the entries of registration access tokens, which are put back.
 func (r *registry) endGrants(ctx context.Context, before, after *Client) error {
 	cleanup, cancel := cleanupContext(ctx)
 	defer cancel()
-	if err := r.grants.RevokeClientGrants(cleanup, after.ID); err != nil {
+	if err := r.removeGrants(cleanup, after); err != nil {
 		r.takeBack(cleanup, before, after)
 		return err
 	}
-	r.restoreEntries(cleanup, after.ID)
 	r.tell(ctx, Event{Kind: EventGrantsRevoked, ClientID: after.ID, After: after})
 	return nil
 }
@@ -29,10 +26,10 @@ func (r *registry) endGrants(ctx context.Context, before, after *Client) error {
 // in between, the removal is tried again instead. What can't be done is told.
 func (r *registry) takeBack(ctx context.Context, before, after *Client) {
 	restored := before.Clone()
-	restored.Version, restored.GrantsRevoked = after.Version+1, after.GrantsRevoked
+	restored.Version, restored.GrantsRevoked = after.Version+1, after.GrantsRevoked+1
 	err := r.clients.UpdateClient(ctx, restored, after.Version)
 	if errors.Is(err, ErrConflict) {
-		err = r.grants.RevokeClientGrants(ctx, after.ID)
+		err = r.removeGrants(ctx, after)
 	}
 	if err != nil && !errors.Is(err, fosite.ErrNotFound) {
 		r.leftover(ctx, after.ID, err)

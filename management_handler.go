@@ -372,7 +372,7 @@ func (r *registry) change(ctx context.Context, m *ManagementRequest, edit func(*
 	}
 	moved := r.cfg.RevokeOnRedirectChange && !slices.Equal(before.Metadata.RedirectURIs, next.Metadata.RedirectURIs)
 	if moved {
-		next.GrantsRevoked++
+		beginRemoval(next)
 	}
 	if err := r.commit(ctx, before, next, rotate); err != nil {
 		return nil, err

@@ -53,7 +53,8 @@ const operatorRounds = 100
 // and its registration access token, so that it can't be managed any more. The client
 // itself stays, and may ask its users again. A token request that is under way gets nothing.
 // The storage has to implement GrantRevoker. An error after the record was written is an
-// event, too: the call may be repeated.
+// event, too: until the removal is done, by another call or by the next token request, the
+// client gets no tokens.
 func (p *Provider) RevokeTokens(ctx context.Context, id string) error {
 	r := p.registry
 	if r.grants == nil {
@@ -62,13 +63,15 @@ func (p *Provider) RevokeTokens(ctx context.Context, id string) error {
 	}
 	_, after, err := r.edit(ctx, id, operatorRounds, func(c *Client) bool {
 		c.RegistrationToken, c.PreviousRegistrationToken = RegistrationTokenRecord{}, RegistrationTokenRecord{}
-		c.GrantsRevoked++
+		beginRemoval(c)
 		return true
 	})
 	if err != nil {
 		return err
 	}
-	if err := r.grants.RevokeClientGrants(ctx, id); err != nil {
+	cleanup, cancel := cleanupContext(ctx)
+	defer cancel()
+	if err := r.removeGrants(cleanup, after); err != nil {
 		r.leftover(ctx, id, err)
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -182,7 +183,7 @@ func RequireAuthMethods(methods ...string) Policy {
 // means anything, and are refused.
 func RequireRedirectHosts(hosts ...string) Policy {
 	for _, host := range hosts {
-		if host == "" || strings.ContainsAny(host, "/:*@") {
+		if _, err := netip.ParseAddr(host); err != nil && (host == "" || strings.ContainsAny(host, "/:*@")) {
 			return mistaken{fmt.Errorf(`dcr.RequireRedirectHosts: %q is no host: write "a.example", or ".a.example" for all below it`, host)}
 		}
 	}

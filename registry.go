@@ -173,3 +173,28 @@ func (r *registry) edit(ctx context.Context, id string, rounds int, change func(
 	}
 	return nil, nil, err
 }
+
+// beginRemoval marks a record: from its commit on, until removeGrants is done, no request gets
+// tokens for the client.
+func beginRemoval(c *Client) { c.GrantsRevoked += 1 + c.GrantsRevoked%2 }
+
+// removeGrants removes all grants of a client that stays, whose record was marked, and lets
+// requests pass again that begin afterwards. Among the grants are the entries of its
+// registration access tokens, which are put back.
+func (r *registry) removeGrants(ctx context.Context, marked *Client) error {
+	if err := r.grants.RevokeClientGrants(ctx, marked.ID); err != nil {
+		return err
+	}
+	r.restoreEntries(ctx, marked.ID)
+	_, _, err := r.edit(ctx, marked.ID, operatorRounds, func(c *Client) bool {
+		ours := c.GrantsRevoked == marked.GrantsRevoked
+		if ours {
+			c.GrantsRevoked++
+		}
+		return ours
+	})
+	if errors.Is(err, fosite.ErrNotFound) {
+		return nil
+	}
+	return err
+}

@@ -130,11 +130,7 @@ func (s *MemoryStore) AddClient(client fosite.Client) {
 		s.registered.Add(-1)
 	}
 	s.counts.replace(old, record)
-	if registered && record.LastUsedAt.IsZero() {
-		s.waiting.add(record)
-	} else {
-		s.waiting.remove(client.GetID())
-	}
+	s.settle(client.GetID())
 }
 
 // GetClient returns a copy of a registered client, or a client of the operator's own.
@@ -167,7 +163,7 @@ func (s *MemoryStore) CreateClient(ctx context.Context, client *Client) error {
 		return ErrClientExists
 	}
 	s.counts.replace(nil, stored)
-	s.waiting.add(stored)
+	s.settle(stored.ID)
 	return nil
 }
 
@@ -240,7 +236,7 @@ func (s *MemoryStore) DeleteClient(ctx context.Context, id string) error {
 func (s *MemoryStore) removeRecord(stored *Client) bool {
 	taken := s.takeRecord(stored)
 	if taken {
-		s.waiting.remove(stored.ID)
+		s.settle(stored.ID)
 	}
 	return taken
 }
@@ -270,7 +266,7 @@ func (s *MemoryStore) TouchClient(ctx context.Context, id string, lastUsed, keep
 		next.KeepUntil = later(keepUntil, stored.KeepUntil)
 		if s.clients.CompareAndSwap(id, stored, &next) {
 			if stored.LastUsedAt.IsZero() && !next.LastUsedAt.IsZero() {
-				s.waiting.remove(id)
+				s.settle(id)
 			}
 			return nil
 		}

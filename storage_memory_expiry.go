@@ -48,25 +48,6 @@ func (q *waitingQueue) Pop() any {
 	return c
 }
 
-// add has a client wait, once.
-func (w *memoryWaiting) add(c *Client) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.drop(c.ID)
-	if w.byID == nil {
-		w.byID = map[string]*waitingClient{}
-	}
-	w.byID[c.ID] = &waitingClient{since: c.UpdatedAt, id: c.ID}
-	heap.Push(&w.queue, w.byID[c.ID])
-}
-
-// remove is for a client that is gone, or was used.
-func (w *memoryWaiting) remove(id string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.drop(id)
-}
-
 func (w *memoryWaiting) drop(id string) {
 	if waiting := w.byID[id]; waiting != nil {
 		heap.Remove(&w.queue, waiting.place)
@@ -115,4 +96,22 @@ func (s *MemoryStore) MakeRoom(ctx context.Context, before time.Time) (string, e
 		}
 	}
 	return "", fosite.ErrNotFound
+}
+
+// settle has a client wait or not, as its record is now: calls for one client may come in
+// another order than its changes.
+func (s *MemoryStore) settle(id string) {
+	w := &s.waiting
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.drop(id)
+	stored, err := s.record(id)
+	if err != nil || !stored.LastUsedAt.IsZero() {
+		return
+	}
+	if w.byID == nil {
+		w.byID = map[string]*waitingClient{}
+	}
+	w.byID[id] = &waitingClient{since: stored.UpdatedAt, id: id}
+	heap.Push(&w.queue, w.byID[id])
 }

@@ -114,7 +114,7 @@ func (h *History) Record(_ context.Context, e dcr.Event) {
 	switch {
 	case entry.ClientID == "" || !known && entry.ofStrangers():
 		// A failure makes no client known: identifiers that are URLs cost nothing.
-		h.others = added(h.others, entry, h.options.Others)
+		h.others = added(h.others, entry, h.options.Others, func([]Entry) int { return 0 })
 		return
 	case !known && e.Kind == dcr.EventExpired:
 		// A sweep of many that are dead and forgotten pushes out nothing of the living.
@@ -138,18 +138,18 @@ func (p *past) add(entry Entry, most int) {
 		entry.Issuer = p.issuer
 	}
 	p.issuer = entry.Issuer
-	p.entries = added(p.entries, entry, most)
+	p.entries = added(p.entries, entry, most, leastNotable)
 }
 
 // added adds an entry, and drops the oldest one where there are too many: of the minor
 // ones where these are half.
-func added(entries []Entry, entry Entry, most int) []Entry {
+func added(entries []Entry, entry Entry, most int, least func([]Entry) int) []Entry {
 	drop := -1
 	switch minor := countMinor(entries); {
 	case entry.minor() && minor > 0 && minor >= most/2:
 		drop = slices.IndexFunc(entries, Entry.minor)
 	case len(entries) >= most:
-		drop = leastNotable(entries)
+		drop = least(entries)
 	}
 	if drop >= 0 {
 		entries = slices.Delete(entries, drop, drop+1)
@@ -160,13 +160,13 @@ func added(entries []Entry, entry Entry, most int) []Entry {
 // leastNotable is the oldest entry that tells neither how the client came to be, nor who may
 // act as it or where its users are sent, nor what an operator did: whoever has stolen a
 // registration access token must not be able to push those out. Where there is none, it is
-// the oldest but the first.
+// one from the middle, so that how it began and how it is now both stay.
 func leastNotable(entries []Entry) int {
-	i := slices.IndexFunc(entries, func(e Entry) bool { return !e.notable() })
-	if i < 0 {
-		return min(1, len(entries)-1)
+	if i := slices.IndexFunc(entries, func(e Entry) bool { return !e.notable() }); i >= 0 {
+		return i
 	}
-	return i
+	middle := len(entries) / 2
+	return middle + max(0, slices.IndexFunc(entries[middle:], func(e Entry) bool { return e.Operator == "" }))
 }
 
 func (e Entry) notable() bool {
@@ -236,7 +236,7 @@ func newEntry(e dcr.Event) Entry {
 	}
 	if e.Err != nil {
 		answer := fosite.ErrorToRFC6749Error(e.Err)
-		entry.Reason, entry.Description = short(answer.ErrorField), cut(answer.DescriptionField, 300)
+		entry.Reason, entry.Description = short(answer.ErrorField), cut(strings.TrimSpace(answer.DescriptionField+" "+answer.HintField), 300)
 	}
 	if e.Registrant != nil {
 		entry.Subject = cut(e.Registrant.Subject, 200)

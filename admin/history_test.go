@@ -313,3 +313,24 @@ func TestThievesHideNothing(t *testing.T) {
 		})
 	}
 }
+
+// TestOperatorsStay: a thief who changes redirect URIs over and over pushes out neither what an
+// operator did nor the beginning (T39).
+func TestOperatorsStay(t *testing.T) {
+	t.Parallel()
+	history := admin.NewHistory(admin.HistoryOptions{})
+	at := func(i int) *dcr.Client {
+		c := &dcr.Client{ID: "c"}
+		c.Metadata.RedirectURIs = []string{fmt.Sprintf("https://evil.example/%d", i)}
+		return c
+	}
+	history.Record(t.Context(), dcr.Event{Kind: dcr.EventRegistered, ClientID: "c", After: at(0)})
+	history.Record(t.Context(), dcr.Event{Kind: dcr.EventGrantsRevoked, ClientID: "c", After: at(0), Operator: "alice"})
+	for i := range 200 {
+		history.Record(t.Context(), dcr.Event{Kind: dcr.EventUpdated, ClientID: "c", Before: at(i), After: at(i + 1)})
+	}
+	entries, err := history.ClientEvents(t.Context(), "c")
+	require.NoError(t, err)
+	require.Len(t, entries, 40)
+	require.Equal(t, []string{"registered", "grants_revoked   alice", "updated  redirect_uris"}, kindsOf(entries)[:3])
+}
