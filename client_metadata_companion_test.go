@@ -161,13 +161,13 @@ var registeredAtIANA = []string{
 func TestRegistryOfMembers(t *testing.T) {
 	t.Parallel()
 	var known []string
-	for _, row := range dcr.MetadataMembers() {
+	for _, row := range dcr.Members() {
 		known = append(known, row.Name)
 	}
 	for _, name := range registeredAtIANA {
 		t.Run("COMP-07/"+name, func(t *testing.T) {
 			t.Parallel()
-			require.True(t, slices.Contains(known, name) || dcr.ServerMember(name), "the table has no row")
+			require.True(t, slices.Contains(known, name) || dcrtest.ServerMember(name), "the table has no row")
 		})
 	}
 	// Members of specifications that no fosite provider implements are ignored like

@@ -1,6 +1,11 @@
 package dcr
 
-import "github.com/ory/fosite"
+import (
+	"slices"
+
+	"github.com/go-jose/go-jose/v3"
+	"github.com/ory/fosite"
+)
 
 // member is one row of the table: everything about one member of the metadata.
 type member struct {
@@ -220,3 +225,102 @@ func (row *member) settle(m *ClientMetadata) any {
 	}
 	return row.field(m)
 }
+
+// Member is one member of the client metadata that this package knows.
+type Member struct {
+	// Name is the name in JSON, such as "redirect_uris".
+	Name string
+	// Type is "string", "array of strings", "boolean", "integer" or "JWK Set".
+	Type string
+	// Specification tells where the member is defined.
+	Specification string
+	// Tagged members may carry a language tag, as in "client_name#fr" (RFC 7591, section 2.2).
+	Tagged bool
+	// Support tells what becomes of a value that the server does not support: the member is
+	// "left out" or "refused". "registered" members are kept whatever the server supports.
+	Support string
+	// Values are supported by every server, for a member that is not "registered".
+	Values []string
+}
+
+// Members returns the members that this package knows, in the order in which answers show
+// them. Policies and documentation may read it.
+func Members() []Member {
+	list := make([]Member, len(members))
+	for i := range members {
+		row := &members[i]
+		list[i] = Member{
+			Name: row.name, Type: row.typeName(), Specification: row.spec, Tagged: row.tagged,
+			Support: row.support.String(), Values: slices.Clone(row.values),
+		}
+	}
+	return list
+}
+
+// Value returns the value of a member by its name in JSON: a string, []string, bool, int64
+// or *jose.JSONWebKeySet. It returns nil for a member that is absent or unknown.
+func (m *ClientMetadata) Value(name string) any {
+	row := memberNamed[name]
+	if row == nil {
+		return nil
+	}
+	place := row.place(m)
+	if place == nil || isEmpty(place) {
+		return nil
+	}
+	switch value := place.(type) {
+	case *string:
+		return *value
+	case *[]string:
+		return *value
+	case **bool:
+		return **value
+	case **int64:
+		return **value
+	case **jose.JSONWebKeySet:
+		return *value
+	}
+	return nil
+}
+
+// Fill copies into m every member of from that m does not have, members with a language tag
+// and extension members included.
+func (m *ClientMetadata) Fill(from ClientMetadata) {
+	from = from.Clone()
+	for i := range members {
+		row := &members[i]
+		value := row.place(&from)
+		if value == nil || isEmpty(value) {
+			continue
+		}
+		if place := row.settle(m); isEmpty(place) {
+			copyPlace(place, value)
+		}
+	}
+	for name, value := range from.Localized {
+		if _, named := m.Localized[name]; !named {
+			m.Localized = withEntry(m.Localized, name, value)
+		}
+	}
+	for name, value := range from.Extensions {
+		if _, named := m.Extensions[name]; !named {
+			m.Extensions = withEntry(m.Extensions, name, value)
+		}
+	}
+}
+
+func (row *member) typeName() string {
+	switch row.settle(new(ClientMetadata)).(type) {
+	case *string:
+		return "string"
+	case *[]string:
+		return "array of strings"
+	case **bool:
+		return "boolean"
+	case **int64:
+		return "integer"
+	}
+	return "JWK Set"
+}
+
+func (s support) String() string { return [...]string{"registered", "left out", "refused"}[s] }

@@ -73,7 +73,7 @@ type walker struct {
 func newWalker(t *testing.T, everything bool) *walker {
 	t.Helper()
 	setup := dcrtest.Setup{Config: dcr.Config{RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true}, Supports: map[string][]string{}}}
-	for _, row := range dcr.MetadataMembers() {
+	for _, row := range dcr.Members() {
 		if everything && row.Support != "registered" {
 			setup.Config.Supports[row.Name] = nil
 		}
@@ -96,11 +96,11 @@ func (w *walker) send(t *testing.T, method, name, value string) dcrtest.Answer {
 }
 
 // eachMember runs a check for each row of the table, on each server, by each method.
-func eachMember(t *testing.T, prefix string, check func(t *testing.T, w *walker, method string, row dcr.MetadataMember)) {
+func eachMember(t *testing.T, prefix string, check func(t *testing.T, w *walker, method string, row dcr.Member)) {
 	t.Helper()
 	for server, everything := range map[string]bool{"plain": false, "everything": true} {
 		for _, method := range []string{http.MethodPost, http.MethodPut} {
-			for _, row := range dcr.MetadataMembers() {
+			for _, row := range dcr.Members() {
 				t.Run(strings.Join([]string{prefix, server, method, row.Name}, "/"), func(t *testing.T) {
 					t.Parallel()
 					check(t, newWalker(t, everything), method, row)
@@ -128,7 +128,7 @@ func success(method string) int {
 func said(answer dcrtest.Answer) map[string]any {
 	rest := map[string]any{}
 	for name, value := range answer.Members {
-		if !dcr.ServerMember(name) {
+		if !dcrtest.ServerMember(name) {
 			rest[name] = value
 		}
 	}
@@ -137,15 +137,15 @@ func said(answer dcrtest.Answer) map[string]any {
 
 func TestMembersOfWrongType(t *testing.T) {
 	t.Parallel()
-	eachMember(t, "7591-3.1-07", func(t *testing.T, w *walker, method string, row dcr.MetadataMember) {
+	eachMember(t, "7591-3.1-07", func(t *testing.T, w *walker, method string, row dcr.Member) {
 		names := []string{row.Name}
 		if row.Tagged {
 			names = append(names, row.Name+"#fr")
 		}
-		require.NotEmpty(t, wrongTypes[row.Kind], row.Kind)
+		require.NotEmpty(t, wrongTypes[row.Type], row.Type)
 		before := w.server.Manage(t, http.MethodGet, w.client, nil)
 		for _, name := range names {
-			for _, value := range wrongTypes[row.Kind] {
+			for _, value := range wrongTypes[row.Type] {
 				answer := w.send(t, method, name, value)
 				require.Equal(t, http.StatusBadRequest, answer.Status, "%s: %s", value, answer.Body)
 				requireRefusal(t, answer, http.StatusBadRequest, codeOf(row.Name), row.Name)
@@ -157,7 +157,7 @@ func TestMembersOfWrongType(t *testing.T) {
 
 func TestMembersThatAreNull(t *testing.T) {
 	t.Parallel()
-	eachMember(t, "7591-3.1-05", func(t *testing.T, w *walker, method string, row dcr.MetadataMember) {
+	eachMember(t, "7591-3.1-05", func(t *testing.T, w *walker, method string, row dcr.Member) {
 		if row.Name == "redirect_uris" {
 			requireRefusal(t, w.send(t, method, row.Name, "null"), http.StatusBadRequest, badRedirect, row.Name)
 			return
@@ -179,7 +179,7 @@ func TestMembersThatAreNull(t *testing.T) {
 func TestMembersOfHostileValue(t *testing.T) {
 	t.Parallel()
 	values := hostileValues(t)
-	eachMember(t, "HTTP-05/T09/T17/T44", func(t *testing.T, w *walker, method string, row dcr.MetadataMember) {
+	eachMember(t, "HTTP-05/T09/T17/T44", func(t *testing.T, w *walker, method string, row dcr.Member) {
 		plain := said(w.send(t, method, "x", "1"))
 		taken := 0
 		for _, value := range values {
@@ -187,7 +187,7 @@ func TestMembersOfHostileValue(t *testing.T) {
 				taken++
 			}
 		}
-		if row.Kind == "boolean" || row.Kind == "integer" {
+		if row.Type == "boolean" || row.Type == "integer" {
 			require.NotZero(t, taken, "no value at all is taken")
 		}
 		ordinary := w.send(t, method, "x", "1")
@@ -197,7 +197,7 @@ func TestMembersOfHostileValue(t *testing.T) {
 
 // requireTamed: a value is refused by name, or comes back as it was sent, or is left
 // out. It reports whether it was taken.
-func requireTamed(t *testing.T, row dcr.MetadataMember, value, method string, answer dcrtest.Answer, plain map[string]any) bool {
+func requireTamed(t *testing.T, row dcr.Member, value, method string, answer dcrtest.Answer, plain map[string]any) bool {
 	t.Helper()
 	shown := value[:min(len(value), 80)]
 	if answer.Status == http.StatusBadRequest {

@@ -92,10 +92,10 @@ func parseMember(header, line string) (documentedMember, error) {
 
 // compareMembers holds the documentation against the table of members, and returns
 // where they differ.
-func compareMembers(documented []documentedMember, table []dcr.MetadataMember) error {
+func compareMembers(documented []documentedMember, table []dcr.Member) error {
 	var faults []error
 	wrong := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	left := map[string]dcr.MetadataMember{}
+	left := map[string]dcr.Member{}
 	for _, row := range table {
 		left[row.Name] = row
 	}
@@ -108,7 +108,7 @@ func compareMembers(documented []documentedMember, table []dcr.MetadataMember) e
 			wrong("%s is documented twice", m.name)
 		case known:
 			faults = append(faults, compareMember(m, row))
-		case m.word() == "set" != dcr.ServerMember(m.name):
+		case m.word() == "set" != dcrtest.ServerMember(m.name):
 			wrong("%s: only the server's own members are set by it", m.name)
 		case m.word() != "set" && m.word() != "unsupported":
 			wrong("%s is %s, but the package does not know it", m.name, m.word())
@@ -121,16 +121,16 @@ func compareMembers(documented []documentedMember, table []dcr.MetadataMember) e
 	return errors.Join(faults...)
 }
 
-func compareMember(m documentedMember, row dcr.MetadataMember) error {
-	kind := row.Kind
+func compareMember(m documentedMember, row dcr.Member) error {
+	kind := row.Type
 	if row.Tagged {
 		kind += ", tagged"
 	}
 	switch {
 	case m.kind != kind:
 		return fmt.Errorf("%s: type %q, but it is %q", m.name, m.kind, kind)
-	case m.spec != row.Spec:
-		return fmt.Errorf("%s: specification %q, but it is %q", m.name, m.spec, row.Spec)
+	case m.spec != row.Specification:
+		return fmt.Errorf("%s: specification %q, but it is %q", m.name, m.spec, row.Specification)
 	case fateOf[m.word()] != row.Support:
 		return fmt.Errorf("%s: %q, but it is %q", m.name, m.word(), row.Support)
 	}
@@ -161,7 +161,7 @@ func TestMetadataDocumentation(t *testing.T) {
 	require.NoError(t, err)
 	documented, err := parseMembers(string(document))
 	require.NoError(t, err)
-	require.NoError(t, compareMembers(documented, dcr.MetadataMembers()))
+	require.NoError(t, compareMembers(documented, dcr.Members()))
 	counted := regexp.MustCompile(`Of the [0-9]+ members [^.]*\.`).FindString(string(document))
 	require.Equal(t, countOfMembers(documented), strings.Join(strings.Fields(counted), " "))
 }
@@ -169,8 +169,8 @@ func TestMetadataDocumentation(t *testing.T) {
 // TestMetadataDocumentationRefuses: each difference is found.
 func TestMetadataDocumentationRefuses(t *testing.T) {
 	t.Parallel()
-	table := []dcr.MetadataMember{
-		{Name: "fake", Kind: "string", Spec: "Fake, section 1", Support: "refused", Tagged: true, Values: []string{"public"}},
+	table := []dcr.Member{
+		{Name: "fake", Type: "string", Specification: "Fake, section 1", Support: "refused", Tagged: true, Values: []string{"public"}},
 	}
 	const head = knownHeader + "\n|---|---|---|---|---|---|---|\n"
 	const good = "| `fake` | string, tagged | none | a name | Fake, section 1 | refused; public is kept | nobody |\n"

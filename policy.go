@@ -312,32 +312,7 @@ func placeOf(raw string) string {
 // Config.DefaultScopes and DefaultTokenEndpointAuthMethod.
 func Defaults(m ClientMetadata) Policy {
 	m = m.Clone()
-	return change(func(registered *ClientMetadata) {
-		wanted := m.Clone()
-		if wanted.OpenID != nil && registered.OpenID == nil {
-			registered.OpenID = &OpenIDMetadata{}
-		}
-		if wanted.Companion != nil && registered.Companion == nil {
-			registered.Companion = &CompanionMetadata{}
-		}
-		for i := range members {
-			from, to := members[i].place(&wanted), members[i].place(registered)
-			if from != nil && to != nil && !isEmpty(from) && isEmpty(to) {
-				copyPlace(to, from)
-			}
-		}
-		registered.prune()
-		for name, value := range wanted.Localized {
-			if _, named := registered.Localized[name]; !named {
-				registered.Localized = withEntry(registered.Localized, name, value)
-			}
-		}
-		for name, value := range wanted.Extensions {
-			if _, named := registered.Extensions[name]; !named {
-				registered.Extensions = withEntry(registered.Extensions, name, value)
-			}
-		}
-	})
+	return change(func(registered *ClientMetadata) { registered.Fill(m) })
 }
 
 func withEntry[V any](m map[string]V, name string, value V) map[string]V {
