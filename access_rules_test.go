@@ -15,9 +15,9 @@ import (
 )
 
 // ruled is a server with an access rule.
-func ruled(t *testing.T, rule dcr.Access) (*dcrtest.Server, *eventLog) {
+func ruled(t *testing.T, rule dcr.Access) (*dcrtest.Server, *dcrtest.Events) {
 	t.Helper()
-	return closedServer(t, func(setup *dcrtest.Setup) { setup.Config.Access = rule }, "dcr:register", "profile")
+	return dcrtest.StartClosed(t, func(setup *dcrtest.Setup) { setup.Config.Access = rule }, "dcr:register", "profile")
 }
 
 // originOf is who registered a client.
@@ -37,7 +37,7 @@ func TestOpen(t *testing.T) {
 	} {
 		t.Run("7591-3-05/"+name, func(t *testing.T) {
 			t.Parallel()
-			client := s.Register(t, plainRegistration, edit)
+			client := s.Register(t, dcrtest.PlainRegistration, edit)
 			require.Equal(t, dcr.Registrant{Kind: "open", Anonymous: true}, originOf(t, s, client))
 		})
 	}
@@ -99,13 +99,13 @@ func TestSignedIn(t *testing.T) {
 					r.AddCookie(&http.Cookie{Name: "session", Value: row.session})
 				}
 			}
-			answer := s.Post(t, plainRegistration, edit)
+			answer := s.Post(t, dcrtest.PlainRegistration, edit)
 			if row.status == http.StatusCreated {
 				require.Equal(t, row.status, answer.Status, answer.Body)
 				require.Equal(t, dcr.Registrant{Kind: "signed_in", Subject: row.session}, originOf(t, s, answer))
 				return
 			}
-			requireRefusal(t, answer, row.status, row.code)
+			dcrtest.RequireRefusal(t, answer, row.status, row.code)
 			require.NotContains(t, answer.Body, "10.0.0.7")
 			requireNoneRegistered(t, events)
 		})
@@ -113,7 +113,7 @@ func TestSignedIn(t *testing.T) {
 	t.Run("7591-3-07/own_origin", func(t *testing.T) {
 		t.Parallel()
 		s, _ := ruled(t, dcr.SignedIn(cookieUser, nil))
-		s.Register(t, plainRegistration, dcrtest.Header("Origin", s.URL), dcrtest.Header("Cookie", "session=alice"))
+		s.Register(t, dcrtest.PlainRegistration, dcrtest.Header("Origin", s.URL), dcrtest.Header("Cookie", "session=alice"))
 	})
 }
 
@@ -176,13 +176,13 @@ func TestAnyOf(t *testing.T) {
 			if row.edit != nil {
 				edits = append(edits, row.edit)
 			}
-			answer := s.Post(t, plainRegistration, edits...)
+			answer := s.Post(t, dcrtest.PlainRegistration, edits...)
 			if row.status == http.StatusCreated {
 				require.Equal(t, row.status, answer.Status, answer.Body)
 				require.Equal(t, row.want, originOf(t, s, answer).Kind)
 				return
 			}
-			requireRefusal(t, answer, row.status, row.want)
+			dcrtest.RequireRefusal(t, answer, row.status, row.want)
 			requireNoneRegistered(t, events)
 		})
 	}
@@ -193,8 +193,8 @@ func TestAnyOfWithTokens(t *testing.T) {
 	t.Run("7591-3-04/any_of/nested_token", func(t *testing.T) {
 		t.Parallel()
 		s, _ := ruled(t, dcr.AnyOf(dcr.AnyOf(dcr.SignedIn(cookieUser, nil), dcr.AccessToken())))
-		requireAskedForToken(t, s.Post(t, plainRegistration))
-		client := s.Register(t, plainRegistration, dcrtest.Bearer(serviceToken(t, s, "dcr:register")))
+		requireAskedForToken(t, s.Post(t, dcrtest.PlainRegistration))
+		client := s.Register(t, dcrtest.PlainRegistration, dcrtest.Bearer(serviceToken(t, s, "dcr:register")))
 		require.Equal(t, "access_token", originOf(t, s, client).Kind)
 	})
 }
@@ -226,11 +226,11 @@ func TestOwnAccessRule(t *testing.T) {
 		t.Run("7591-3-04/own_rule/"+row.name, func(t *testing.T) {
 			t.Parallel()
 			s, events := ruled(t, dcr.AccessFunc(func(context.Context, *http.Request) (*dcr.Registrant, error) { return nil, row.err }))
-			answer := s.Post(t, plainRegistration)
-			requireRefusal(t, answer, row.status, row.code)
+			answer := s.Post(t, dcrtest.PlainRegistration)
+			dcrtest.RequireRefusal(t, answer, row.status, row.code)
 			require.Equal(t, row.challenge, answer.Header.Get("WWW-Authenticate"))
 			require.NotContains(t, answer.Body, "10.0.0.7")
-			requireRetryAfter(t, answer)
+			dcrtest.RequireRetryAfter(t, answer)
 			requireNoneRegistered(t, events)
 		})
 	}
@@ -239,7 +239,7 @@ func TestOwnAccessRule(t *testing.T) {
 		s, events := ruled(t, dcr.AccessFunc(func(context.Context, *http.Request) (*dcr.Registrant, error) {
 			return &dcr.Registrant{}, dcr.ErrAccessDenied
 		}))
-		requireRefusal(t, s.Post(t, plainRegistration), http.StatusForbidden, "access_denied")
+		dcrtest.RequireRefusal(t, s.Post(t, dcrtest.PlainRegistration), http.StatusForbidden, "access_denied")
 		requireNoneRegistered(t, events)
 	})
 }
@@ -250,42 +250,42 @@ func TestRegistrantBounds(t *testing.T) {
 		return &dcr.Registrant{Kind: "kiosk", Subject: "desk", GrantTypes: []string{"authorization_code", "client_credentials"}}
 	}
 	s, _ := ruled(t, dcr.AccessFunc(func(_ context.Context, r *http.Request) (*dcr.Registrant, error) { return bounded(r), nil }))
-	everything := registration(map[string]any{"grant_types": []string{"authorization_code", "refresh_token", "client_credentials"}})
+	everything := dcrtest.Registration(map[string]any{"grant_types": []string{"authorization_code", "refresh_token", "client_credentials"}})
 	t.Run("T08/GRANT-01/registration", func(t *testing.T) {
 		t.Parallel()
 		client := s.Register(t, everything)
-		requireMembers(t, client, map[string]any{"grant_types": []string{"authorization_code", "client_credentials"}})
+		dcrtest.RequireMembers(t, client, map[string]any{"grant_types": []string{"authorization_code", "client_credentials"}})
 		require.Equal(t, *bounded(nil), originOf(t, s, client))
 	})
 	t.Run("T08/GRANT-01/nothing_remains", func(t *testing.T) {
 		t.Parallel()
-		answer := s.Post(t, registration(map[string]any{"grant_types": []string{"refresh_token"}}))
-		requireRefusal(t, answer, http.StatusBadRequest, badMetadata, "grant_types")
+		answer := s.Post(t, dcrtest.Registration(map[string]any{"grant_types": []string{"refresh_token"}}))
+		dcrtest.RequireRefusal(t, answer, http.StatusBadRequest, dcrtest.BadMetadata, "grant_types")
 	})
 	t.Run("T08/IAT-02/update", func(t *testing.T) {
 		t.Parallel()
-		client := s.Register(t, plainRegistration)
-		everything := registration(map[string]any{"client_id": client.ID(), "grant_types": everything["grant_types"]})
+		client := s.Register(t, dcrtest.PlainRegistration)
+		everything := dcrtest.Registration(map[string]any{"client_id": client.ID(), "grant_types": everything["grant_types"]})
 		updated := s.Manage(t, http.MethodPut, client, everything)
 		require.Equal(t, http.StatusOK, updated.Status, updated.Body)
-		requireMembers(t, updated, map[string]any{"grant_types": []string{"authorization_code", "client_credentials"}})
+		dcrtest.RequireMembers(t, updated, map[string]any{"grant_types": []string{"authorization_code", "client_credentials"}})
 		require.Equal(t, *bounded(nil), originOf(t, s, client))
-		refused := s.Manage(t, http.MethodPut, updated, registration(map[string]any{"client_id": client.ID(), "grant_types": []string{"refresh_token"}}))
-		requireRefusal(t, refused, http.StatusBadRequest, badMetadata, "grant_types")
+		refused := s.Manage(t, http.MethodPut, updated, dcrtest.Registration(map[string]any{"client_id": client.ID(), "grant_types": []string{"refresh_token"}}))
+		dcrtest.RequireRefusal(t, refused, http.StatusBadRequest, dcrtest.BadMetadata, "grant_types")
 	})
 	t.Run("T08/T56/anonymous_update", func(t *testing.T) {
 		t.Parallel()
 		open, _ := ruled(t, dcr.Open())
-		client := open.Register(t, plainRegistration)
-		updated := open.Manage(t, http.MethodPut, client, registration(map[string]any{
+		client := open.Register(t, dcrtest.PlainRegistration)
+		updated := open.Manage(t, http.MethodPut, client, dcrtest.Registration(map[string]any{
 			"client_id": client.ID(), "grant_types": []string{"authorization_code", "client_credentials"},
 		}))
 		require.Equal(t, http.StatusOK, updated.Status, updated.Body)
-		requireMembers(t, updated, map[string]any{"grant_types": []string{"authorization_code"}})
-		refused := open.Manage(t, http.MethodPut, updated, registration(map[string]any{
+		dcrtest.RequireMembers(t, updated, map[string]any{"grant_types": []string{"authorization_code"}})
+		refused := open.Manage(t, http.MethodPut, updated, dcrtest.Registration(map[string]any{
 			"client_id": client.ID(), "grant_types": []string{"client_credentials"}, "response_types": []string{},
 		}))
-		requireRefusal(t, refused, http.StatusBadRequest, badMetadata, "grant_types")
+		dcrtest.RequireRefusal(t, refused, http.StatusBadRequest, dcrtest.BadMetadata, "grant_types")
 		require.True(t, originOf(t, open, client).Anonymous)
 	})
 }

@@ -19,33 +19,10 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
-// The operator's own client, with whose tokens others register.
-const (
-	operatorID     = "operator"
-	operatorSecret = "the operator's own secret"
-	operatorURI    = "https://operator.example/cb"
-)
-
-// closedServer takes access tokens only; the operator's client has the given scopes.
-func closedServer(t *testing.T, change func(*dcrtest.Setup), scopes ...string) (*dcrtest.Server, *eventLog) {
-	t.Helper()
-	hash, err := (&fosite.BCrypt{Config: &fosite.Config{HashCost: 4}}).Hash(context.Background(), []byte(operatorSecret))
-	require.NoError(t, err)
-	events := &eventLog{}
-	setup := dcrtest.Setup{Closed: true, Config: dcr.Config{Events: events}, Static: []fosite.Client{&fosite.DefaultClient{
-		ID: operatorID, Secret: hash, RedirectURIs: []string{operatorURI}, ResponseTypes: []string{"code"}, Scopes: scopes,
-		GrantTypes: []string{"client_credentials", "authorization_code", "refresh_token"},
-	}}}
-	if change != nil {
-		change(&setup)
-	}
-	return dcrtest.Start(t, setup), events
-}
-
 // serviceToken gets an access token by client_credentials.
 func serviceToken(t *testing.T, s *dcrtest.Server, scope string) string {
 	t.Helper()
-	answer := s.Form(t, "/oauth2/token", url.Values{"grant_type": {"client_credentials"}, "scope": {scope}}, dcrtest.Basic(operatorID, operatorSecret))
+	answer := s.Form(t, "/oauth2/token", url.Values{"grant_type": {"client_credentials"}, "scope": {scope}}, dcrtest.Basic(dcrtest.PortalID, dcrtest.PortalSecret))
 	require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 	require.Equal(t, scope, answer.Text("scope"), answer.Body)
 	return answer.Text("access_token")
@@ -54,33 +31,26 @@ func serviceToken(t *testing.T, s *dcrtest.Server, scope string) string {
 // userTokens gets the tokens of a user, and a code that was not redeemed.
 func userTokens(t *testing.T, s *dcrtest.Server, scope string) (tokens dcrtest.Answer, code string) {
 	t.Helper()
-	query := dcrtest.AuthorizeQuery(operatorID, operatorURI, "scope", scope)
-	form := dcrtest.CodeForm("", s.Code(t, query), operatorURI)
-	tokens = s.Form(t, "/oauth2/token", form, dcrtest.Basic(operatorID, operatorSecret))
+	query := dcrtest.AuthorizeQuery(dcrtest.PortalID, dcrtest.PortalURI, "scope", scope)
+	form := dcrtest.CodeForm("", s.Code(t, query), dcrtest.PortalURI)
+	tokens = s.Form(t, "/oauth2/token", form, dcrtest.Basic(dcrtest.PortalID, dcrtest.PortalSecret))
 	require.Equal(t, http.StatusOK, tokens.Status, tokens.Body)
 	return tokens, s.Code(t, query)
-}
-
-// requireChallenged is a refusal with the challenge of the Bearer scheme.
-func requireChallenged(t *testing.T, answer dcrtest.Answer, status int, code string) {
-	t.Helper()
-	requireRefusal(t, answer, status, code)
-	require.Equal(t, []string{`Bearer error="` + code + `"`}, answer.Header.Values("WWW-Authenticate"))
 }
 
 // requireAskedForToken is the refusal of a request that has no token: the challenge
 // has no error code (RFC 6750, section 3.1).
 func requireAskedForToken(t *testing.T, answer dcrtest.Answer) {
 	t.Helper()
-	requireRefusal(t, answer, http.StatusUnauthorized, "invalid_token")
+	dcrtest.RequireRefusal(t, answer, http.StatusUnauthorized, "invalid_token")
 	require.Equal(t, []string{"Bearer"}, answer.Header.Values("WWW-Authenticate"))
 }
 
 // requireNoneRegistered: nothing was registered.
-func requireNoneRegistered(t *testing.T, events *eventLog) {
+func requireNoneRegistered(t *testing.T, events *dcrtest.Events) {
 	t.Helper()
-	require.NotContains(t, events.kinds(), dcr.EventRegistered)
-	require.True(t, slices.ContainsFunc(events.kinds(), func(kind dcr.EventKind) bool {
+	require.NotContains(t, events.Kinds(), dcr.EventRegistered)
+	require.True(t, slices.ContainsFunc(events.Kinds(), func(kind dcr.EventKind) bool {
 		return kind == dcr.EventRefused || kind == dcr.EventAuthenticationFailed
 	}), "LIFE-05")
 }
@@ -90,7 +60,7 @@ func TestClosedByDefault(t *testing.T) {
 	factory := func(setup *dcrtest.Setup) { setup.Config.Access = nil }
 	for name, edit := range map[string]dcrtest.Edit{
 		"no_token":        func(*http.Request) {},
-		"basic":           dcrtest.Basic(operatorID, operatorSecret),
+		"basic":           dcrtest.Basic(dcrtest.PortalID, dcrtest.PortalSecret),
 		"empty_header":    dcrtest.Header("Authorization", ""),
 		"query":           func(r *http.Request) { r.URL.RawQuery = "access_token=x" },
 		"cookie":          dcrtest.Header("Cookie", "access_token=x"),
@@ -99,8 +69,8 @@ func TestClosedByDefault(t *testing.T) {
 	} {
 		t.Run("7591-3-04/7591-3-06/T40/"+name, func(t *testing.T) {
 			t.Parallel()
-			s, events := closedServer(t, factory)
-			requireAskedForToken(t, s.Post(t, plainRegistration, edit))
+			s, events := dcrtest.StartClosed(t, factory)
+			requireAskedForToken(t, s.Post(t, dcrtest.PlainRegistration, edit))
 			requireNoneRegistered(t, events)
 		})
 	}
@@ -114,19 +84,19 @@ func TestClosedByDefault(t *testing.T) {
 	} {
 		t.Run("7591-3-04/7591-3-06/"+name, func(t *testing.T) {
 			t.Parallel()
-			s, events := closedServer(t, factory)
-			requireChallenged(t, s.Post(t, plainRegistration, edit), http.StatusUnauthorized, "invalid_token")
+			s, events := dcrtest.StartClosed(t, factory)
+			dcrtest.RequireChallenge(t, s.Post(t, dcrtest.PlainRegistration, edit), http.StatusUnauthorized, "invalid_token")
 			requireNoneRegistered(t, events)
 		})
 	}
 	t.Run("7591-3-04/two_headers", func(t *testing.T) {
 		t.Parallel()
-		s, events := closedServer(t, factory, "dcr:register")
+		s, events := dcrtest.StartClosed(t, factory, "dcr:register")
 		good := serviceToken(t, s, "dcr:register")
-		answer := s.Post(t, plainRegistration, func(r *http.Request) {
+		answer := s.Post(t, dcrtest.PlainRegistration, func(r *http.Request) {
 			r.Header["Authorization"] = []string{"Bearer " + good, "Bearer " + good}
 		})
-		requireChallenged(t, answer, http.StatusUnauthorized, "invalid_token")
+		dcrtest.RequireChallenge(t, answer, http.StatusUnauthorized, "invalid_token")
 		requireNoneRegistered(t, events)
 	})
 }
@@ -137,28 +107,28 @@ func TestAccessTokens(t *testing.T) {
 		format := func(setup *dcrtest.Setup) { setup.JWT = jwt }
 		t.Run("7591-3-04/"+name+"/service", func(t *testing.T) {
 			t.Parallel()
-			s, _ := closedServer(t, format, "dcr:register", "profile")
-			client := s.Register(t, plainRegistration, dcrtest.Bearer(serviceToken(t, s, "dcr:register")))
+			s, _ := dcrtest.StartClosed(t, format, "dcr:register", "profile")
+			client := s.Register(t, dcrtest.PlainRegistration, dcrtest.Bearer(serviceToken(t, s, "dcr:register")))
 			record, err := s.Store.GetDynamicClient(context.Background(), client.ID())
 			require.NoError(t, err)
-			require.Equal(t, dcr.Registrant{Kind: "access_token", ClientID: operatorID}, record.Origin)
-			s.Register(t, plainRegistration, dcrtest.Header("Authorization", "bEARER "+serviceToken(t, s, "profile dcr:register")))
+			require.Equal(t, dcr.Registrant{Kind: "access_token", ClientID: dcrtest.PortalID}, record.Origin)
+			s.Register(t, dcrtest.PlainRegistration, dcrtest.Header("Authorization", "bEARER "+serviceToken(t, s, "profile dcr:register")))
 		})
 		t.Run("7591-3-04/"+name+"/user", func(t *testing.T) {
 			t.Parallel()
-			s, _ := closedServer(t, format, "dcr:register")
+			s, _ := dcrtest.StartClosed(t, format, "dcr:register")
 			tokens, _ := userTokens(t, s, "dcr:register")
-			client := s.Register(t, plainRegistration, dcrtest.Bearer(tokens.Text("access_token")))
+			client := s.Register(t, dcrtest.PlainRegistration, dcrtest.Bearer(tokens.Text("access_token")))
 			record, err := s.Store.GetDynamicClient(context.Background(), client.ID())
 			require.NoError(t, err)
-			require.Equal(t, dcr.Registrant{Kind: "access_token", ClientID: operatorID, Subject: "alice"}, record.Origin)
+			require.Equal(t, dcr.Registrant{Kind: "access_token", ClientID: dcrtest.PortalID, Subject: "alice"}, record.Origin)
 		})
 		t.Run("7591-3-04/"+name+"/without_the_scope", func(t *testing.T) {
 			t.Parallel()
-			s, events := closedServer(t, format, "dcr:register", "profile", "dcr:registers", "DCR:register", "dcr")
+			s, events := dcrtest.StartClosed(t, format, "dcr:register", "profile", "dcr:registers", "DCR:register", "dcr")
 			for _, scope := range []string{"profile", "dcr:registers", "DCR:register", "dcr"} {
-				answer := s.Post(t, plainRegistration, dcrtest.Bearer(serviceToken(t, s, scope)))
-				requireChallenged(t, answer, http.StatusForbidden, "insufficient_scope")
+				answer := s.Post(t, dcrtest.PlainRegistration, dcrtest.Bearer(serviceToken(t, s, scope)))
+				dcrtest.RequireChallenge(t, answer, http.StatusForbidden, "insufficient_scope")
 			}
 			requireNoneRegistered(t, events)
 		})
@@ -171,30 +141,30 @@ func TestTokensThatAreNoAccessTokens(t *testing.T) {
 		format := func(setup *dcrtest.Setup) { setup.JWT = jwt }
 		t.Run("IAT-05/"+name, func(t *testing.T) {
 			t.Parallel()
-			s, events := closedServer(t, format, "dcr:register", "openid")
+			s, events := dcrtest.StartClosed(t, format, "dcr:register", "openid")
 			tokens, code := userTokens(t, s, "openid dcr:register")
 			for kind, token := range map[string]string{
 				"refresh token": tokens.Text("refresh_token"), "ID token": tokens.Text("id_token"), "code": code,
 			} {
 				require.NotEmpty(t, token, kind)
-				requireChallenged(t, s.Post(t, plainRegistration, dcrtest.Bearer(token)), http.StatusUnauthorized, "invalid_token")
+				dcrtest.RequireChallenge(t, s.Post(t, dcrtest.PlainRegistration, dcrtest.Bearer(token)), http.StatusUnauthorized, "invalid_token")
 			}
 			requireNoneRegistered(t, events)
-			s.Register(t, plainRegistration, dcrtest.Bearer(tokens.Text("access_token")))
+			s.Register(t, dcrtest.PlainRegistration, dcrtest.Bearer(tokens.Text("access_token")))
 		})
 		t.Run("IAT-03/T02/"+name+"/registration_access_token", func(t *testing.T) {
 			t.Parallel()
-			s, _ := closedServer(t, format, "dcr:register")
-			client := s.Register(t, plainRegistration, dcrtest.Bearer(serviceToken(t, s, "dcr:register")))
-			requireChallenged(t, s.Post(t, plainRegistration, dcrtest.Bearer(client.Token())), http.StatusUnauthorized, "invalid_token")
+			s, _ := dcrtest.StartClosed(t, format, "dcr:register")
+			client := s.Register(t, dcrtest.PlainRegistration, dcrtest.Bearer(serviceToken(t, s, "dcr:register")))
+			dcrtest.RequireChallenge(t, s.Post(t, dcrtest.PlainRegistration, dcrtest.Bearer(client.Token())), http.StatusUnauthorized, "invalid_token")
 		})
 		t.Run("7591-3-04/"+name+"/revoked", func(t *testing.T) {
 			t.Parallel()
-			s, events := closedServer(t, format, "dcr:register")
+			s, events := dcrtest.StartClosed(t, format, "dcr:register")
 			token := serviceToken(t, s, "dcr:register")
-			revoked := s.Form(t, "/oauth2/revoke", url.Values{"token": {token}}, dcrtest.Basic(operatorID, operatorSecret))
+			revoked := s.Form(t, "/oauth2/revoke", url.Values{"token": {token}}, dcrtest.Basic(dcrtest.PortalID, dcrtest.PortalSecret))
 			require.Equal(t, http.StatusOK, revoked.Status)
-			requireChallenged(t, s.Post(t, plainRegistration, dcrtest.Bearer(token)), http.StatusUnauthorized, "invalid_token")
+			dcrtest.RequireChallenge(t, s.Post(t, dcrtest.PlainRegistration, dcrtest.Bearer(token)), http.StatusUnauthorized, "invalid_token")
 			requireNoneRegistered(t, events)
 		})
 	}
@@ -204,7 +174,7 @@ func TestIDTokenWithStatelessTokens(t *testing.T) {
 	t.Parallel()
 	t.Run("IAT-05/stateless_jwt", func(t *testing.T) {
 		t.Parallel()
-		s, events := closedServer(t, func(setup *dcrtest.Setup) {
+		s, events := dcrtest.StartClosed(t, func(setup *dcrtest.Setup) {
 			setup.JWT = true
 			setup.Factories = []compose.Factory{
 				compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2RefreshTokenGrantFactory, compose.OpenIDConnectExplicitFactory,
@@ -212,10 +182,10 @@ func TestIDTokenWithStatelessTokens(t *testing.T) {
 			}
 		}, "dcr:register", "openid")
 		tokens, _ := userTokens(t, s, "openid dcr:register")
-		answer := s.Post(t, plainRegistration, dcrtest.Bearer(tokens.Text("id_token")))
-		requireChallenged(t, answer, http.StatusUnauthorized, "invalid_token")
+		answer := s.Post(t, dcrtest.PlainRegistration, dcrtest.Bearer(tokens.Text("id_token")))
+		dcrtest.RequireChallenge(t, answer, http.StatusUnauthorized, "invalid_token")
 		requireNoneRegistered(t, events)
-		s.Register(t, plainRegistration, dcrtest.Bearer(tokens.Text("access_token")))
+		s.Register(t, dcrtest.PlainRegistration, dcrtest.Bearer(tokens.Text("access_token")))
 	})
 }
 
@@ -233,14 +203,14 @@ func TestRegistrationScopeIsLiteral(t *testing.T) {
 		t.Run("T08/T54/"+row.name, func(t *testing.T) {
 			t.Parallel()
 			require.True(t, row.strategy([]string{row.wider}, "dcr.register"), "fosite's strategy matches")
-			s, events := closedServer(t, func(setup *dcrtest.Setup) {
+			s, events := dcrtest.StartClosed(t, func(setup *dcrtest.Setup) {
 				setup.Config.RegistrationScope = "dcr.register"
 				setup.Fosite = func(config *fosite.Config) { config.ScopeStrategy = row.strategy }
 			}, row.wider)
-			answer := s.Post(t, plainRegistration, dcrtest.Bearer(serviceToken(t, s, row.wider)))
-			requireChallenged(t, answer, http.StatusForbidden, "insufficient_scope")
+			answer := s.Post(t, dcrtest.PlainRegistration, dcrtest.Bearer(serviceToken(t, s, row.wider)))
+			dcrtest.RequireChallenge(t, answer, http.StatusForbidden, "insufficient_scope")
 			requireNoneRegistered(t, events)
-			s.Register(t, plainRegistration, dcrtest.Bearer(serviceToken(t, s, "dcr.register")))
+			s.Register(t, dcrtest.PlainRegistration, dcrtest.Bearer(serviceToken(t, s, "dcr.register")))
 		})
 	}
 }
@@ -255,9 +225,9 @@ func TestBodyIsNotReadOnRefusal(t *testing.T) {
 			s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Access: dcr.AccessFunc(
 				func(context.Context, *http.Request) (*dcr.Registrant, error) { return nil, err })}})
 			read := false
-			r := httptest.NewRequest(http.MethodPost, "/register", readerFunc(func(p []byte) (int, error) {
+			r := httptest.NewRequest(http.MethodPost, "/register", dcrtest.ReaderFunc(func(p []byte) (int, error) {
 				read = true
-				return copy(p, plainRegistration), nil
+				return copy(p, dcrtest.PlainRegistration), nil
 			}))
 			r.Header.Set("Content-Type", "application/json")
 			recorder := httptest.NewRecorder()
@@ -265,13 +235,13 @@ func TestBodyIsNotReadOnRefusal(t *testing.T) {
 			require.Equal(t, status, recorder.Code)
 			require.False(t, read, "the body was read for somebody who may not register")
 			// Over HTTP the server asks for the body of such a request when it is read.
-			answer := rawExchange(t, s, "Expect: 100-continue\r\nContent-Length: 47\r\n\r\n", "")
+			answer := dcrtest.RawExchange(t, s, "Expect: 100-continue\r\nContent-Length: 47\r\n\r\n", "")
 			require.Equal(t, status, answer.Status)
 		})
 	}
 	t.Run("T43/let_in", func(t *testing.T) {
 		t.Parallel()
-		answer := rawExchange(t, dcrtest.Start(t, dcrtest.Setup{}), "Expect: 100-continue\r\nContent-Length: 47\r\n\r\n", "")
+		answer := dcrtest.RawExchange(t, dcrtest.Start(t, dcrtest.Setup{}), "Expect: 100-continue\r\nContent-Length: 47\r\n\r\n", "")
 		require.Equal(t, http.StatusContinue, answer.Status)
 	})
 }

@@ -12,9 +12,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-)
 
-const module = "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+)
 
 // imported maps each Go file of the module, tests left out, to its direct imports.
 func imported(t *testing.T) map[string][]string {
@@ -51,7 +51,7 @@ func TestImportsPointOneWay(t *testing.T) {
 	for file, imports := range imported(t) {
 		folder := path.Dir(file)
 		for _, name := range imports {
-			own, ok := strings.CutPrefix(name, module)
+			own, ok := strings.CutPrefix(name, dcrtest.Module)
 			own = strings.TrimPrefix(own, "/")
 			switch {
 			case !ok:

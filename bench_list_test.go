@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
 // BenchmarkMemoryStoreList shows what an operator's first page and a consent page's count
@@ -16,7 +17,7 @@ func BenchmarkMemoryStoreList(b *testing.B) {
 	const clients = 100_000
 	s := dcr.NewMemoryStore()
 	for i := range clients {
-		c := &dcr.Client{ID: fmt.Sprint(i), Issuer: "https://as.example", Version: 1, CreatedAt: clockStart.Add(time.Duration(i) * time.Second)}
+		c := &dcr.Client{ID: fmt.Sprint(i), Issuer: "https://as.example", Version: 1, CreatedAt: dcrtest.ClockStart.Add(time.Duration(i) * time.Second)}
 		c.Metadata.ClientName = fmt.Sprint("Client ", i%1000)
 		require.NoError(b, s.CreateClient(b.Context(), c))
 	}

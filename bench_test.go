@@ -26,17 +26,6 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
-// What the benchmarks register: an ordinary native client, and the same as a
-// confidential one.
-const (
-	benchPublic = `{"client_name":"Some Editor","redirect_uris":["http://127.0.0.1:33418/callback","https://editor.example/redirect"],` +
-		`"grant_types":["authorization_code","refresh_token"],"response_types":["code"],"token_endpoint_auth_method":"none",` +
-		`"client_uri":"https://editor.example/","scope":"openid profile","application_type":"native"}`
-	benchBasic = `{"client_name":"Some Service","redirect_uris":["https://service.example/callback","https://service.example/other"],` +
-		`"grant_types":["authorization_code","refresh_token"],"response_types":["code"],"token_endpoint_auth_method":"client_secret_basic",` +
-		`"client_uri":"https://service.example/","scope":"openid profile","application_type":"web"}`
-)
-
 // bareServer is what there is to compare with: it decodes with encoding/json, stores
 // in a map and answers. It checks nothing, hashes nothing and manages nothing.
 type bareServer struct {
@@ -189,7 +178,7 @@ func cpuTime() time.Duration {
 }
 
 func BenchmarkRegister(b *testing.B) {
-	for auth, metadata := range map[string]string{"none": benchPublic, "basic": benchBasic} {
+	for auth, metadata := range map[string]string{"none": dcrtest.PublicRegistration, "basic": dcrtest.BasicRegistration} {
 		b.Run("auth="+auth, func(b *testing.B) {
 			eachServer(b, func(b *testing.B, send sender) {
 				body := []byte(metadata)
@@ -221,7 +210,7 @@ func BenchmarkRead(b *testing.B) {
 func BenchmarkUpdate(b *testing.B) {
 	eachServer(b, func(b *testing.B, send sender) {
 		id, token := registered(b, send)
-		body := []byte(strings.Replace(benchPublic, "{", `{"client_id":"`+id+`",`, 1))
+		body := []byte(strings.Replace(dcrtest.PublicRegistration, "{", `{"client_id":"`+id+`",`, 1))
 		measure(b, func() {
 			for b.Loop() {
 				if status, answer := send(http.MethodPut, "/register/"+id, token, body); status != http.StatusOK {
@@ -233,7 +222,7 @@ func BenchmarkUpdate(b *testing.B) {
 }
 
 func registered(b *testing.B, send sender) (id, token string) {
-	status, body := send(http.MethodPost, "/register", "", []byte(benchPublic))
+	status, body := send(http.MethodPost, "/register", "", []byte(dcrtest.PublicRegistration))
 	require.Equal(b, http.StatusCreated, status)
 	var info map[string]any
 	require.NoError(b, json.Unmarshal(body, &info))
@@ -281,12 +270,12 @@ func BenchmarkStatement(b *testing.B) {
 			provider, err := s.Compose(dcrtest.Setup{
 				Storage: dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 1 << 30, Tokens: 1 << 30})),
 				Config: dcr.Config{StatementIssuers: []dcr.StatementIssuer{{
-					Issuer: directoryIssuer, Keys: &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), Algorithm: string(alg)}}},
+					Issuer: dcrtest.DirectoryIssuer, Keys: &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), Algorithm: string(alg)}}},
 				}}},
 			})
 			require.NoError(b, err)
 			send := inProcess(provider.RegistrationHandler())
-			body := []byte(`{"software_statement":"` + signClaims(b, alg, key, nil, claims()) + `"}`)
+			body := []byte(`{"software_statement":"` + dcrtest.SignClaims(b, alg, key, nil, dcrtest.StatementClaims()) + `"}`)
 			measure(b, func() {
 				for b.Loop() {
 					if status, answer := send(http.MethodPost, "/register", "", body); status != http.StatusCreated {

@@ -24,11 +24,11 @@ import (
 
 // signingAlgorithms are what an assertion may be signed with, and a key for each.
 func signingAlgorithms() map[jose.SignatureAlgorithm]any {
-	keys := testKeys()
+	keys := dcrtest.Keys()
 	return map[jose.SignatureAlgorithm]any{
-		jose.RS256: keys.rsaA, jose.RS384: keys.rsaA, jose.RS512: keys.rsaA,
-		jose.PS256: keys.rsaA, jose.PS384: keys.rsaA, jose.PS512: keys.rsaA,
-		jose.ES256: keys.p256, jose.ES384: keys.p384, jose.ES512: keys.p521,
+		jose.RS256: keys.RSA, jose.RS384: keys.RSA, jose.RS512: keys.RSA,
+		jose.PS256: keys.RSA, jose.PS384: keys.RSA, jose.PS512: keys.RSA,
+		jose.ES256: keys.P256, jose.ES384: keys.P384, jose.ES512: keys.P521,
 	}
 }
 
@@ -43,7 +43,7 @@ func TestEveryAlgorithm(t *testing.T) {
 			for _, registered := range []bool{false, true} {
 				t.Run("AUTH-10/"+string(alg)+"/"+name+"/registered="+strconv.FormatBool(registered), func(t *testing.T) {
 					t.Parallel()
-					public := publicKey(key.(crypto.Signer), "", "", "")
+					public := dcrtest.PublicKey(key.(crypto.Signer), "", "", "")
 					if shape.use {
 						public.Use = "sig"
 					}
@@ -57,8 +57,8 @@ func TestEveryAlgorithm(t *testing.T) {
 					if registered {
 						algorithm = string(alg)
 					}
-					client := registerMachine(t, s, keySet(public), "token_endpoint_auth_signing_alg", algorithm)
-					gotToken(t, machineToken(t, s, signToken(t, alg, key, public.KeyID, claimsFor(client.ID(), s.URL))))
+					client := registerMachine(t, s, dcrtest.KeySet(public), "token_endpoint_auth_signing_alg", algorithm)
+					gotToken(t, machineToken(t, s, dcrtest.SignToken(t, alg, key, public.KeyID, dcrtest.AssertionClaims(client.ID(), s.URL))))
 				})
 			}
 		}
@@ -68,15 +68,15 @@ func TestEveryAlgorithm(t *testing.T) {
 func TestRegisteredAlgorithmIsTheOnlyOne(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, machines(dcr.Config{}))
-	keys := testKeys()
-	set := keySet(publicKey(keys.rsaA, "", "", ""), publicKey(keys.p256, "", "", ""))
+	keys := dcrtest.Keys()
+	set := dcrtest.KeySet(dcrtest.PublicKey(keys.RSA, "", "", ""), dcrtest.PublicKey(keys.P256, "", "", ""))
 	client := registerMachine(t, s, set, "token_endpoint_auth_signing_alg", "PS256")
 	for alg, key := range map[jose.SignatureAlgorithm]any{
-		jose.PS256: keys.rsaA, jose.RS256: keys.rsaA, jose.PS384: keys.rsaA, jose.ES256: keys.p256,
+		jose.PS256: keys.RSA, jose.RS256: keys.RSA, jose.PS384: keys.RSA, jose.ES256: keys.P256,
 	} {
 		t.Run("AUTH-10/PS256_registered/"+string(alg), func(t *testing.T) {
 			t.Parallel()
-			answer := machineToken(t, s, signToken(t, alg, key, "", claimsFor(client.ID(), s.URL)))
+			answer := machineToken(t, s, dcrtest.SignToken(t, alg, key, "", dcrtest.AssertionClaims(client.ID(), s.URL)))
 			if alg == jose.PS256 {
 				gotToken(t, answer)
 				return
@@ -101,39 +101,39 @@ type keysRow struct {
 }
 
 func keysRows() []keysRow {
-	keys := testKeys()
+	keys := dcrtest.Keys()
 	return []keysRow{
 		{
 			name: "four_with_alg", // RS256, PS256, ES256, ES384, each key for its own algorithm
-			keys: keySet(publicKey(keys.rsaA, "", "", "RS256"), publicKey(keys.rsaB, "", "", "PS256"),
-				publicKey(keys.p256, "", "", "ES256"), publicKey(keys.p384, "", "", "ES384")),
-			accepted: []signature{{jose.RS256, keys.rsaA, ""}, {jose.PS256, keys.rsaB, ""}, {jose.ES256, keys.p256, ""}, {jose.ES384, keys.p384, ""}},
-			refused:  []signature{{jose.PS256, keys.rsaA, ""}, {jose.RS256, keys.rsaB, ""}, {jose.ES256, keys.other256, ""}, {jose.ES512, keys.p521, ""}},
+			keys: dcrtest.KeySet(dcrtest.PublicKey(keys.RSA, "", "", "RS256"), dcrtest.PublicKey(keys.OtherRSA, "", "", "PS256"),
+				dcrtest.PublicKey(keys.P256, "", "", "ES256"), dcrtest.PublicKey(keys.P384, "", "", "ES384")),
+			accepted: []signature{{jose.RS256, keys.RSA, ""}, {jose.PS256, keys.OtherRSA, ""}, {jose.ES256, keys.P256, ""}, {jose.ES384, keys.P384, ""}},
+			refused:  []signature{{jose.PS256, keys.RSA, ""}, {jose.RS256, keys.OtherRSA, ""}, {jose.ES256, keys.OtherP256, ""}, {jose.ES512, keys.P521, ""}},
 		},
 		{
 			name: "four_with_kid",
-			keys: keySet(publicKey(keys.rsaA, "1", "", ""), publicKey(keys.rsaB, "2", "", ""),
-				publicKey(keys.p384, "3", "", ""), publicKey(keys.p256, "4", "", "")),
-			accepted: []signature{{jose.RS256, keys.rsaA, "1"}, {jose.PS256, keys.rsaB, "2"}, {jose.ES384, keys.p384, "3"}, {jose.ES256, keys.p256, "4"}},
-			refused:  []signature{{jose.RS256, keys.rsaA, "2"}, {jose.ES256, keys.p256, "3"}},
+			keys: dcrtest.KeySet(dcrtest.PublicKey(keys.RSA, "1", "", ""), dcrtest.PublicKey(keys.OtherRSA, "2", "", ""),
+				dcrtest.PublicKey(keys.P384, "3", "", ""), dcrtest.PublicKey(keys.P256, "4", "", "")),
+			accepted: []signature{{jose.RS256, keys.RSA, "1"}, {jose.PS256, keys.OtherRSA, "2"}, {jose.ES384, keys.P384, "3"}, {jose.ES256, keys.P256, "4"}},
+			refused:  []signature{{jose.RS256, keys.RSA, "2"}, {jose.ES256, keys.P256, "3"}},
 		},
 		{
 			name:     "curves_without_kid", // fosite alone takes the first, whatever its curve
-			keys:     keySet(publicKey(keys.p521, "", "", ""), publicKey(keys.p384, "", "", ""), publicKey(keys.p256, "", "", "")),
-			accepted: []signature{{jose.ES512, keys.p521, ""}, {jose.ES384, keys.p384, ""}, {jose.ES256, keys.p256, ""}},
-			refused:  []signature{{jose.ES256, keys.other256, ""}},
+			keys:     dcrtest.KeySet(dcrtest.PublicKey(keys.P521, "", "", ""), dcrtest.PublicKey(keys.P384, "", "", ""), dcrtest.PublicKey(keys.P256, "", "", "")),
+			accepted: []signature{{jose.ES512, keys.P521, ""}, {jose.ES384, keys.P384, ""}, {jose.ES256, keys.P256, ""}},
+			refused:  []signature{{jose.ES256, keys.OtherP256, ""}},
 		},
 		{
 			name:     "two_rsa_keys_without_kid",
-			keys:     keySet(publicKey(keys.rsaA, "", "", ""), publicKey(keys.rsaB, "", "", "")),
-			accepted: []signature{{jose.RS256, keys.rsaB, ""}, {jose.RS256, keys.rsaA, ""}, {jose.PS512, keys.rsaB, ""}},
-			refused:  []signature{{jose.ES256, keys.p256, ""}},
+			keys:     dcrtest.KeySet(dcrtest.PublicKey(keys.RSA, "", "", ""), dcrtest.PublicKey(keys.OtherRSA, "", "", "")),
+			accepted: []signature{{jose.RS256, keys.OtherRSA, ""}, {jose.RS256, keys.RSA, ""}, {jose.PS512, keys.OtherRSA, ""}},
+			refused:  []signature{{jose.ES256, keys.P256, ""}},
 		},
 		{
 			name:     "key_for_encryption",
-			keys:     keySet(publicKey(keys.p256, "", "enc", ""), publicKey(keys.other256, "", "sig", "")),
-			accepted: []signature{{jose.ES256, keys.other256, ""}},
-			refused:  []signature{{jose.ES256, keys.p256, ""}},
+			keys:     dcrtest.KeySet(dcrtest.PublicKey(keys.P256, "", "enc", ""), dcrtest.PublicKey(keys.OtherP256, "", "sig", "")),
+			accepted: []signature{{jose.ES256, keys.OtherP256, ""}},
+			refused:  []signature{{jose.ES256, keys.P256, ""}},
 		},
 	}
 }
@@ -146,7 +146,7 @@ func TestSeveralKeys(t *testing.T) {
 		for i, signed := range append(append([]signature{}, row.accepted...), row.refused...) {
 			t.Run("AUTH-10/"+row.name+"/"+strconv.Itoa(i)+"_"+string(signed.alg), func(t *testing.T) {
 				t.Parallel()
-				answer := machineToken(t, s, signToken(t, signed.alg, signed.key, signed.kid, claimsFor(client.ID(), s.URL)))
+				answer := machineToken(t, s, dcrtest.SignToken(t, signed.alg, signed.key, signed.kid, dcrtest.AssertionClaims(client.ID(), s.URL)))
 				if i < len(row.accepted) {
 					gotToken(t, answer)
 					return
@@ -197,32 +197,32 @@ func TestKeysAtAURI(t *testing.T) {
 	hands := &clock{}
 	local := outbound.Options{InsecureAllowLoopback: true, Now: hands.now}
 	s := dcrtest.Start(t, machines(dcr.Config{Outbound: local}))
-	keys := testKeys()
-	host := startKeyHost(t, keySet(publicKey(keys.p256, "old", "", ""), publicKey(keys.rsaA, "rsa", "", "")))
+	keys := dcrtest.Keys()
+	host := startKeyHost(t, dcrtest.KeySet(dcrtest.PublicKey(keys.P256, "old", "", ""), dcrtest.PublicKey(keys.RSA, "rsa", "", "")))
 	client := registerWithURI(t, s, host.URL+"/jwks")
 	require.Zero(t, host.fetches.Load(), "registering does not fetch (7591-2-13)")
 
-	gotToken(t, machineToken(t, s, signToken(t, jose.ES256, keys.p256, "old", claimsFor(client.ID(), s.URL))))
-	gotToken(t, machineToken(t, s, signToken(t, jose.PS256, keys.rsaA, "", claimsFor(client.ID(), s.URL))))
+	gotToken(t, machineToken(t, s, dcrtest.SignToken(t, jose.ES256, keys.P256, "old", dcrtest.AssertionClaims(client.ID(), s.URL))))
+	gotToken(t, machineToken(t, s, dcrtest.SignToken(t, jose.PS256, keys.RSA, "", dcrtest.AssertionClaims(client.ID(), s.URL))))
 	require.EqualValues(t, 1, host.fetches.Load())
 
 	// JWKS-01: a client that rotates its keys waits for the interval, and no longer.
-	host.serve(http.StatusOK, keySet(publicKey(keys.other256, "new", "", "")))
+	host.serve(http.StatusOK, dcrtest.KeySet(dcrtest.PublicKey(keys.OtherP256, "new", "", "")))
 	rotated := func() dcrtest.Answer {
-		return machineToken(t, s, signToken(t, jose.ES256, keys.other256, "new", claimsFor(client.ID(), s.URL)))
+		return machineToken(t, s, dcrtest.SignToken(t, jose.ES256, keys.OtherP256, "new", dcrtest.AssertionClaims(client.ID(), s.URL)))
 	}
 	refusedClient(t, rotated())
 	require.EqualValues(t, 1, host.fetches.Load())
 	hands.advance(2 * time.Minute)
 	gotToken(t, rotated())
 	require.EqualValues(t, 2, host.fetches.Load())
-	refusedClient(t, machineToken(t, s, signToken(t, jose.ES256, keys.p256, "old", claimsFor(client.ID(), s.URL))))
+	refusedClient(t, machineToken(t, s, dcrtest.SignToken(t, jose.ES256, keys.P256, "old", dcrtest.AssertionClaims(client.ID(), s.URL))))
 }
 
 func TestRandomKeyIDs(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, machines(dcr.Config{Outbound: outbound.Options{InsecureAllowLoopback: true}}))
-	host := startKeyHost(t, keySet(publicKey(testKeys().p256, "known", "", "")))
+	host := startKeyHost(t, dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "known", "", "")))
 	client := registerWithURI(t, s, host.URL+"/jwks")
 	var group sync.WaitGroup
 	var refused atomic.Int64
@@ -230,7 +230,7 @@ func TestRandomKeyIDs(t *testing.T) {
 		group.Go(func() {
 			for i := range 50 {
 				kid := strconv.Itoa(worker) + "-" + strconv.Itoa(i)
-				answer := machineToken(t, s, signToken(t, jose.ES256, testKeys().p256, kid, claimsFor(client.ID(), s.URL)))
+				answer := machineToken(t, s, dcrtest.SignToken(t, jose.ES256, dcrtest.Keys().P256, kid, dcrtest.AssertionClaims(client.ID(), s.URL)))
 				if answer.Status == http.StatusUnauthorized && answer.Text("error") == "invalid_client" {
 					refused.Add(1)
 				}
@@ -240,7 +240,7 @@ func TestRandomKeyIDs(t *testing.T) {
 	group.Wait()
 	require.EqualValues(t, 1, host.fetches.Load(), "JWKS-01")
 	require.EqualValues(t, 1000, refused.Load(), "JWKS-01: an unknown key authenticates nobody")
-	gotToken(t, machineToken(t, s, signToken(t, jose.ES256, testKeys().p256, "known", claimsFor(client.ID(), s.URL))))
+	gotToken(t, machineToken(t, s, dcrtest.SignToken(t, jose.ES256, dcrtest.Keys().P256, "known", dcrtest.AssertionClaims(client.ID(), s.URL))))
 }
 
 func TestKeyHostThatFails(t *testing.T) {
@@ -252,18 +252,18 @@ func TestKeyHostThatFails(t *testing.T) {
 		"redirects": func(h *keyHost) { h.serve(http.StatusFound, jose.JSONWebKeySet{}) },
 	}
 	for name, fail := range failures {
-		for _, endpoint := range authEndpoints {
-			t.Run("AUTH-02/"+name+"/"+endpoint.name, func(t *testing.T) {
+		for _, endpoint := range dcrtest.AuthEndpoints {
+			t.Run("AUTH-02/"+name+"/"+endpoint.Name, func(t *testing.T) {
 				t.Parallel()
 				s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Outbound: outbound.Options{InsecureAllowLoopback: true}}})
-				host := startKeyHost(t, keySet(publicKey(testKeys().p256, "", "", "")))
-				client := authClient{server: s, method: "private_key_jwt", Answer: s.Register(t, map[string]any{
+				host := startKeyHost(t, dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "", "", "")))
+				client := dcrtest.AuthClient{Server: s, Method: "private_key_jwt", Answer: s.Register(t, map[string]any{
 					"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": host.URL + "/jwks",
-					"redirect_uris": []string{authRedirect}, "grant_types": []string{"authorization_code", "refresh_token"},
+					"redirect_uris": []string{dcrtest.RedirectURI}, "grant_types": []string{"authorization_code", "refresh_token"},
 				})}
 				fail(host)
 				form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"x"}, "token": {"x"}}
-				serverFailed(t, client.send(t, endpoint.path, client.method, form), nil)
+				serverFailed(t, client.Send(t, endpoint.Path, client.Method, form), nil)
 			})
 		}
 	}
@@ -274,13 +274,13 @@ func TestKeyHostInsideTheNetwork(t *testing.T) {
 	// T10: registered where the guard was open, called where it is not.
 	store := dcr.NewMemoryStore()
 	issuer := func(context.Context) string { return "https://issuer.example" }
-	host := startKeyHost(t, keySet(publicKey(testKeys().p256, "", "", "")))
+	host := startKeyHost(t, dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "", "", "")))
 	open := machines(dcr.Config{Issuer: issuer, Outbound: outbound.Options{InsecureAllowLoopback: true}})
 	open.Storage = store
 	client := registerWithURI(t, dcrtest.Start(t, open), host.URL+"/jwks")
 	closed := machines(dcr.Config{Issuer: issuer})
 	closed.Storage = store
-	answer := machineToken(t, dcrtest.Start(t, closed), signES256(t, claimsFor(client.ID(), "https://issuer.example")))
+	answer := machineToken(t, dcrtest.Start(t, closed), dcrtest.SignES256(t, dcrtest.AssertionClaims(client.ID(), "https://issuer.example")))
 	require.GreaterOrEqual(t, answer.Status, 400)
 	require.NotContains(t, answer.Members, "access_token")
 	require.NotContains(t, answer.Body, "127.0.0.1", "what this server sees of its network is for the operator")
@@ -289,10 +289,10 @@ func TestKeyHostInsideTheNetwork(t *testing.T) {
 
 func TestKeyFetcherOfTheHost(t *testing.T) {
 	t.Parallel()
-	fetcher := &countingFetcher{set: keySet(publicKey(testKeys().p256, "", "", ""))}
+	fetcher := &countingFetcher{set: dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "", "", ""))}
 	s := dcrtest.Start(t, machines(dcr.Config{JWKSFetcher: fetcher}))
 	client := registerWithURI(t, s, "https://client.example/jwks")
-	gotToken(t, machineToken(t, s, signES256(t, claimsFor(client.ID(), s.URL))))
+	gotToken(t, machineToken(t, s, dcrtest.SignES256(t, dcrtest.AssertionClaims(client.ID(), s.URL))))
 	require.Positive(t, fetcher.asked.Load())
 }
 

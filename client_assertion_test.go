@@ -3,8 +3,6 @@ package dcr_test
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
@@ -29,75 +27,6 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
-// assertionKeys are the private keys of the tests' clients.
-type assertionKeys struct {
-	rsaA, rsaB                 *rsa.PrivateKey
-	p256, other256, p384, p521 *ecdsa.PrivateKey
-}
-
-// testKeys are made once: RSA keys take long.
-var testKeys = sync.OnceValue(func() assertionKeys {
-	newRSA := func() *rsa.PrivateKey {
-		key, err := rsa.GenerateKey(rand.Reader, 2048)
-		if err != nil {
-			panic(err)
-		}
-		return key
-	}
-	newEC := func(curve elliptic.Curve) *ecdsa.PrivateKey {
-		key, err := ecdsa.GenerateKey(curve, rand.Reader)
-		if err != nil {
-			panic(err)
-		}
-		return key
-	}
-	return assertionKeys{
-		rsaA: newRSA(), rsaB: newRSA(), p256: newEC(elliptic.P256()), other256: newEC(elliptic.P256()),
-		p384: newEC(elliptic.P384()), p521: newEC(elliptic.P521()),
-	}
-})
-
-func publicKey(private crypto.Signer, kid, use, alg string) jose.JSONWebKey {
-	return jose.JSONWebKey{Key: private.Public(), KeyID: kid, Use: use, Algorithm: alg}
-}
-
-func keySet(keys ...jose.JSONWebKey) jose.JSONWebKeySet { return jose.JSONWebKeySet{Keys: keys} }
-
-// claimsFor are those of a good assertion. Further pairs of name and value replace what is
-// there; nil removes it.
-func claimsFor(clientID string, audience any, pairs ...any) map[string]any {
-	claims := map[string]any{
-		"iss": clientID, "sub": clientID, "aud": audience, "jti": rand.Text(),
-		"iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix(),
-	}
-	for i := 0; i+1 < len(pairs); i += 2 {
-		claims[pairs[i].(string)] = pairs[i+1]
-		if pairs[i+1] == nil {
-			delete(claims, pairs[i].(string))
-		}
-	}
-	return claims
-}
-
-func signToken(t *testing.T, alg jose.SignatureAlgorithm, key any, kid string, claims map[string]any) string {
-	t.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: key, KeyID: kid}},
-		(&jose.SignerOptions{}).WithType("JWT"))
-	require.NoError(t, err)
-	payload, err := json.Marshal(claims)
-	require.NoError(t, err)
-	signed, err := signer.Sign(payload)
-	require.NoError(t, err)
-	compact, err := signed.CompactSerialize()
-	require.NoError(t, err)
-	return compact
-}
-
-func signES256(t *testing.T, claims map[string]any) string {
-	t.Helper()
-	return signToken(t, jose.ES256, testKeys().p256, "", claims)
-}
-
 // byHand puts a token together with a header of any kind.
 func byHand(t *testing.T, header, claims map[string]any, sign func(input string) []byte) string {
 	t.Helper()
@@ -108,12 +37,6 @@ func byHand(t *testing.T, header, claims map[string]any, sign func(input string)
 	}
 	input := encode(header) + "." + encode(claims)
 	return input + "." + base64.RawURLEncoding.EncodeToString(sign(input))
-}
-
-func withAssertion(form url.Values, assertion string) url.Values {
-	form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-	form.Set("client_assertion", assertion)
-	return form
 }
 
 // machines is a server whose clients get tokens of their own.
@@ -139,7 +62,7 @@ func registerMachine(t *testing.T, s *dcrtest.Server, keys any, pairs ...any) dc
 
 func machineToken(t *testing.T, s *dcrtest.Server, assertion string) dcrtest.Answer {
 	t.Helper()
-	return s.Form(t, "/oauth2/token", withAssertion(url.Values{"grant_type": {"client_credentials"}}, assertion))
+	return s.Form(t, "/oauth2/token", dcrtest.WithAssertion(url.Values{"grant_type": {"client_credentials"}}, assertion))
 }
 
 func gotToken(t *testing.T, a dcrtest.Answer) {
@@ -183,18 +106,18 @@ func TestAssertionAudience(t *testing.T) {
 		{"empty", func(string) any { return "" }, nowhere},
 	}
 	s := dcrtest.Start(t, dcrtest.Setup{})
-	client := registerFor(t, s, "private_key_jwt")
+	client := dcrtest.RegisterFor(t, s, "private_key_jwt")
 	for _, row := range rows {
-		for _, endpoint := range authEndpoints {
-			t.Run("AUTH-03/"+row.name+"/"+endpoint.name, func(t *testing.T) {
+		for _, endpoint := range dcrtest.AuthEndpoints {
+			t.Run("AUTH-03/"+row.name+"/"+endpoint.Name, func(t *testing.T) {
 				t.Parallel()
-				assertion := signES256(t, claimsFor(client.ID(), s.URL, "aud", row.audience(s.URL)))
-				answer := s.Form(t, endpoint.path, withAssertion(endpoint.request(t, s, client), assertion))
-				if row.accepted == everywhere || row.accepted == endpoint.name {
-					endpoint.succeeded(t, answer)
+				assertion := dcrtest.SignES256(t, dcrtest.AssertionClaims(client.ID(), s.URL, "aud", row.audience(s.URL)))
+				answer := s.Form(t, endpoint.Path, dcrtest.WithAssertion(endpoint.Request(t, s, client), assertion))
+				if row.accepted == everywhere || row.accepted == endpoint.Name {
+					endpoint.RequireSuccess(t, answer)
 					return
 				}
-				endpoint.refused(t, answer)
+				endpoint.RequireRefused(t, answer)
 			})
 		}
 	}
@@ -205,34 +128,34 @@ func TestAssertionAudienceByOption(t *testing.T) {
 	t.Run("AUTH-03/RefuseTokenEndpointAudience", func(t *testing.T) {
 		t.Parallel()
 		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{RefuseTokenEndpointAudience: true}})
-		client := registerFor(t, s, "private_key_jwt")
-		for _, endpoint := range authEndpoints {
+		client := dcrtest.RegisterFor(t, s, "private_key_jwt")
+		for _, endpoint := range dcrtest.AuthEndpoints {
 			for _, audience := range []any{s.URL + "/oauth2/token", []string{s.URL, s.URL + "/oauth2/token"}} {
-				refused := signES256(t, claimsFor(client.ID(), audience))
-				endpoint.refused(t, s.Form(t, endpoint.path, withAssertion(endpoint.request(t, s, client), refused)))
+				refused := dcrtest.SignES256(t, dcrtest.AssertionClaims(client.ID(), audience))
+				endpoint.RequireRefused(t, s.Form(t, endpoint.Path, dcrtest.WithAssertion(endpoint.Request(t, s, client), refused)))
 			}
-			taken := signES256(t, claimsFor(client.ID(), s.URL))
-			endpoint.succeeded(t, s.Form(t, endpoint.path, withAssertion(endpoint.request(t, s, client), taken)))
+			taken := dcrtest.SignES256(t, dcrtest.AssertionClaims(client.ID(), s.URL))
+			endpoint.RequireSuccess(t, s.Form(t, endpoint.Path, dcrtest.WithAssertion(endpoint.Request(t, s, client), taken)))
 		}
 	})
 	t.Run("AUTH-03/PushedAuthorizationRequestEndpoint", func(t *testing.T) {
 		t.Parallel()
 		const public = "https://op.example/pushed"
 		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{PushedAuthorizationRequestEndpoint: func(context.Context) string { return public }}})
-		client := registerFor(t, s, "private_key_jwt")
-		push := authEndpoints[1]
-		taken := signES256(t, claimsFor(client.ID(), public))
-		push.succeeded(t, s.Form(t, push.path, withAssertion(push.request(t, s, client), taken)))
-		refused := signES256(t, claimsFor(client.ID(), s.URL+"/oauth2/par"))
-		push.refused(t, s.Form(t, push.path, withAssertion(push.request(t, s, client), refused)))
+		client := dcrtest.RegisterFor(t, s, "private_key_jwt")
+		push := dcrtest.AuthEndpoints[1]
+		taken := dcrtest.SignES256(t, dcrtest.AssertionClaims(client.ID(), public))
+		push.RequireSuccess(t, s.Form(t, push.Path, dcrtest.WithAssertion(push.Request(t, s, client), taken)))
+		refused := dcrtest.SignES256(t, dcrtest.AssertionClaims(client.ID(), s.URL+"/oauth2/par"))
+		push.RequireRefused(t, s.Form(t, push.Path, dcrtest.WithAssertion(push.Request(t, s, client), refused)))
 	})
 	t.Run("AUTH-03/forged_host", func(t *testing.T) {
 		t.Parallel()
 		s := dcrtest.Start(t, dcrtest.Setup{})
-		client := registerFor(t, s, "private_key_jwt")
-		push := authEndpoints[1]
-		forged := signES256(t, claimsFor(client.ID(), "http://evil.example/oauth2/par"))
-		push.refused(t, s.Form(t, push.path, withAssertion(push.request(t, s, client), forged), func(r *http.Request) {
+		client := dcrtest.RegisterFor(t, s, "private_key_jwt")
+		push := dcrtest.AuthEndpoints[1]
+		forged := dcrtest.SignES256(t, dcrtest.AssertionClaims(client.ID(), "http://evil.example/oauth2/par"))
+		push.RequireRefused(t, s.Form(t, push.Path, dcrtest.WithAssertion(push.Request(t, s, client), forged), func(r *http.Request) {
 			r.Host = "evil.example"
 		}))
 	})
@@ -286,7 +209,7 @@ func TestAssertionBounds(t *testing.T) {
 			setup := machines(dcr.Config{})
 			setup.Storage = store
 			s := dcrtest.Start(t, setup)
-			client := registerMachine(t, s, keySet(publicKey(testKeys().p256, "", "", "")))
+			client := registerMachine(t, s, dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "", "", "")))
 			value := row.value
 			switch ahead := value.(type) {
 			case time.Duration: // from now, which may be later than the rows
@@ -294,7 +217,7 @@ func TestAssertionBounds(t *testing.T) {
 			case fractional:
 				value = float64(time.Now().Add(time.Duration(ahead)).Unix()) + 0.5
 			}
-			answer := machineToken(t, s, signES256(t, claimsFor(client.ID(), s.URL, row.claim, value)))
+			answer := machineToken(t, s, dcrtest.SignES256(t, dcrtest.AssertionClaims(client.ID(), s.URL, row.claim, value)))
 			if row.accepted {
 				gotToken(t, answer)
 				require.EqualValues(t, 1, store.stored.Load())
@@ -309,12 +232,12 @@ func TestAssertionBounds(t *testing.T) {
 func TestAssertionThatHasExpired(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{})
-	client := registerFor(t, s, "private_key_jwt")
-	for _, endpoint := range authEndpoints {
-		t.Run("AUTH-07/expired/"+endpoint.name, func(t *testing.T) {
+	client := dcrtest.RegisterFor(t, s, "private_key_jwt")
+	for _, endpoint := range dcrtest.AuthEndpoints {
+		t.Run("AUTH-07/expired/"+endpoint.Name, func(t *testing.T) {
 			t.Parallel()
-			assertion := signES256(t, claimsFor(client.ID(), s.URL, "exp", time.Now().Add(-time.Hour).Unix()))
-			endpoint.refused(t, s.Form(t, endpoint.path, withAssertion(endpoint.request(t, s, client), assertion)))
+			assertion := dcrtest.SignES256(t, dcrtest.AssertionClaims(client.ID(), s.URL, "exp", time.Now().Add(-time.Hour).Unix()))
+			endpoint.RequireRefused(t, s.Form(t, endpoint.Path, dcrtest.WithAssertion(endpoint.Request(t, s, client), assertion)))
 		})
 	}
 }
@@ -322,14 +245,14 @@ func TestAssertionThatHasExpired(t *testing.T) {
 func TestAssertionCountsOnce(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, machines(dcr.Config{}))
-	keys := keySet(publicKey(testKeys().p256, "", "", ""))
+	keys := dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "", "", ""))
 	t.Run("AUTH-07/same_jti_twice", func(t *testing.T) {
 		t.Parallel()
 		client := registerMachine(t, s, keys)
-		claims := claimsFor(client.ID(), s.URL)
-		gotToken(t, machineToken(t, s, signES256(t, claims)))
+		claims := dcrtest.AssertionClaims(client.ID(), s.URL)
+		gotToken(t, machineToken(t, s, dcrtest.SignES256(t, claims)))
 		claims["exp"] = time.Now().Add(2 * time.Minute).Unix()
-		replayed := machineToken(t, s, signES256(t, claims))
+		replayed := machineToken(t, s, dcrtest.SignES256(t, claims))
 		require.Equal(t, http.StatusBadRequest, replayed.Status, replayed.Body)
 		require.Equal(t, "jti_known", replayed.Text("error"))
 	})
@@ -337,13 +260,13 @@ func TestAssertionCountsOnce(t *testing.T) {
 		t.Parallel()
 		for range 2 {
 			client := registerMachine(t, s, keys)
-			gotToken(t, machineToken(t, s, signES256(t, claimsFor(client.ID(), s.URL, "jti", "one of few"))))
+			gotToken(t, machineToken(t, s, dcrtest.SignES256(t, dcrtest.AssertionClaims(client.ID(), s.URL, "jti", "one of few"))))
 		}
 	})
 	t.Run("AUTH-07/in_parallel", func(t *testing.T) {
 		t.Parallel()
 		client := registerMachine(t, s, keys)
-		assertion := signES256(t, claimsFor(client.ID(), s.URL))
+		assertion := dcrtest.SignES256(t, dcrtest.AssertionClaims(client.ID(), s.URL))
 		var group sync.WaitGroup
 		var tokens, known atomic.Int64
 		for range 20 {
@@ -365,15 +288,15 @@ func TestAssertionCountsOnce(t *testing.T) {
 func TestAssertionReplayedElsewhere(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{})
-	client := registerFor(t, s, "private_key_jwt")
-	for _, first := range authEndpoints {
-		for _, second := range authEndpoints {
-			t.Run("AUTH-07/"+first.name+"/then/"+second.name, func(t *testing.T) {
+	client := dcrtest.RegisterFor(t, s, "private_key_jwt")
+	for _, first := range dcrtest.AuthEndpoints {
+		for _, second := range dcrtest.AuthEndpoints {
+			t.Run("AUTH-07/"+first.Name+"/then/"+second.Name, func(t *testing.T) {
 				t.Parallel()
-				assertion := signES256(t, claimsFor(client.ID(), s.URL))
-				first.succeeded(t, s.Form(t, first.path, withAssertion(first.request(t, s, client), assertion)))
-				replayed := s.Form(t, second.path, withAssertion(second.request(t, s, client), assertion))
-				if second.name == "token" {
+				assertion := dcrtest.SignES256(t, dcrtest.AssertionClaims(client.ID(), s.URL))
+				first.RequireSuccess(t, s.Form(t, first.Path, dcrtest.WithAssertion(first.Request(t, s, client), assertion)))
+				replayed := s.Form(t, second.Path, dcrtest.WithAssertion(second.Request(t, s, client), assertion))
+				if second.Name == "token" {
 					require.Equal(t, http.StatusBadRequest, replayed.Status, replayed.Body)
 					require.Equal(t, "jti_known", replayed.Text("error"))
 					return
@@ -388,9 +311,9 @@ func TestAssertionReplayedElsewhere(t *testing.T) {
 
 // forgeries are assertions that nobody who has the key made.
 func forgeries(t *testing.T, id, issuer string) map[string]string {
-	keys := testKeys()
-	claims := func(pairs ...any) map[string]any { return claimsFor(id, issuer, pairs...) }
-	der, err := x509.MarshalPKIXPublicKey(keys.rsaA.Public())
+	keys := dcrtest.Keys()
+	claims := func(pairs ...any) map[string]any { return dcrtest.AssertionClaims(id, issuer, pairs...) }
+	der, err := x509.MarshalPKIXPublicKey(keys.RSA.Public())
 	require.NoError(t, err)
 	asPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 	hs256 := func(secret []byte) func(string) []byte {
@@ -401,10 +324,10 @@ func forgeries(t *testing.T, id, issuer string) map[string]string {
 		}
 	}
 	nothing := func(string) []byte { return nil }
-	good := signToken(t, jose.RS256, keys.rsaA, "", claims())
+	good := dcrtest.SignToken(t, jose.RS256, keys.RSA, "", claims())
 	parts := strings.Split(good, ".")
-	other := strings.Split(signToken(t, jose.RS256, keys.rsaA, "", claims("jti", "another")), ".")
-	stranger := jose.JSONWebKey{Key: keys.rsaB.Public()}
+	other := strings.Split(dcrtest.SignToken(t, jose.RS256, keys.RSA, "", claims("jti", "another")), ".")
+	stranger := jose.JSONWebKey{Key: keys.OtherRSA.Public()}
 	return map[string]string{
 		"alg_none":           byHand(t, map[string]any{"alg": "none"}, claims(), nothing),
 		"alg_None":           byHand(t, map[string]any{"alg": "None"}, claims(), nothing),
@@ -412,17 +335,17 @@ func forgeries(t *testing.T, id, issuer string) map[string]string {
 		"alg_EdDSA":          byHand(t, map[string]any{"alg": "EdDSA"}, claims(), func(string) []byte { return make([]byte, 64) }),
 		"hs256_pem":          byHand(t, map[string]any{"alg": "HS256"}, claims(), hs256(asPEM)),
 		"hs256_der":          byHand(t, map[string]any{"alg": "HS256"}, claims(), hs256(der)),
-		"hs256_modulus":      byHand(t, map[string]any{"alg": "HS256"}, claims(), hs256(keys.rsaA.N.Bytes())),
-		"wrong_rsa_key":      signToken(t, jose.RS256, keys.rsaB, "", claims()),
-		"wrong_rsa_key_pss":  signToken(t, jose.PS256, keys.rsaB, "", claims()),
-		"wrong_ec_key":       signToken(t, jose.ES256, keys.other256, "", claims()),
-		"unknown_kid":        signToken(t, jose.RS256, keys.rsaA, "unknown", claims()),
-		"key_in_header":      byHandRS256(t, map[string]any{"alg": "RS256", "jwk": stranger}, claims(), keys.rsaB),
-		"jku_in_header":      byHandRS256(t, map[string]any{"alg": "RS256", "jku": "https://evil.example/"}, claims(), keys.rsaB),
-		"wrong_iss":          signToken(t, jose.RS256, keys.rsaA, "", claims("iss", "somebody")),
-		"no_iss":             signToken(t, jose.RS256, keys.rsaA, "", claims("iss", nil)),
-		"wrong_sub":          signToken(t, jose.RS256, keys.rsaA, "", claims("sub", "somebody")),
-		"no_sub":             signToken(t, jose.RS256, keys.rsaA, "", claims("sub", nil)),
+		"hs256_modulus":      byHand(t, map[string]any{"alg": "HS256"}, claims(), hs256(keys.RSA.N.Bytes())),
+		"wrong_rsa_key":      dcrtest.SignToken(t, jose.RS256, keys.OtherRSA, "", claims()),
+		"wrong_rsa_key_pss":  dcrtest.SignToken(t, jose.PS256, keys.OtherRSA, "", claims()),
+		"wrong_ec_key":       dcrtest.SignToken(t, jose.ES256, keys.OtherP256, "", claims()),
+		"unknown_kid":        dcrtest.SignToken(t, jose.RS256, keys.RSA, "unknown", claims()),
+		"key_in_header":      byHandRS256(t, map[string]any{"alg": "RS256", "jwk": stranger}, claims(), keys.OtherRSA),
+		"jku_in_header":      byHandRS256(t, map[string]any{"alg": "RS256", "jku": "https://evil.example/"}, claims(), keys.OtherRSA),
+		"wrong_iss":          dcrtest.SignToken(t, jose.RS256, keys.RSA, "", claims("iss", "somebody")),
+		"no_iss":             dcrtest.SignToken(t, jose.RS256, keys.RSA, "", claims("iss", nil)),
+		"wrong_sub":          dcrtest.SignToken(t, jose.RS256, keys.RSA, "", claims("sub", "somebody")),
+		"no_sub":             dcrtest.SignToken(t, jose.RS256, keys.RSA, "", claims("sub", nil)),
 		"signature_of_other": parts[0] + "." + parts[1] + "." + other[2],
 		"no_signature":       parts[0] + "." + parts[1] + ".",
 		"two_parts":          parts[0] + "." + parts[1],
@@ -446,8 +369,8 @@ func TestForgedAssertion(t *testing.T) {
 	setup := machines(dcr.Config{})
 	setup.Fosite = func(c *fosite.Config) { c.SendDebugMessagesToClients = true }
 	s := dcrtest.Start(t, setup)
-	client := registerMachine(t, s, keySet(publicKey(testKeys().rsaA, "", "", "")))
-	gotToken(t, machineToken(t, s, signToken(t, jose.RS256, testKeys().rsaA, "", claimsFor(client.ID(), s.URL))))
+	client := registerMachine(t, s, dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().RSA, "", "", "")))
+	gotToken(t, machineToken(t, s, dcrtest.SignToken(t, jose.RS256, dcrtest.Keys().RSA, "", dcrtest.AssertionClaims(client.ID(), s.URL))))
 	for name, forged := range forgeries(t, client.ID(), s.URL) {
 		t.Run("AUTH-04/"+name, func(t *testing.T) {
 			t.Parallel()
@@ -463,9 +386,9 @@ func TestForgedAssertion(t *testing.T) {
 	}
 	t.Run("AUTH-04/client_id_of_another", func(t *testing.T) {
 		t.Parallel()
-		victim := registerMachine(t, s, keySet(publicKey(testKeys().rsaB, "", "", "")))
+		victim := registerMachine(t, s, dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().OtherRSA, "", "", "")))
 		form := url.Values{"grant_type": {"client_credentials"}, "client_id": {victim.ID()}}
-		assertion := signToken(t, jose.RS256, testKeys().rsaA, "", claimsFor(client.ID(), s.URL))
-		refusedClient(t, s.Form(t, "/oauth2/token", withAssertion(form, assertion)))
+		assertion := dcrtest.SignToken(t, jose.RS256, dcrtest.Keys().RSA, "", dcrtest.AssertionClaims(client.ID(), s.URL))
+		refusedClient(t, s.Form(t, "/oauth2/token", dcrtest.WithAssertion(form, assertion)))
 	})
 }

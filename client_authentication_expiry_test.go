@@ -50,11 +50,11 @@ func TestEmptyHashNeverAuthenticates(t *testing.T) {
 		setup.Config.Now, setup.Config.SecretLifetime = hands.now, lifetimeOfSecrets
 		setup.Static = []fosite.Client{public, hollow}
 		s := dcrtest.Start(t, setup)
-		clients := map[string]authClient{}
+		clients := map[string]dcrtest.AuthClient{}
 		forms := map[string]url.Values{}
-		for _, method := range authMethods {
-			clients[method] = registerFor(t, s, method)
-			forms[method] = url.Values{"token": {clients[method].accessToken(t, s)}}
+		for _, method := range dcrtest.AuthMethods {
+			clients[method] = dcrtest.RegisterFor(t, s, method)
+			forms[method] = url.Values{"token": {clients[method].AccessToken(t, s)}}
 		}
 		hands.advance(lifetimeOfSecrets)
 		ids := map[string]string{"static_public": public.ID, "static_hollow": hollow.ID}
@@ -106,18 +106,18 @@ func TestExpiredSecret(t *testing.T) {
 	for _, method := range []string{"client_secret_basic", "client_secret_post"} {
 		hands := &clock{}
 		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Now: hands.now, SecretLifetime: lifetimeOfSecrets}})
-		client := registerFor(t, s, method)
+		client := dcrtest.RegisterFor(t, s, method)
 		require.InDelta(t, hands.now().Add(lifetimeOfSecrets).Unix(), client.Members["client_secret_expires_at"], 5)
 		forms := map[string]url.Values{}
-		for _, endpoint := range authEndpoints {
-			forms[endpoint.name] = endpoint.request(t, s, client)
-			endpoint.succeeded(t, client.send(t, endpoint.path, method, endpoint.request(t, s, client)))
+		for _, endpoint := range dcrtest.AuthEndpoints {
+			forms[endpoint.Name] = endpoint.Request(t, s, client)
+			endpoint.RequireSuccess(t, client.Send(t, endpoint.Path, method, endpoint.Request(t, s, client)))
 		}
 		hands.advance(lifetimeOfSecrets)
-		for _, endpoint := range authEndpoints {
-			t.Run("LIFE-04/"+method+"/"+endpoint.name, func(t *testing.T) {
+		for _, endpoint := range dcrtest.AuthEndpoints {
+			t.Run("LIFE-04/"+method+"/"+endpoint.Name, func(t *testing.T) {
 				t.Parallel()
-				endpoint.refused(t, client.send(t, endpoint.path, method, forms[endpoint.name]))
+				endpoint.RequireRefused(t, client.Send(t, endpoint.Path, method, forms[endpoint.Name]))
 			})
 		}
 	}
@@ -125,25 +125,25 @@ func TestExpiredSecret(t *testing.T) {
 
 func TestExpiredClient(t *testing.T) {
 	t.Parallel()
-	rs, credentials := resourceServer(t)
+	rs, credentials := dcrtest.ResourceServer(t)
 	s := dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{rs}})
-	for _, method := range authMethods {
+	for _, method := range dcrtest.AuthMethods {
 		t.Run("T37/"+method, func(t *testing.T) {
 			t.Parallel()
-			client := registerFor(t, s, method)
-			tokens := client.tokens(t, s)
+			client := dcrtest.RegisterFor(t, s, method)
+			tokens := client.Tokens(t, s)
 			forms := map[string]url.Values{}
-			for _, endpoint := range authEndpoints {
-				forms[endpoint.name] = endpoint.request(t, s, client)
+			for _, endpoint := range dcrtest.AuthEndpoints {
+				forms[endpoint.Name] = endpoint.Request(t, s, client)
 			}
-			expire(t, s, client.ID())
+			dcrtest.Expire(t, s, client.ID())
 
-			for _, endpoint := range authEndpoints {
-				endpoint.refused(t, client.send(t, endpoint.path, method, forms[endpoint.name]))
+			for _, endpoint := range dcrtest.AuthEndpoints {
+				endpoint.RequireRefused(t, client.Send(t, endpoint.Path, method, forms[endpoint.Name]))
 			}
 			refresh := dcrtest.RefreshForm("", tokens.Text("refresh_token"))
-			authEndpoints[0].refused(t, client.send(t, "/oauth2/token", method, refresh))
-			page := s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect))
+			dcrtest.AuthEndpoints[0].RequireRefused(t, client.Send(t, "/oauth2/token", method, refresh))
+			page := s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI))
 			require.Equal(t, http.StatusUnauthorized, page.Status, page.Body)
 			require.Empty(t, page.Header.Get("Location"))
 			seen := s.Form(t, "/oauth2/introspect", url.Values{"token": {tokens.Text("access_token")}}, credentials)
@@ -152,14 +152,4 @@ func TestExpiredClient(t *testing.T) {
 			require.Equal(t, http.StatusUnauthorized, s.Manage(t, http.MethodGet, client.Answer, nil).Status)
 		})
 	}
-}
-
-// expire ends a client as an operator would.
-func expire(t *testing.T, s *dcrtest.Server, id string) {
-	t.Helper()
-	record, err := s.Store.GetDynamicClient(context.Background(), id)
-	require.NoError(t, err)
-	before := record.Version
-	record.ExpiresAt, record.Version = time.Now().Add(-time.Second), before+1
-	require.NoError(t, s.Store.UpdateClient(context.Background(), record, before))
 }

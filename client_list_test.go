@@ -25,7 +25,7 @@ func populated(t testing.TB, n int) *dcrtest.Server {
 	t.Helper()
 	s := dcrtest.Start(t, dcrtest.Setup{})
 	for i := range n {
-		c := &dcr.Client{ID: fmt.Sprintf("%05d", i), Issuer: s.URL, Version: 1, CreatedAt: clockStart.Add(time.Duration(i/3) * time.Second)}
+		c := &dcr.Client{ID: fmt.Sprintf("%05d", i), Issuer: s.URL, Version: 1, CreatedAt: dcrtest.ClockStart.Add(time.Duration(i/3) * time.Second)}
 		c.Metadata.ClientName = fmt.Sprintf("Client %d", i)
 		require.NoError(t, s.Store.CreateClient(t.Context(), c))
 	}
@@ -106,15 +106,15 @@ func TestListClientsCursor(t *testing.T) {
 		s := dcrtest.Start(t, dcrtest.Setup{})
 		var clients []dcrtest.Answer
 		for range 5 {
-			clients = append(clients, s.Register(t, managed()))
+			clients = append(clients, s.Register(t, dcrtest.Managed()))
 		}
 		page, err := s.Provider.ListClients(t.Context(), dcr.ClientFilter{}, "", 2)
 		require.NoError(t, err)
 		require.Equal(t, []string{clients[4].ID(), clients[3].ID()}, idsOf(page.Clients))
-		updated := s.Manage(t, "PUT", clients[3], replacing(clients[3]))
+		updated := s.Manage(t, "PUT", clients[3], dcrtest.Replacing(clients[3]))
 		require.Equal(t, http.StatusOK, updated.Status, updated.Body)
-		require.Equal(t, http.StatusOK, s.Manage(t, "PUT", clients[0], replacing(clients[0])).Status)
-		s.Register(t, managed())
+		require.Equal(t, http.StatusOK, s.Manage(t, "PUT", clients[0], dcrtest.Replacing(clients[0])).Status)
+		s.Register(t, dcrtest.Managed())
 		next, err := s.Provider.ListClients(t.Context(), dcr.ClientFilter{}, page.Next, 2)
 		require.NoError(t, err)
 		require.Equal(t, []string{clients[2].ID(), clients[1].ID()}, idsOf(next.Clients))
@@ -136,27 +136,30 @@ func TestListClientsCursor(t *testing.T) {
 		t.Parallel()
 		s := dcrtest.Start(t, dcrtest.Setup{})
 		for i := range 5 {
-			s.Store.AddClient(&dcr.Client{ID: fmt.Sprint(9 - i), Issuer: s.URL, Version: 1, CreatedAt: clockStart.Add(time.Duration(i))})
+			s.Store.AddClient(&dcr.Client{ID: fmt.Sprint(9 - i), Issuer: s.URL, Version: 1, CreatedAt: dcrtest.ClockStart.Add(time.Duration(i))})
 		}
 		require.Equal(t, []string{"5", "6", "7", "8", "9"}, allPages(t, s.Provider, dcr.ClientFilter{}, 1))
 	})
 }
 
+// tenantKey is the key of the tenant in the context of a request.
+type tenantKey struct{}
+
 // TestOperatorOfOtherIssuer: the operator of one issuer neither sees nor touches the
 // clients of another (T41).
 func TestOperatorOfOtherIssuer(t *testing.T) {
 	t.Parallel()
-	s := dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{operatorsOwn(t)}, Config: dcr.Config{
+	s := dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{dcrtest.Introspector(t)}, Config: dcr.Config{
 		Issuer: func(ctx context.Context) string {
-			if issuer, ok := ctx.Value(tenant{}).(string); ok {
+			if issuer, ok := ctx.Value(tenantKey{}).(string); ok {
 				return issuer
 			}
 			return "https://own.example"
 		},
 	}})
-	client := s.Register(t, managed())
-	had := signIn(t, s, client)
-	other := context.WithValue(t.Context(), tenant{}, "https://other.example")
+	client := s.Register(t, dcrtest.Managed())
+	had := dcrtest.SignIn(t, s, client)
+	other := context.WithValue(t.Context(), tenantKey{}, "https://other.example")
 	p := s.Provider
 	for name, act := range map[string]func(ctx context.Context, id string) error{
 		"find":   func(ctx context.Context, id string) error { _, err := p.FindClient(ctx, id); return err },
@@ -164,8 +167,8 @@ func TestOperatorOfOtherIssuer(t *testing.T) {
 	} {
 		require.ErrorIs(t, act(other, client.ID()), fosite.ErrNotFound, "T41: %s", name)
 		require.ErrorIs(t, act(t.Context(), "nobody"), fosite.ErrNotFound, name)
-		require.ErrorIs(t, act(t.Context(), operatorsID), fosite.ErrNotFound, "%s: one of the operator's own", name)
-		err := act(context.WithValue(t.Context(), tenant{}, ""), client.ID())
+		require.ErrorIs(t, act(t.Context(), dcrtest.IntrospectorID), fosite.ErrNotFound, "%s: one of the operator's own", name)
+		err := act(context.WithValue(t.Context(), tenantKey{}, ""), client.ID())
 		require.Error(t, err, "T41: %s: no issuer", name)
 		require.NotErrorIs(t, err, fosite.ErrNotFound, name)
 	}
@@ -180,8 +183,8 @@ func TestOperatorOfOtherIssuer(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []string{client.ID()}, idsOf(page.Clients))
 	}
-	require.True(t, works(t, s, client, client.Token()), "T41: nothing has happened to it")
-	require.Equal(t, true, introspected(t, s, had.Text("access_token"))["active"])
+	require.True(t, dcrtest.TokenWorks(t, s, client, client.Token()), "T41: nothing has happened to it")
+	require.Equal(t, true, dcrtest.Introspected(t, s, had.Text("access_token"))["active"])
 	found, err := p.FindClient(t.Context(), client.ID())
 	require.NoError(t, err)
 	require.Equal(t, "Managed", found.Metadata.ClientName)
@@ -212,7 +215,7 @@ func TestOperatorWithoutInterfaces(t *testing.T) {
 	t.Run("LIFE-03/no_list", func(t *testing.T) {
 		t.Parallel()
 		s := dcrtest.Start(t, dcrtest.Setup{Storage: unlistedStore{dcr.NewMemoryStore()}})
-		client := s.Register(t, managed())
+		client := s.Register(t, dcrtest.Managed())
 		_, err := s.Provider.ListClients(ctx, dcr.ClientFilter{}, "", 0)
 		require.ErrorIs(t, err, dcr.ErrNotSupported)
 		require.ErrorContains(t, err, "ClientLister")
@@ -227,12 +230,12 @@ func TestOperatorWithoutInterfaces(t *testing.T) {
 	t.Run("T36/no_revocation", func(t *testing.T) {
 		t.Parallel()
 		s := dcrtest.Start(t, dcrtest.Setup{Storage: unrevokedStore{dcr.NewMemoryStore()}})
-		client := s.Register(t, managed())
+		client := s.Register(t, dcrtest.Managed())
 		err := s.Provider.RevokeTokens(ctx, client.ID())
 		require.ErrorIs(t, err, dcr.ErrNotSupported)
 		require.ErrorContains(t, err, "GrantRevoker")
 		require.ErrorIs(t, s.Provider.RevokeTokens(ctx, "nobody"), fosite.ErrNotFound)
-		require.True(t, works(t, s, client, client.Token()))
+		require.True(t, dcrtest.TokenWorks(t, s, client, client.Token()))
 		require.NoError(t, s.Provider.DeleteClient(ctx, client.ID()))
 	})
 	t.Run("LIFE-03/outage", func(t *testing.T) {
@@ -247,7 +250,7 @@ func TestOperatorWithoutInterfaces(t *testing.T) {
 // operated is a server with a client on which the operator acts, and what that client holds.
 type operated struct {
 	*dcrtest.Server
-	events        *noted
+	events        *dcrtest.Events
 	client, other dcrtest.Answer
 	had, kept     dcrtest.Answer // the tokens of the two
 	code, pushed  string
@@ -255,13 +258,13 @@ type operated struct {
 
 func startOperated(t *testing.T) operated {
 	t.Helper()
-	o := operated{events: &noted{}}
-	o.Server = dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{operatorsOwn(t)}, Config: dcr.Config{Events: o.events}})
-	o.client, o.other = o.Register(t, managed()), o.Register(t, managed())
-	o.had, o.kept = signIn(t, o.Server, o.client), signIn(t, o.Server, o.other)
-	o.code = o.Code(t, dcrtest.AuthorizeQuery(o.client.ID(), managedRedirect, "scope", "openid"))
-	o.pushed = push(t, o.Server, o.client)
-	o.events.take()
+	o := operated{events: &dcrtest.Events{}}
+	o.Server = dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{dcrtest.Introspector(t)}, Config: dcr.Config{Events: o.events}})
+	o.client, o.other = o.Register(t, dcrtest.Managed()), o.Register(t, dcrtest.Managed())
+	o.had, o.kept = dcrtest.SignIn(t, o.Server, o.client), dcrtest.SignIn(t, o.Server, o.other)
+	o.code = o.Code(t, dcrtest.AuthorizeQuery(o.client.ID(), dcrtest.RedirectURI, "scope", "openid"))
+	o.pushed = dcrtest.Push(t, o.Server, o.client)
+	o.events.Take()
 	return o
 }
 
@@ -271,9 +274,9 @@ func TestDeleteClientByOperator(t *testing.T) {
 	o := startOperated(t)
 	s, client, events := o.Server, o.client, o.events
 	require.NoError(t, s.Provider.DeleteClient(t.Context(), client.ID()))
-	require.Equal(t, dcr.EventDeleted, events.takeOne(t).Kind)
-	requireUniformRefusal(t, s.Manage(t, "GET", client, nil))
-	requireGrantsDead(t, s, client, o.had, o.code, o.pushed)
+	require.Equal(t, dcr.EventDeleted, events.TakeOne(t).Kind)
+	dcrtest.RequireUniformRefusal(t, s.Manage(t, "GET", client, nil))
+	dcrtest.RequireGrantsDead(t, s, client, o.had, o.code, o.pushed)
 	require.ErrorIs(t, s.Provider.DeleteClient(t.Context(), client.ID()), fosite.ErrNotFound)
 	_, err := s.Provider.FindClient(t.Context(), client.ID())
 	require.ErrorIs(t, err, fosite.ErrNotFound)
@@ -286,16 +289,16 @@ func TestExpireClient(t *testing.T) {
 	o := startOperated(t)
 	s, client, other, events := o.Server, o.client, o.other, o.events
 	require.NoError(t, s.Provider.ExpireClient(t.Context(), client.ID()))
-	require.Equal(t, dcr.EventUpdated, events.takeOne(t).Kind)
+	require.Equal(t, dcr.EventUpdated, events.TakeOne(t).Kind)
 	require.NoError(t, s.Provider.ExpireClient(t.Context(), client.ID()), "it has ended already")
-	require.Empty(t, events.take())
+	require.Empty(t, events.Take())
 
 	for _, method := range []string{"GET", "PUT", "DELETE"} {
-		requireUniformRefusal(t, s.Manage(t, method, client, replacing(client)))
+		dcrtest.RequireUniformRefusal(t, s.Manage(t, method, client, dcrtest.Replacing(client)))
 	}
-	requireGrantsDead(t, s, client, o.had, o.code, o.pushed)
+	dcrtest.RequireGrantsDead(t, s, client, o.had, o.code, o.pushed)
 	require.Equal(t, http.StatusUnauthorized, s.Form(t, "/oauth2/par",
-		dcrtest.AuthorizeQuery(client.ID(), managedRedirect), dcrtest.Basic(client.ID(), client.Secret())).Status)
+		dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI), dcrtest.Basic(client.ID(), client.Secret())).Status)
 
 	found, err := s.Provider.FindClient(t.Context(), client.ID())
 	require.NoError(t, err)
@@ -307,8 +310,8 @@ func TestExpireClient(t *testing.T) {
 	_, err = s.Provider.FindClient(t.Context(), client.ID())
 	require.ErrorIs(t, err, fosite.ErrNotFound)
 	require.Equal(t, []string{other.ID()}, allPages(t, s.Provider, dcr.ClientFilter{}, 1))
-	require.True(t, works(t, s, other, other.Token()))
-	require.Equal(t, true, introspected(t, s, o.kept.Text("access_token"))["active"])
+	require.True(t, dcrtest.TokenWorks(t, s, other, other.Token()))
+	require.Equal(t, true, dcrtest.Introspected(t, s, o.kept.Text("access_token"))["active"])
 
 	require.NoError(t, s.Provider.ExpireClient(t.Context(), other.ID()))
 	require.NoError(t, s.Provider.DeleteClient(t.Context(), other.ID()), "one that has ended can be deleted")
@@ -334,13 +337,13 @@ func TestExpireClientBesideUpdate(t *testing.T) {
 	start := func(t *testing.T) (*interruptedStore, *dcrtest.Server, dcrtest.Answer) {
 		store := &interruptedStore{MemoryStore: dcr.NewMemoryStore()}
 		s := dcrtest.Start(t, dcrtest.Setup{Storage: store})
-		return store, s, s.Register(t, managed())
+		return store, s, s.Register(t, dcrtest.Managed())
 	}
 	named := func(t *testing.T, s *dcrtest.Server, client dcrtest.Answer) string {
 		found, err := s.Provider.FindClient(t.Context(), client.ID())
 		require.NoError(t, err)
 		require.False(t, found.ExpiresAt.IsZero(), "LIFE-03: it has ended")
-		requireUniformRefusal(t, s.Manage(t, "GET", client, nil))
+		dcrtest.RequireUniformRefusal(t, s.Manage(t, "GET", client, nil))
 		return found.Metadata.ClientName
 	}
 	t.Run("LIFE-03/amid_an_update", func(t *testing.T) {
@@ -348,19 +351,19 @@ func TestExpireClientBesideUpdate(t *testing.T) {
 		store, s, client := start(t)
 		expire := func() { require.NoError(t, s.Provider.ExpireClient(t.Context(), client.ID())) }
 		store.before.Store(&expire)
-		requireUniformRefusal(t, s.Manage(t, "PUT", client, replacing(client, "client_name", "Updated")))
+		dcrtest.RequireUniformRefusal(t, s.Manage(t, "PUT", client, dcrtest.Replacing(client, "client_name", "Updated")))
 		require.Equal(t, "Managed", named(t, s, client))
 	})
 	t.Run("LIFE-03/an_update_amid_it", func(t *testing.T) {
 		t.Parallel()
 		store, s, client := start(t)
 		var answer dcrtest.Answer
-		update := func() { answer = s.Manage(t, "PUT", client, replacing(client, "client_name", "Updated")) }
+		update := func() { answer = s.Manage(t, "PUT", client, dcrtest.Replacing(client, "client_name", "Updated")) }
 		store.before.Store(&update)
 		require.NoError(t, s.Provider.ExpireClient(t.Context(), client.ID()))
 		require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 		require.Equal(t, "Updated", named(t, s, client))
-		requireUniformRefusal(t, s.Manage(t, "GET", answer, nil))
+		dcrtest.RequireUniformRefusal(t, s.Manage(t, "GET", answer, nil))
 	})
 	t.Run("LIFE-03/a_deletion_amid_it", func(t *testing.T) {
 		t.Parallel()
@@ -381,14 +384,14 @@ func TestExpireClientBesideUpdate(t *testing.T) {
 // expireAtOnce ends a client while it updates itself twice.
 func expireAtOnce(t *testing.T, s *dcrtest.Server) {
 	t.Helper()
-	client := s.Register(t, managed())
+	client := s.Register(t, dcrtest.Managed())
 	var expired error
-	answers := allAtOnce(3, func(i int) dcrtest.Answer {
+	answers := dcrtest.AllAtOnce(3, func(i int) dcrtest.Answer {
 		if i == 2 {
 			expired = s.Provider.ExpireClient(context.Background(), client.ID())
 			return dcrtest.Answer{}
 		}
-		return s.Manage(t, "PUT", client, signed(client, i))
+		return s.Manage(t, "PUT", client, dcrtest.NumberedUpdate(client, i))
 	})
 	require.NoError(t, expired)
 	found, err := s.Provider.FindClient(t.Context(), client.ID())
@@ -406,7 +409,7 @@ func expireAtOnce(t *testing.T, s *dcrtest.Server) {
 		won = won[1:]
 	}
 	require.Contains(t, won, found.Metadata.ClientName, "LIFE-03: an update that was confirmed is lost")
-	requireUniformRefusal(t, s.Manage(t, "GET", client, nil))
+	dcrtest.RequireUniformRefusal(t, s.Manage(t, "GET", client, nil))
 }
 
 // TestRevokeTokens: all that a client holds is dead, its registration access token with it,
@@ -416,26 +419,26 @@ func TestRevokeTokens(t *testing.T) {
 	o := startOperated(t)
 	s, client, other, events := o.Server, o.client, o.other, o.events
 	require.NoError(t, s.Provider.RevokeTokens(t.Context(), client.ID()))
-	require.Equal(t, dcr.EventGrantsRevoked, events.takeOne(t).Kind)
+	require.Equal(t, dcr.EventGrantsRevoked, events.TakeOne(t).Kind)
 
 	for _, token := range []string{o.had.Text("access_token"), o.had.Text("refresh_token")} {
-		require.Equal(t, inactiveToken, introspected(t, s, token), "T36")
+		require.Equal(t, dcrtest.Inactive, dcrtest.Introspected(t, s, token), "T36")
 	}
 	basic := dcrtest.Basic(client.ID(), client.Secret())
-	requireTokenError(t, s.Form(t, "/oauth2/token", dcrtest.RefreshForm("", o.had.Text("refresh_token")), basic), http.StatusBadRequest, "invalid_grant")
-	requireTokenError(t, s.Form(t, "/oauth2/token", dcrtest.CodeForm("", o.code, managedRedirect), basic), http.StatusBadRequest, "invalid_grant")
+	dcrtest.RequireTokenError(t, s.Form(t, "/oauth2/token", dcrtest.RefreshForm("", o.had.Text("refresh_token")), basic), http.StatusBadRequest, "invalid_grant")
+	dcrtest.RequireTokenError(t, s.Form(t, "/oauth2/token", dcrtest.CodeForm("", o.code, dcrtest.RedirectURI), basic), http.StatusBadRequest, "invalid_grant")
 	answer := s.Authorize(t, url.Values{"client_id": {client.ID()}, "request_uri": {o.pushed}})
 	require.NotContains(t, answer.Header.Get("Location"), "code=", "T36: the pushed request")
 	for _, method := range []string{"GET", "PUT", "DELETE"} {
-		requireUniformRefusal(t, s.Manage(t, method, client, replacing(client)))
+		dcrtest.RequireUniformRefusal(t, s.Manage(t, method, client, dcrtest.Replacing(client)))
 	}
 
-	again := signIn(t, s, client)
-	require.Equal(t, true, introspected(t, s, again.Text("access_token"))["active"], "the client signs in again")
-	require.Equal(t, true, introspected(t, s, o.kept.Text("access_token"))["active"], "another client's stay")
-	require.True(t, works(t, s, other, other.Token()))
+	again := dcrtest.SignIn(t, s, client)
+	require.Equal(t, true, dcrtest.Introspected(t, s, again.Text("access_token"))["active"], "the client signs in again")
+	require.Equal(t, true, dcrtest.Introspected(t, s, o.kept.Text("access_token"))["active"], "another client's stay")
+	require.True(t, dcrtest.TokenWorks(t, s, other, other.Token()))
 	require.NoError(t, s.Provider.RevokeTokens(t.Context(), client.ID()))
-	require.Equal(t, inactiveToken, introspected(t, s, again.Text("access_token")))
+	require.Equal(t, dcrtest.Inactive, dcrtest.Introspected(t, s, again.Text("access_token")))
 }
 
 // TestNamedPolicies: the names, in order.

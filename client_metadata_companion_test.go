@@ -17,11 +17,11 @@ import (
 
 func TestPromises(t *testing.T) {
 	t.Parallel()
-	rows := []outcome{
-		{name: "COMP-01/par", send: members{"require_pushed_authorization_requests": true}, back: members{"require_pushed_authorization_requests": true}},
-		{name: "COMP-01/without_par", setup: withoutOpenID, send: members{"require_pushed_authorization_requests": true}, code: badMetadata,
-			names: list{"require_pushed_authorization_requests"}},
-		{name: "COMP-01/without_par_false", setup: withoutOpenID, send: members{"require_pushed_authorization_requests": false}},
+	rows := []dcrtest.Outcome{
+		{Name: "COMP-01/par", Send: members{"require_pushed_authorization_requests": true}, Back: members{"require_pushed_authorization_requests": true}},
+		{Name: "COMP-01/without_par", Setup: dcrtest.WithoutOpenID, Send: members{"require_pushed_authorization_requests": true}, Code: dcrtest.BadMetadata,
+			Names: list{"require_pushed_authorization_requests"}},
+		{Name: "COMP-01/without_par_false", Setup: dcrtest.WithoutOpenID, Send: members{"require_pushed_authorization_requests": false}},
 	}
 	for row, names := range map[string][]string{
 		"COMP-02": {"require_signed_request_object"},
@@ -30,13 +30,13 @@ func TestPromises(t *testing.T) {
 		for _, name := range names {
 			promise := members{name: true}
 			rows = append(rows,
-				outcome{name: row + "/" + name + "/true", send: promise, code: badMetadata, names: list{name}},
-				outcome{name: row + "/" + name + "/false", send: members{name: false}},
-				outcome{name: row + "/" + name + "/string", send: members{name: "true"}, code: badMetadata, names: list{name}},
-				outcome{name: row + "/" + name + "/supported", setup: supports(map[string][]string{name: nil}), send: promise, back: promise})
+				dcrtest.Outcome{Name: row + "/" + name + "/true", Send: promise, Code: dcrtest.BadMetadata, Names: list{name}},
+				dcrtest.Outcome{Name: row + "/" + name + "/false", Send: members{name: false}},
+				dcrtest.Outcome{Name: row + "/" + name + "/string", Send: members{name: "true"}, Code: dcrtest.BadMetadata, Names: list{name}},
+				dcrtest.Outcome{Name: row + "/" + name + "/supported", Setup: supports(map[string][]string{name: nil}), Send: promise, Back: promise})
 		}
 	}
-	runOutcomes(t, nil, rows)
+	dcrtest.RunOutcomes(t, nil, rows)
 }
 
 func TestCertificateSubjects(t *testing.T) {
@@ -45,7 +45,7 @@ func TestCertificateSubjects(t *testing.T) {
 		"tls_client_auth_subject_dn": "CN=client,O=Example", "tls_client_auth_san_dns": "client.example", "tls_client_auth_san_uri": "https://client.example/id",
 		"tls_client_auth_san_ip": "192.0.2.7", "tls_client_auth_san_email": "ops@client.example",
 	}
-	supported := configured(func(cfg *dcr.Config) {
+	supported := dcrtest.Configured(func(cfg *dcr.Config) {
 		cfg.TokenEndpointAuthMethods = list{"client_secret_basic", "tls_client_auth"}
 		cfg.Supports = map[string][]string{}
 		for name := range subjects {
@@ -53,45 +53,45 @@ func TestCertificateSubjects(t *testing.T) {
 		}
 	})
 	byCertificate := members{"token_endpoint_auth_method": "tls_client_auth"}
-	var rows []outcome
+	var rows []dcrtest.Outcome
 	for name, value := range subjects {
-		one := with(byCertificate, members{name: value})
-		two := with(one, members{"tls_client_auth_subject_dn": "CN=other", "tls_client_auth_san_dns": "other.example"})
-		methodOnly := configured(func(cfg *dcr.Config) { cfg.TokenEndpointAuthMethods = list{"client_secret_basic", "tls_client_auth"} })
+		one := dcrtest.With(byCertificate, members{name: value})
+		two := dcrtest.With(one, members{"tls_client_auth_subject_dn": "CN=other", "tls_client_auth_san_dns": "other.example"})
+		methodOnly := dcrtest.Configured(func(cfg *dcr.Config) { cfg.TokenEndpointAuthMethods = list{"client_secret_basic", "tls_client_auth"} })
 		rows = append(rows,
-			outcome{name: "COMP-04/one/" + name, setup: supported, send: one, back: with(one, members{"client_secret": missing{}})},
-			outcome{name: "COMP-04/two/" + name, setup: supported, send: two, code: badMetadata, names: list{"tls_client_auth"}},
-			outcome{name: "COMP-04/empty/" + name, setup: supported, send: with(byCertificate, members{name: ""}), code: badMetadata, names: list{"tls_client_auth"}},
-			outcome{name: "COMP-04/control/" + name, setup: supported, send: with(byCertificate, members{name: "a\nb"}), code: badMetadata, names: list{name}},
-			outcome{name: "COMP-04/method_of_the_host/" + name, setup: methodOnly, send: one, back: one},
-			outcome{name: "COMP-04/unsupported/" + name, send: one, code: badMetadata, names: list{"token_endpoint_auth_method"}},
-			outcome{name: "COMP-04/without_method_left_out/" + name, send: members{name: value}, back: members{name: missing{}}})
+			dcrtest.Outcome{Name: "COMP-04/one/" + name, Setup: supported, Send: one, Back: dcrtest.With(one, members{"client_secret": dcrtest.Missing{}})},
+			dcrtest.Outcome{Name: "COMP-04/two/" + name, Setup: supported, Send: two, Code: dcrtest.BadMetadata, Names: list{"tls_client_auth"}},
+			dcrtest.Outcome{Name: "COMP-04/empty/" + name, Setup: supported, Send: dcrtest.With(byCertificate, members{name: ""}), Code: dcrtest.BadMetadata, Names: list{"tls_client_auth"}},
+			dcrtest.Outcome{Name: "COMP-04/control/" + name, Setup: supported, Send: dcrtest.With(byCertificate, members{name: "a\nb"}), Code: dcrtest.BadMetadata, Names: list{name}},
+			dcrtest.Outcome{Name: "COMP-04/method_of_the_host/" + name, Setup: methodOnly, Send: one, Back: one},
+			dcrtest.Outcome{Name: "COMP-04/unsupported/" + name, Send: one, Code: dcrtest.BadMetadata, Names: list{"token_endpoint_auth_method"}},
+			dcrtest.Outcome{Name: "COMP-04/without_method_left_out/" + name, Send: members{name: value}, Back: members{name: dcrtest.Missing{}}})
 	}
-	rows = append(rows, outcome{name: "COMP-04/none", setup: supported, send: byCertificate, code: badMetadata, names: list{"tls_client_auth"}})
-	runOutcomes(t, nil, rows)
+	rows = append(rows, dcrtest.Outcome{Name: "COMP-04/none", Setup: supported, Send: byCertificate, Code: dcrtest.BadMetadata, Names: list{"tls_client_auth"}})
+	dcrtest.RunOutcomes(t, nil, rows)
 }
 
 func TestAuthorizationDetails(t *testing.T) {
 	t.Parallel()
 	payments := supports(map[string][]string{"authorization_details_types": {"payment", "account"}})
 	types := func(values ...string) members { return members{"authorization_details_types": values} }
-	runOutcomes(t, nil, []outcome{
-		{name: "COMP-05/known", setup: payments, send: types("account", "payment"), back: types("account", "payment")},
-		{name: "COMP-05/unknown", setup: payments, send: types("payment", "root"), code: badMetadata, names: list{"authorization_details_types"}},
-		{name: "COMP-05/none_of_the_host", send: types("payment"), code: badMetadata, names: list{"authorization_details_types"}},
+	dcrtest.RunOutcomes(t, nil, []dcrtest.Outcome{
+		{Name: "COMP-05/known", Setup: payments, Send: types("account", "payment"), Back: types("account", "payment")},
+		{Name: "COMP-05/unknown", Setup: payments, Send: types("payment", "root"), Code: dcrtest.BadMetadata, Names: list{"authorization_details_types"}},
+		{Name: "COMP-05/none_of_the_host", Send: types("payment"), Code: dcrtest.BadMetadata, Names: list{"authorization_details_types"}},
 	})
 }
 
 // pushing registers a client that has to push its authorization requests.
 func pushing(t *testing.T, s *dcrtest.Server) (dcrtest.Answer, dcrtest.Edit) {
 	t.Helper()
-	client := s.Register(t, registration(members{"require_pushed_authorization_requests": true}))
+	client := s.Register(t, dcrtest.Registration(members{"require_pushed_authorization_requests": true}))
 	return client, dcrtest.Basic(client.ID(), client.Secret())
 }
 
 func pushedURI(t *testing.T, s *dcrtest.Server, client dcrtest.Answer, authenticate dcrtest.Edit) string {
 	t.Helper()
-	pushed := s.Form(t, "/oauth2/par", dcrtest.AuthorizeQuery(client.ID(), clientURI, "scope", "openid"), authenticate)
+	pushed := s.Form(t, "/oauth2/par", dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "scope", "openid"), authenticate)
 	require.Equal(t, http.StatusCreated, pushed.Status, pushed.Body)
 	return pushed.Text("request_uri")
 }
@@ -108,7 +108,7 @@ func TestPushedRequestsAreRequired(t *testing.T) {
 	t.Run("COMP-01/direct", func(t *testing.T) {
 		t.Parallel()
 		client, _ := pushing(t, s)
-		requireNoCode(t, s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), clientURI, "scope", "openid")))
+		requireNoCode(t, s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "scope", "openid")))
 	})
 	t.Run("COMP-01/T58/forged_request_object", func(t *testing.T) {
 		t.Parallel()
@@ -117,13 +117,13 @@ func TestPushedRequestsAreRequired(t *testing.T) {
 			claims, err := json.Marshal(map[string]any{"request_uri": uri, "client_id": client.ID(), "scope": "openid"})
 			require.NoError(t, err)
 			object := "eyJhbGciOiJub25lIn0." + base64.RawURLEncoding.EncodeToString(claims) + "."
-			requireNoCode(t, s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), clientURI, "scope", "openid", "request", object)))
+			requireNoCode(t, s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "scope", "openid", "request", object)))
 		}
 	})
 	t.Run("COMP-01/others_need_not_push", func(t *testing.T) {
 		t.Parallel()
-		client := s.Register(t, plainRegistration)
-		require.NotEmpty(t, s.Code(t, dcrtest.AuthorizeQuery(client.ID(), clientURI)))
+		client := s.Register(t, dcrtest.PlainRegistration)
+		require.NotEmpty(t, s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)))
 	})
 }
 
@@ -179,7 +179,7 @@ func TestRegistryOfMembers(t *testing.T) {
 	} {
 		t.Run("COMP-07/7591-3.1-02/"+name, func(t *testing.T) {
 			t.Parallel()
-			requireMembers(t, s.Register(t, registration(members{name: "x"})), members{name: missing{}})
+			dcrtest.RequireMembers(t, s.Register(t, dcrtest.Registration(members{name: "x"})), members{name: dcrtest.Missing{}})
 		})
 	}
 }

@@ -20,49 +20,49 @@ const (
 
 func TestApplicationType(t *testing.T) {
 	t.Parallel()
-	letter := configured(func(cfg *dcr.Config) { cfg.RefuseNativeHTTPS = true })
-	taken := func(name string, application any, uris ...string) outcome {
-		return outcome{name: "RU-09/" + name, send: members{"application_type": application, "redirect_uris": uris}, back: members{"redirect_uris": uris}}
+	letter := dcrtest.Configured(func(cfg *dcr.Config) { cfg.RefuseNativeHTTPS = true })
+	taken := func(name string, application any, uris ...string) dcrtest.Outcome {
+		return dcrtest.Outcome{Name: "RU-09/" + name, Send: members{"application_type": application, "redirect_uris": uris}, Back: members{"redirect_uris": uris}}
 	}
-	implicit := func(name string, application any, code string, uris ...string) outcome {
-		row := outcome{name: "RU-09/T47/implicit/" + name, setup: both(withImplicit, vouched), code: code, send: members{
+	implicit := func(name string, application any, code string, uris ...string) dcrtest.Outcome {
+		row := dcrtest.Outcome{Name: "RU-09/T47/implicit/" + name, Setup: dcrtest.Both(dcrtest.WithImplicit, dcrtest.Vouched), Code: code, Send: members{
 			"application_type": application, "redirect_uris": uris, "grant_types": list{"implicit"}, "response_types": list{"token"}}}
 		if code == "" {
-			row.back = members{"redirect_uris": uris}
+			row.Back = members{"redirect_uris": uris}
 		} else {
-			row.names = list{"redirect_uris", "application_type"}
+			row.Names = list{"redirect_uris", "application_type"}
 		}
 		return row
 	}
-	literal := func(name string, application any, code string, uris ...string) outcome {
-		return outcome{name: "RU-09/letter/" + name, setup: letter, code: code, send: members{"application_type": application, "redirect_uris": uris}}
+	literal := func(name string, application any, code string, uris ...string) dcrtest.Outcome {
+		return dcrtest.Outcome{Name: "RU-09/letter/" + name, Setup: letter, Code: code, Send: members{"application_type": application, "redirect_uris": uris}}
 	}
-	runOutcomes(t, nil, []outcome{
-		taken("web_code", "web", clientURI, loopbackURI, localhostURI, privateURI, "http://[::1]/cb"),
-		taken("none_code", missing{}, clientURI, loopbackURI, localhostURI, privateURI),
+	dcrtest.RunOutcomes(t, nil, []dcrtest.Outcome{
+		taken("web_code", "web", dcrtest.RedirectURI, loopbackURI, localhostURI, privateURI, "http://[::1]/cb"),
+		taken("none_code", dcrtest.Missing{}, dcrtest.RedirectURI, loopbackURI, localhostURI, privateURI),
 		taken("null_code", nil, loopbackURI),
-		taken("native", "native", privateURI, loopbackURI, localhostURI, "http://[::1]:3000/cb", clientURI),
-		implicit("web_https", "web", "", clientURI),
-		implicit("web_loopback", "web", badRedirect, clientURI, loopbackURI),
-		implicit("web_localhost", "web", badRedirect, localhostURI),
-		implicit("web_https_localhost", "web", badRedirect, "https://localhost/cb"),
-		implicit("web_https_localhost_case", "web", badRedirect, "https://LOCALHOST:8443/cb"),
-		implicit("web_private", "web", badRedirect, privateURI),
-		implicit("none_loopback", missing{}, badRedirect, loopbackURI),
-		implicit("none_https", missing{}, "", clientURI),
+		taken("native", "native", privateURI, loopbackURI, localhostURI, "http://[::1]:3000/cb", dcrtest.RedirectURI),
+		implicit("web_https", "web", "", dcrtest.RedirectURI),
+		implicit("web_loopback", "web", dcrtest.BadRedirect, dcrtest.RedirectURI, loopbackURI),
+		implicit("web_localhost", "web", dcrtest.BadRedirect, localhostURI),
+		implicit("web_https_localhost", "web", dcrtest.BadRedirect, "https://localhost/cb"),
+		implicit("web_https_localhost_case", "web", dcrtest.BadRedirect, "https://LOCALHOST:8443/cb"),
+		implicit("web_private", "web", dcrtest.BadRedirect, privateURI),
+		implicit("none_loopback", dcrtest.Missing{}, dcrtest.BadRedirect, loopbackURI),
+		implicit("none_https", dcrtest.Missing{}, "", dcrtest.RedirectURI),
 		implicit("native_loopback", "native", "", loopbackURI, privateURI),
-		literal("native_https", "native", badRedirect, clientURI),
+		literal("native_https", "native", dcrtest.BadRedirect, dcrtest.RedirectURI),
 		literal("native_private", "native", "", privateURI, loopbackURI),
-		literal("web_https", "web", "", clientURI),
-		{name: "RU-09/REAL/MCP-02/visual_studio_code", send: members{
+		literal("web_https", "web", "", dcrtest.RedirectURI),
+		{Name: "RU-09/REAL/MCP-02/visual_studio_code", Send: members{
 			"client_name": "Visual Studio Code", "client_uri": "https://code.visualstudio.com", "application_type": "native",
 			"grant_types":    list{"authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"},
 			"response_types": list{"code"}, "token_endpoint_auth_method": "none",
 			"redirect_uris": list{"https://insiders.vscode.dev/redirect", "https://vscode.dev/redirect", "http://127.0.0.1/", "http://127.0.0.1:33418/"},
-		}, back: members{
+		}, Back: members{
 			"grant_types":   list{"authorization_code", "refresh_token"},
 			"redirect_uris": list{"https://insiders.vscode.dev/redirect", "https://vscode.dev/redirect", "http://127.0.0.1/", "http://127.0.0.1:33418/"},
-			"client_secret": missing{}, "application_type": "native",
+			"client_secret": dcrtest.Missing{}, "application_type": "native",
 		}},
 	})
 }
@@ -71,19 +71,19 @@ func TestRedirectURIsAreKept(t *testing.T) {
 	t.Parallel()
 	b, a := "https://client.example/b", "https://client.example/a"
 	queries := list{"https://client.example/?a=b&c=d%20e", "http://localhost:3000/?state=5f0f4a9e-41f0-4a7e-9d0a-6c1c2b7e9a10", "https://client.example", "https://client.example:443/cb"}
-	runOutcomes(t, nil, []outcome{
-		{name: "RU-10/twice", send: members{"redirect_uris": list{b, a, b, a, b}}, back: members{"redirect_uris": list{b, a}}},
-		{name: "RU-10/order", send: members{"redirect_uris": list{b, a, privateURI}}, back: members{"redirect_uris": list{b, a, privateURI}}},
-		{name: "RU-10/different", send: members{"redirect_uris": list{a, a + "/", strings.ToUpper(a[:5]) + a[5:]}}, code: badRedirect, names: list{"redirect_uris[2]"}},
-		{name: "RU-13/as_sent", send: members{"redirect_uris": queries}, back: members{"redirect_uris": queries}},
+	dcrtest.RunOutcomes(t, nil, []dcrtest.Outcome{
+		{Name: "RU-10/twice", Send: members{"redirect_uris": list{b, a, b, a, b}}, Back: members{"redirect_uris": list{b, a}}},
+		{Name: "RU-10/order", Send: members{"redirect_uris": list{b, a, privateURI}}, Back: members{"redirect_uris": list{b, a, privateURI}}},
+		{Name: "RU-10/different", Send: members{"redirect_uris": list{a, a + "/", strings.ToUpper(a[:5]) + a[5:]}}, Code: dcrtest.BadRedirect, Names: list{"redirect_uris[2]"}},
+		{Name: "RU-13/as_sent", Send: members{"redirect_uris": queries}, Back: members{"redirect_uris": queries}},
 	})
 }
 
 func TestRedirectURIsAreUsable(t *testing.T) {
 	t.Parallel()
-	var rows []outcome
+	var rows []dcrtest.Outcome
 	for kind, uri := range badURIs {
-		rows = append(rows, outcome{name: "RU-13/" + kind, send: members{"redirect_uris": list{clientURI, uri}}, code: badRedirect, names: list{"redirect_uris[1]"}})
+		rows = append(rows, dcrtest.Outcome{Name: "RU-13/" + kind, Send: members{"redirect_uris": list{dcrtest.RedirectURI, uri}}, Code: dcrtest.BadRedirect, Names: list{"redirect_uris[1]"}})
 	}
 	for kind, uri := range map[string]string{
 		"non_ascii_host": "https://münchen.example/cb", "query_pipe": "https://client.example/cb?a=b|c", "query_brackets": "https://client.example/cb?a[]=b", "query_percent": "https://client.example/cb?a=%",
@@ -92,9 +92,9 @@ func TestRedirectURIsAreUsable(t *testing.T) {
 		"fragment": "https://client.example/cb#x", "empty_fragment": "https://client.example/cb#", "http": "http://client.example/cb", "dot_segment": "https://client.example/a/../cb",
 		"dot_segment_encoded": "https://client.example/a/%2e%2E/cb", "private_without_period": "myapp:/cb",
 	} {
-		rows = append(rows, outcome{name: "RU-13/only/" + kind, send: members{"redirect_uris": list{uri}}, code: badRedirect, names: list{"redirect_uris[0]"}})
+		rows = append(rows, dcrtest.Outcome{Name: "RU-13/only/" + kind, Send: members{"redirect_uris": list{uri}}, Code: dcrtest.BadRedirect, Names: list{"redirect_uris[0]"}})
 	}
-	runOutcomes(t, nil, rows)
+	dcrtest.RunOutcomes(t, nil, rows)
 }
 
 func TestHostJudgesRedirects(t *testing.T) {
@@ -106,23 +106,23 @@ func TestHostJudgesRedirects(t *testing.T) {
 	}
 	secureOnly := checker(fosite.IsRedirectURISecureStrict)
 	own := checker(func(_ context.Context, u *url.URL) bool { return u.Hostname() == "client.example" })
-	schemes := configured(func(cfg *dcr.Config) { cfg.PrivateUseSchemes = list{"cursor"} })
+	schemes := dcrtest.Configured(func(cfg *dcr.Config) { cfg.PrivateUseSchemes = list{"cursor"} })
 	cursor := "cursor://anysphere.cursor-mcp/oauth/callback"
-	row := func(name string, setup func(*dcrtest.Setup), uri string, taken bool) outcome {
-		o := outcome{name: "RU-13/" + name, setup: setup, send: members{"redirect_uris": list{clientURI, uri}}}
+	row := func(name string, setup func(*dcrtest.Setup), uri string, taken bool) dcrtest.Outcome {
+		o := dcrtest.Outcome{Name: "RU-13/" + name, Setup: setup, Send: members{"redirect_uris": list{dcrtest.RedirectURI, uri}}}
 		if !taken {
-			o.code, o.names = badRedirect, list{"redirect_uris[1]"}
+			o.Code, o.Names = dcrtest.BadRedirect, list{"redirect_uris[1]"}
 			return o
 		}
-		o.back = members{"redirect_uris": list{clientURI, uri}}
+		o.Back = members{"redirect_uris": list{dcrtest.RedirectURI, uri}}
 		return o
 	}
-	runOutcomes(t, nil, []outcome{
+	dcrtest.RunOutcomes(t, nil, []dcrtest.Outcome{
 		row("default_private", nil, privateURI, true),
 		row("strict_private", secureOnly, privateURI, false),
 		row("strict_loopback", secureOnly, loopbackURI, true),
 		row("strict_https", secureOnly, "https://other.example/cb", true),
-		row("strict_listed_scheme", both(secureOnly, schemes), cursor, false),
+		row("strict_listed_scheme", dcrtest.Both(secureOnly, schemes), cursor, false),
 		row("listed_scheme", schemes, cursor, true),
 		row("unlisted_scheme", nil, cursor, false),
 		row("own_other", own, "https://other.example/cb", false),

@@ -40,30 +40,30 @@ var badURIs = map[string]string{
 
 func TestURIsForPeople(t *testing.T) {
 	t.Parallel()
-	var rows []outcome
+	var rows []dcrtest.Outcome
 	for _, name := range webMembers {
 		for kind, uri := range badURIs {
-			rows = append(rows, outcome{name: "7591-2-15/URI-01/T09/" + name + "/" + kind, send: members{name: uri}, code: badMetadata, names: list{name}})
+			rows = append(rows, dcrtest.Outcome{Name: "7591-2-15/URI-01/T09/" + name + "/" + kind, Send: members{name: uri}, Code: dcrtest.BadMetadata, Names: list{name}})
 		}
 		for _, kind := range []string{"javascript", "data", "relative", "user", "percent", "bidi"} {
-			rows = append(rows, outcome{name: "7591-2-15/URI-01/7591-2-18/" + name + "#fr/" + kind, send: members{name + "#fr": badURIs[kind]},
-				code: badMetadata, names: list{name}})
+			rows = append(rows, dcrtest.Outcome{Name: "7591-2-15/URI-01/7591-2-18/" + name + "#fr/" + kind, Send: members{name + "#fr": badURIs[kind]},
+				Code: dcrtest.BadMetadata, Names: list{name}})
 		}
 		for kind, uri := range map[string]string{
 			"https": "https://client.example/", "http": "http://client.example/x", "fragment": "https://client.example/#about", "query": "https://client.example/?a=b&c=d%20e",
 			"port": "https://client.example:8443/x", "ipv4": "https://192.0.2.7/", "ipv6": "https://[2001:db8::7]/", "underscore": "https://my_client.example/",
 			"loopback": "http://localhost:3000/logo.png", "2000_characters": "https://client.example/" + strings.Repeat("a", 1977), "punycode": "https://xn--mnchen-3ya.example/",
 		} {
-			rows = append(rows, outcome{name: "7591-2-15/" + name + "/" + kind, send: members{name: uri, name + "#fr": uri}, back: members{name: uri, name + "#fr": uri}})
+			rows = append(rows, dcrtest.Outcome{Name: "7591-2-15/" + name + "/" + kind, Send: members{name: uri, name + "#fr": uri}, Back: members{name: uri, name + "#fr": uri}})
 		}
-		rows = append(rows, outcome{name: "URI-01/" + name + "/empty", send: members{name: "", name + "#fr": ""}, back: members{name: missing{}, name + "#fr": missing{}}})
+		rows = append(rows, dcrtest.Outcome{Name: "URI-01/" + name + "/empty", Send: members{name: "", name + "#fr": ""}, Back: members{name: dcrtest.Missing{}, name + "#fr": dcrtest.Missing{}}})
 	}
-	runOutcomes(t, nil, rows)
+	dcrtest.RunOutcomes(t, nil, rows)
 }
 
 func TestOtherURIMembers(t *testing.T) {
 	t.Parallel()
-	var rows []outcome
+	var rows []dcrtest.Outcome
 	one := func(name string, isList bool, uri string) members {
 		if isList {
 			return members{name: list{uri}}
@@ -75,16 +75,16 @@ func TestOtherURIMembers(t *testing.T) {
 		"backchannel_client_notification_endpoint": false, "request_uris": true, "post_logout_redirect_uris": true,
 	} {
 		for kind, uri := range badURIs {
-			rows = append(rows, outcome{name: "URI-01/T09/" + name + "/" + kind, send: one(name, isList, uri), code: badMetadata, names: list{name}})
+			rows = append(rows, dcrtest.Outcome{Name: "URI-01/T09/" + name + "/" + kind, Send: one(name, isList, uri), Code: dcrtest.BadMetadata, Names: list{name}})
 		}
 		if !isList {
-			rows = append(rows, outcome{name: "URI-01/" + name + "/empty", send: one(name, false, ""), back: members{name: missing{}}})
+			rows = append(rows, dcrtest.Outcome{Name: "URI-01/" + name + "/empty", Send: one(name, false, ""), Back: members{name: dcrtest.Missing{}}})
 		}
 	}
 	for _, name := range []string{"jwks_uri", "sector_identifier_uri", "initiate_login_uri", "request_uris", "backchannel_client_notification_endpoint"} {
-		rows = append(rows, outcome{name: "URI-01/" + name + "/http", send: one(name, name == "request_uris", "http://client.example/x"), code: badMetadata, names: list{name}})
+		rows = append(rows, dcrtest.Outcome{Name: "URI-01/" + name + "/http", Send: one(name, name == "request_uris", "http://client.example/x"), Code: dcrtest.BadMetadata, Names: list{name}})
 	}
-	runOutcomes(t, nil, rows)
+	dcrtest.RunOutcomes(t, nil, rows)
 }
 
 // insideURLs lead into the network of the server.
@@ -99,10 +99,10 @@ var insideURLs = map[string]string{
 
 func TestURLsThatTheServerCalls(t *testing.T) {
 	t.Parallel()
-	everything := configured(func(cfg *dcr.Config) {
+	everything := dcrtest.Configured(func(cfg *dcr.Config) {
 		cfg.Supports = map[string][]string{"sector_identifier_uri": nil, "request_uris": nil, "backchannel_logout_uri": nil, "backchannel_client_notification_endpoint": nil}
 	})
-	var rows []outcome
+	var rows []dcrtest.Outcome
 	for name, isList := range fetchedMembers {
 		one := func(uri string) members {
 			if isList {
@@ -111,16 +111,16 @@ func TestURLsThatTheServerCalls(t *testing.T) {
 			return members{name: uri}
 		}
 		for kind, uri := range insideURLs {
-			rows = append(rows, outcome{name: "OUT-01/T10/T11/" + name + "/" + kind, setup: everything, send: one(uri), code: badMetadata, names: list{name}})
+			rows = append(rows, dcrtest.Outcome{Name: "OUT-01/T10/T11/" + name + "/" + kind, Setup: everything, Send: one(uri), Code: dcrtest.BadMetadata, Names: list{name}})
 		}
-		rows = append(rows, outcome{name: "OUT-01/T10/" + name + "/without_support", send: one("https://10.0.0.1/"), code: badMetadata, names: list{name}})
+		rows = append(rows, dcrtest.Outcome{Name: "OUT-01/T10/" + name + "/without_support", Send: one("https://10.0.0.1/"), Code: dcrtest.BadMetadata, Names: list{name}})
 	}
 	opened := func(setup *dcrtest.Setup) { setup.Config.Outbound.InsecureAllowLoopback = true }
 	for _, kind := range []string{"loopback", "localhost", "ipv6_loopback"} {
-		rows = append(rows, outcome{name: "OUT-01/opened/" + kind, setup: opened, send: members{"jwks_uri": insideURLs[kind]}, back: members{"jwks_uri": insideURLs[kind]}})
+		rows = append(rows, dcrtest.Outcome{Name: "OUT-01/opened/" + kind, Setup: opened, Send: members{"jwks_uri": insideURLs[kind]}, Back: members{"jwks_uri": insideURLs[kind]}})
 	}
-	rows = append(rows, outcome{name: "OUT-01/opened/ten", setup: opened, send: members{"jwks_uri": insideURLs["ten"]}, code: badMetadata, names: list{"jwks_uri"}})
-	runOutcomes(t, nil, rows)
+	rows = append(rows, dcrtest.Outcome{Name: "OUT-01/opened/ten", Setup: opened, Send: members{"jwks_uri": insideURLs["ten"]}, Code: dcrtest.BadMetadata, Names: list{"jwks_uri"}})
+	dcrtest.RunOutcomes(t, nil, rows)
 }
 
 func TestRegistrationConnectsToNobody(t *testing.T) {
@@ -152,10 +152,10 @@ func TestRegistrationConnectsToNobody(t *testing.T) {
 			if isList {
 				body = members{name: list{uri}}
 			}
-			requireRefusal(t, closed.Post(t, registration(body)), 400, badMetadata, name)
-			opened.Post(t, registration(body))
+			dcrtest.RequireRefusal(t, closed.Post(t, dcrtest.Registration(body)), 400, dcrtest.BadMetadata, name)
+			opened.Post(t, dcrtest.Registration(body))
 		}
-		closed.Post(t, registration(members{"logo_uri": uri, "client_uri": uri, "redirect_uris": list{"http://" + host + ":" + port + "/"}}))
+		closed.Post(t, dcrtest.Registration(members{"logo_uri": uri, "client_uri": uri, "redirect_uris": list{"http://" + host + ":" + port + "/"}}))
 	}
 	require.NoError(t, listener.Close())
 	for from := range connected {

@@ -48,19 +48,12 @@ func hostileValues(t *testing.T) []string {
 		distinct[i] = fmt.Sprint(i)
 	}
 	for _, value := range []any{distinct, hostileStrings()[:40]} {
-		values = append(values, encoded(t, value))
+		values = append(values, dcrtest.JSONText(t, value))
 	}
 	for _, text := range hostileStrings() {
-		values = append(values, encoded(t, text), encoded(t, []string{text}), encoded(t, []string{"x", text}))
+		values = append(values, dcrtest.JSONText(t, text), dcrtest.JSONText(t, []string{text}), dcrtest.JSONText(t, []string{"x", text}))
 	}
 	return values
-}
-
-func encoded(t *testing.T, value any) string {
-	t.Helper()
-	b, err := json.Marshal(value)
-	require.NoError(t, err)
-	return string(b)
 }
 
 // walker sends one member at a time, by POST or by PUT.
@@ -79,7 +72,7 @@ func newWalker(t *testing.T, everything bool) *walker {
 		}
 	}
 	s := dcrtest.Start(t, setup)
-	return &walker{s, s.Register(t, plainRegistration)}
+	return &walker{s, s.Register(t, dcrtest.PlainRegistration)}
 }
 
 // send sends a registration that has the member, and nothing else that is special.
@@ -112,9 +105,9 @@ func eachMember(t *testing.T, prefix string, check func(t *testing.T, w *walker,
 
 func codeOf(name string) string {
 	if name == "redirect_uris" {
-		return badRedirect
+		return dcrtest.BadRedirect
 	}
-	return badMetadata
+	return dcrtest.BadMetadata
 }
 
 func success(method string) int {
@@ -148,7 +141,7 @@ func TestMembersOfWrongType(t *testing.T) {
 			for _, value := range wrongTypes[row.Type] {
 				answer := w.send(t, method, name, value)
 				require.Equal(t, http.StatusBadRequest, answer.Status, "%s: %s", value, answer.Body)
-				requireRefusal(t, answer, http.StatusBadRequest, codeOf(row.Name), row.Name)
+				dcrtest.RequireRefusal(t, answer, http.StatusBadRequest, codeOf(row.Name), row.Name)
 			}
 		}
 		require.Equal(t, before.Body, w.server.Manage(t, http.MethodGet, w.client, nil).Body, "7592-2.2-05: a refused update changed something")
@@ -159,7 +152,7 @@ func TestMembersThatAreNull(t *testing.T) {
 	t.Parallel()
 	eachMember(t, "7591-3.1-05", func(t *testing.T, w *walker, method string, row dcr.Member) {
 		if row.Name == "redirect_uris" {
-			requireRefusal(t, w.send(t, method, row.Name, "null"), http.StatusBadRequest, badRedirect, row.Name)
+			dcrtest.RequireRefusal(t, w.send(t, method, row.Name, "null"), http.StatusBadRequest, dcrtest.BadRedirect, row.Name)
 			return
 		}
 		plain := w.send(t, method, "x", "1")
@@ -201,11 +194,11 @@ func requireTamed(t *testing.T, row dcr.Member, value, method string, answer dcr
 	t.Helper()
 	shown := value[:min(len(value), 80)]
 	if answer.Status == http.StatusBadRequest {
-		requireRefusal(t, answer, http.StatusBadRequest, codeOf(row.Name), row.Name)
+		dcrtest.RequireRefusal(t, answer, http.StatusBadRequest, codeOf(row.Name), row.Name)
 		return false
 	}
 	require.Equal(t, success(method), answer.Status, "%s: %s", shown, answer.Body)
-	requireJSONNoStore(t, answer)
+	dcrtest.RequireJSONNoStore(t, answer)
 	var sent any
 	require.NoError(t, json.Unmarshal([]byte(value), &sent), shown)
 	came, back := said(answer)[row.Name]

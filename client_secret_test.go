@@ -45,7 +45,7 @@ func quickBCrypt() *fosite.BCrypt { return &fosite.BCrypt{Config: &fosite.Config
 // generatedSecret is a secret that the package made.
 func generatedSecret(t *testing.T) string {
 	t.Helper()
-	secret := dcrtest.Start(t, dcrtest.Setup{}).Register(t, plainRegistration).Secret()
+	secret := dcrtest.Start(t, dcrtest.Setup{}).Register(t, dcrtest.PlainRegistration).Secret()
 	require.NotEmpty(t, secret)
 	return secret
 }
@@ -148,31 +148,31 @@ func TestSecretHasherFallback(t *testing.T) {
 
 func TestHasherOfTheHost(t *testing.T) {
 	t.Parallel()
-	with := func(hash func([]byte) ([]byte, error)) (*ledger, dcrtest.Setup, *hasher) {
+	with := func(hash func([]byte) ([]byte, error)) (*dcrtest.Ledger, dcrtest.Setup, *hasher) {
 		own := &hasher{hash: hash}
-		store := newLedger()
+		store := dcrtest.NewLedger()
 		return store, dcrtest.Setup{Storage: store, Config: dcr.Config{Hasher: own}}, own
 	}
 	t.Run("T14/7591-3.2.2-04/fails", func(t *testing.T) {
 		t.Parallel()
-		store, setup, _ := with(func([]byte) ([]byte, error) { return nil, errDisk })
+		store, setup, _ := with(func([]byte) ([]byte, error) { return nil, dcrtest.ErrDatabase })
 		s := dcrtest.Start(t, setup)
-		requireRefusal(t, s.Post(t, plainRegistration), http.StatusInternalServerError, "server_error")
-		require.Empty(t, store.live(t))
-		s.Register(t, registration(members{"token_endpoint_auth_method": "none"}))
+		dcrtest.RequireRefusal(t, s.Post(t, dcrtest.PlainRegistration), http.StatusInternalServerError, "server_error")
+		require.Empty(t, store.Live(t))
+		s.Register(t, dcrtest.Registration(members{"token_endpoint_auth_method": "none"}))
 	})
 	t.Run("AUTH-08/7591-3.2.2-04/returns_nothing", func(t *testing.T) {
 		t.Parallel()
 		store, setup, _ := with(func([]byte) ([]byte, error) { return []byte{}, nil })
-		requireRefusal(t, dcrtest.Start(t, setup).Post(t, plainRegistration), http.StatusInternalServerError, "server_error")
-		require.Empty(t, store.live(t))
+		dcrtest.RequireRefusal(t, dcrtest.Start(t, setup).Post(t, dcrtest.PlainRegistration), http.StatusInternalServerError, "server_error")
+		require.Empty(t, store.Live(t))
 	})
 	t.Run("T27/is_used_for_both", func(t *testing.T) {
 		t.Parallel()
 		store, setup, own := with(func(data []byte) ([]byte, error) { return data, nil })
-		vouched(&setup)
+		dcrtest.Vouched(&setup)
 		s := dcrtest.Start(t, setup)
-		client := s.Register(t, registration(members{"grant_types": list{"client_credentials"}}))
+		client := s.Register(t, dcrtest.Registration(members{"grant_types": list{"client_credentials"}}))
 		require.EqualValues(t, 1, own.hashed.Load())
 		record, err := store.GetDynamicClient(context.Background(), client.ID())
 		require.NoError(t, err)
@@ -186,7 +186,7 @@ func TestHasherOfTheHost(t *testing.T) {
 		_, setup, _ := with(func(data []byte) ([]byte, error) { return data, nil })
 		s := dcrtest.Start(t, setup)
 		for method, keys := range map[string]members{"none": {}, "private_key_jwt": {"jwks_uri": "https://client.example/jwks"}} {
-			body := registration(keys)
+			body := dcrtest.Registration(keys)
 			body["token_endpoint_auth_method"] = method
 			client := s.Register(t, body)
 			form := url.Values{"token": {"x"}}
@@ -205,11 +205,11 @@ func serviceLogin(t *testing.T, s *dcrtest.Server, id, secret string) dcrtest.An
 func TestStoredSecrets(t *testing.T) {
 	t.Parallel()
 	setup := dcrtest.Setup{}
-	vouched(&setup)
+	dcrtest.Vouched(&setup)
 	s := dcrtest.Start(t, setup)
 	t.Run("T13/T27/hashed_fast", func(t *testing.T) {
 		t.Parallel()
-		client := s.Register(t, registration(members{"grant_types": list{"client_credentials"}}))
+		client := s.Register(t, dcrtest.Registration(members{"grant_types": list{"client_credentials"}}))
 		record, err := s.Store.GetDynamicClient(context.Background(), client.ID())
 		require.NoError(t, err)
 		require.True(t, strings.HasPrefix(string(record.SecretHash), "$dcr-sha256$"), "%s", record.SecretHash)
@@ -223,9 +223,9 @@ func TestStoredSecrets(t *testing.T) {
 		clock.Store(1_900_000_000)
 		own := &hasher{}
 		setup := dcrtest.Setup{Config: dcr.Config{Hasher: own, SecretLifetime: time.Hour, Now: func() time.Time { return time.Unix(clock.Load(), 0) }}}
-		vouched(&setup)
+		dcrtest.Vouched(&setup)
 		s := dcrtest.Start(t, setup)
-		client := s.Register(t, registration(members{"grant_types": list{"client_credentials"}}))
+		client := s.Register(t, dcrtest.Registration(members{"grant_types": list{"client_credentials"}}))
 		for _, row := range []struct {
 			after  int64
 			secret string

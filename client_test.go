@@ -40,7 +40,7 @@ func fill(t *testing.T, r *rand.Rand, v reflect.Value) {
 		return
 	case **jose.JSONWebKeySet:
 		// Read once, since go-jose takes nothing for an empty list.
-		read, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: rsaPublic(t), KeyID: "rsa", Use: "sig", Algorithm: "RS256"}}})
+		read, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: dcrtest.RSAPublicKey(t), KeyID: "rsa", Use: "sig", Algorithm: "RS256"}}})
 		require.NoError(t, err)
 		require.NoError(t, json.Unmarshal(read, special))
 		return
@@ -125,8 +125,8 @@ func TestClientAsJSON(t *testing.T) {
 	t.Run("lossless/as_registered", func(t *testing.T) {
 		t.Parallel()
 		s := dcrtest.Start(t, dcrtest.Setup{})
-		answer := s.Register(t, registration(members{
-			"client_name#fr": "x", "jwks": members{"keys": []any{ecJWK(t, "a"), edJWK(t)}}, "token_endpoint_auth_method": "private_key_jwt",
+		answer := s.Register(t, dcrtest.Registration(members{
+			"client_name#fr": "x", "jwks": members{"keys": []any{dcrtest.ECJWK(t, "a"), dcrtest.EdJWK(t)}}, "token_endpoint_auth_method": "private_key_jwt",
 			"default_max_age": 0, "require_pushed_authorization_requests": true, "contacts": list{},
 		}))
 		client, err := s.Store.GetDynamicClient(context.Background(), answer.ID())
@@ -140,7 +140,7 @@ func TestClientAsJSON(t *testing.T) {
 	t.Run("T27/no_secret_inside", func(t *testing.T) {
 		t.Parallel()
 		s := dcrtest.Start(t, dcrtest.Setup{})
-		answer := s.Register(t, plainRegistration)
+		answer := s.Register(t, dcrtest.PlainRegistration)
 		client, err := s.Store.GetDynamicClient(context.Background(), answer.ID())
 		require.NoError(t, err)
 		stored, err := json.Marshal(client)
@@ -200,7 +200,7 @@ func TestClientIsHonestAboutTime(t *testing.T) {
 	clock.Store(1_900_000_000)
 	now := func() time.Time { return time.Unix(clock.Load(), 0) }
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Now: now, SecretLifetime: time.Hour}})
-	answer := s.Register(t, plainRegistration)
+	answer := s.Register(t, dcrtest.PlainRegistration)
 	record, err := s.Store.GetDynamicClient(context.Background(), answer.ID())
 	require.NoError(t, err)
 	record.RotatedSecrets = []dcr.RotatedSecret{
@@ -236,7 +236,7 @@ func TestClientIsHonestAboutTime(t *testing.T) {
 		clock.Store(1_900_000_000 + 7200)
 		_, err := s.Provider.Store.GetClient(context.Background(), answer.ID())
 		require.ErrorIs(t, err, fosite.ErrNotFound)
-		requireChallenged(t, s.Manage(t, http.MethodGet, answer, nil), http.StatusUnauthorized, "invalid_token")
+		dcrtest.RequireChallenge(t, s.Manage(t, http.MethodGet, answer, nil), http.StatusUnauthorized, "invalid_token")
 	})
 	t.Run("T37/without_a_provider", func(t *testing.T) {
 		past, future := time.Now().Add(-time.Second), time.Now().Add(time.Hour)
@@ -274,7 +274,7 @@ func TestClientForFosite(t *testing.T) {
 	})
 	t.Run("AUTH-10/keys_without_use", func(t *testing.T) {
 		t.Parallel()
-		key := rsaPublic(t)
+		key := dcrtest.RSAPublicKey(t)
 		client := &dcr.Client{Metadata: dcr.ClientMetadata{JWKS: &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
 			{Key: key, KeyID: "no use"}, {Key: key, KeyID: "sig", Use: "sig"}, {Key: key, KeyID: "enc", Use: "enc"},
 		}}}}

@@ -60,10 +60,10 @@ func TestMistakesAreSaid(t *testing.T) {
 // TestNilSinks: an optional sink that stayed nil harms nobody.
 func TestNilSinks(t *testing.T) {
 	t.Parallel()
-	told := &noted{}
+	told := &dcrtest.Events{}
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Events: dcr.EventSinks(nil, told, dcr.LogEvents(nil), nil)}})
-	s.Register(t, managed())
-	require.Equal(t, []dcr.EventKind{dcr.EventRegistered}, kindsOf(told.take()))
+	s.Register(t, dcrtest.Managed())
+	require.Equal(t, []dcr.EventKind{dcr.EventRegistered}, dcrtest.KindsOf(told.Take()))
 	silent := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Events: dcr.EventSinks(nil)}})
 	require.Contains(t, silent.Provider.Warnings()[0], "Config.Events")
 }
@@ -74,14 +74,14 @@ func TestResourcesAreCompared(t *testing.T) {
 	t.Parallel()
 	const audience = "https://mcp.example/mcp"
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Audience: []string{audience}}})
-	client := registerFor(t, s, "client_secret_basic")
+	client := dcrtest.RegisterFor(t, s, "client_secret_basic")
 	for resource, want := range map[string]string{
 		audience: audience, audience + "/": audience, audience + "/other": "", audience + "/../x": "", audience + "?x=1": "", "https://mcp.example": "",
 	} {
 		t.Run("REAL/"+resource, func(t *testing.T) {
 			t.Parallel()
-			code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect, "resource", resource))
-			tokens := client.send(t, "/oauth2/token", "client_secret_basic", dcrtest.CodeForm("", code, authRedirect))
+			code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "resource", resource))
+			tokens := client.Send(t, "/oauth2/token", "client_secret_basic", dcrtest.CodeForm("", code, dcrtest.RedirectURI))
 			seen := s.Form(t, "/oauth2/introspect", map[string][]string{"token": {tokens.Text("access_token")}}, dcrtest.Basic(client.ID(), client.Secret()))
 			require.Equal(t, true, seen.Members["active"], seen.Body)
 			if want == "" {
@@ -107,7 +107,7 @@ func TestHintsAreSent(t *testing.T) {
 	}})
 	token, record, err := s.Provider.MintInitialAccessToken(t.Context(), dcr.InitialAccessTokenRequest{})
 	require.NoError(t, err)
-	answer := s.Post(t, plainRegistration, dcrtest.Bearer(token))
+	answer := s.Post(t, dcrtest.PlainRegistration, dcrtest.Bearer(token))
 	require.Equal(t, http.StatusForbidden, answer.Status)
 	require.Contains(t, answer.Text("error_description"), "Not on a Monday.")
 	require.Contains(t, log.String(), "Not on a Monday.")

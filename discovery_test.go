@@ -28,23 +28,25 @@ func compositions() map[string]func(*dcrtest.Setup) {
 	return map[string]func(*dcrtest.Setup){
 		"ordinary":      func(*dcrtest.Setup) {},
 		"jwt":           func(setup *dcrtest.Setup) { setup.JWT = true },
-		"everything":    withImplicit,
-		"only_oauth":    withoutOpenID,
+		"everything":    dcrtest.WithImplicit,
+		"only_oauth":    dcrtest.WithoutOpenID,
 		"only_implicit": factories(compose.OAuth2AuthorizeImplicitFactory, compose.OpenIDConnectImplicitFactory, compose.OAuth2TokenIntrospectionFactory),
 		"only_services": factories(compose.OAuth2ClientCredentialsGrantFactory, compose.OAuth2TokenIntrospectionFactory),
 		"no_token_url":  config(func(c *fosite.Config) { c.TokenURL = "" }),
 		"plain_pkce":    config(func(c *fosite.Config) { c.EnablePKCEPlainChallengeMethod = true }),
-		"confidential": both(factories(compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2TokenIntrospectionFactory),
-			configured(func(cfg *dcr.Config) { cfg.TokenEndpointAuthMethods = list{"client_secret_basic", "private_key_jwt"} })),
-		"public": configured(func(cfg *dcr.Config) {
+		"confidential": dcrtest.Both(factories(compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2TokenIntrospectionFactory),
+			dcrtest.Configured(func(cfg *dcr.Config) { cfg.TokenEndpointAuthMethods = list{"client_secret_basic", "private_key_jwt"} })),
+		"public": dcrtest.Configured(func(cfg *dcr.Config) {
 			cfg.TokenEndpointAuthMethods, cfg.DefaultTokenEndpointAuthMethod = list{"none"}, "none"
 		}),
-		"grants_of_the_host": both(func(setup *dcrtest.Setup) { setup.Factories = defaultsAnd(handlesGrants(grantUniverse[3:]...)) },
-			configured(func(cfg *dcr.Config) { cfg.GrantTypes = list{"urn:example:own"} })),
-		"response_mode_of_the_host": config(func(c *fosite.Config) { c.ResponseModeHandlerExtension = &webMessages{} }),
-		"hierarchic_scopes":         scopes(fosite.HierarchicScopeStrategy, "openid", "photos.read", "photos.write"),
-		"no_scopes":                 configured(func(cfg *dcr.Config) { cfg.Scopes = list{} }),
-		"strict":                    strict,
+		"grants_of_the_host": dcrtest.Both(func(setup *dcrtest.Setup) {
+			setup.Factories = dcrtest.DefaultsAnd(dcrtest.HandlesGrants(grantUniverse[3:]...))
+		},
+			dcrtest.Configured(func(cfg *dcr.Config) { cfg.GrantTypes = list{"urn:example:own"} })),
+		"response_mode_of_the_host": config(func(c *fosite.Config) { c.ResponseModeHandlerExtension = &dcrtest.WebMessages{} }),
+		"hierarchic_scopes":         dcrtest.WithScopes(fosite.HierarchicScopeStrategy, "openid", "photos.read", "photos.write"),
+		"no_scopes":                 dcrtest.Configured(func(cfg *dcr.Config) { cfg.Scopes = list{} }),
+		"strict":                    dcrtest.Strict,
 	}
 }
 
@@ -104,7 +106,7 @@ var advertisedLists = []advertised{
 		func(t *testing.T, value string, _ map[string]any) members {
 			body := members{"token_endpoint_auth_method": value}
 			if value == "private_key_jwt" {
-				body["jwks"] = members{"keys": []any{ecJWK(t, "ec")}}
+				body["jwks"] = members{"keys": []any{dcrtest.ECJWK(t, "ec")}}
 			}
 			return body
 		}},
@@ -123,14 +125,14 @@ func has(document map[string]any, list, value string) bool {
 
 // fitting is a registration that the server takes, whatever its grants are.
 func fitting(body members, document map[string]any) members {
-	base := registration(nil)
+	base := dcrtest.Registration(nil)
 	if !has(document, "grant_types_supported", "authorization_code") && body["grant_types"] == nil {
 		base["grant_types"], base["response_types"] = list{"implicit"}, list{"token"}
 		if !has(document, "grant_types_supported", "implicit") {
 			base["grant_types"], base["response_types"] = list{"client_credentials"}, list{}
 		}
 	}
-	return with(base, body)
+	return dcrtest.With(base, body)
 }
 
 // registeredIn reports whether an answer has the value.
@@ -147,7 +149,7 @@ func TestAdvertisedIsAccepted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			setup := dcrtest.Setup{}
-			vouched(&setup)
+			dcrtest.Vouched(&setup)
 			change(&setup)
 			s := dcrtest.Start(t, setup)
 			document := s.Do(t, http.MethodGet, "/.well-known/oauth-authorization-server", nil).Members
@@ -185,7 +187,7 @@ func requireAgreement(t *testing.T, s *dcrtest.Server, row advertised, document 
 			require.False(t, registeredIn(answer, row.member, value), "%s is not advertised: %s", value, answer.Body)
 			continue
 		}
-		requireRefusal(t, answer, http.StatusBadRequest, badMetadata)
+		dcrtest.RequireRefusal(t, answer, http.StatusBadRequest, dcrtest.BadMetadata)
 	}
 }
 
@@ -195,10 +197,10 @@ func TestMetadata(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			setup := dcrtest.Setup{}
-			vouched(&setup)
+			dcrtest.Vouched(&setup)
 			change(&setup)
 			s := dcrtest.Start(t, setup)
-			document, ok := viaJSON(t, s.Provider.Metadata(context.Background())).(map[string]any)
+			document, ok := dcrtest.ViaJSON(t, s.Provider.Metadata(context.Background())).(map[string]any)
 			require.True(t, ok)
 			t.Run("8414-01/endpoint", func(t *testing.T) {
 				require.Equal(t, s.URL, document["issuer"])
@@ -267,9 +269,9 @@ func TestChallengeMethods(t *testing.T) {
 			compositions()[name](&setup)
 			s := dcrtest.Start(t, setup)
 			require.Equal(t, any(want), s.Provider.Metadata(context.Background())["code_challenge_methods_supported"])
-			client := s.Register(t, plainRegistration)
+			client := s.Register(t, dcrtest.PlainRegistration)
 			for _, method := range []string{"S256", "plain", "none"} {
-				query := dcrtest.AuthorizeQuery(client.ID(), clientURI, "code_challenge_method", method)
+				query := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "code_challenge_method", method)
 				location := s.Authorize(t, query).Location(t)
 				require.Equal(t, slices.Contains(want, method), location.Query().Get("code") != "", location.String())
 			}
@@ -280,11 +282,11 @@ func TestChallengeMethods(t *testing.T) {
 func TestIssuerAsAdvertised(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{})
-	client := s.Register(t, plainRegistration)
+	client := s.Register(t, dcrtest.PlainRegistration)
 	for name, edits := range map[string][]dcrtest.Edit{"allowed": nil, "denied": {dcrtest.Header(dcrtest.HeaderDeny, "yes")}} {
 		t.Run("9207-01/"+name, func(t *testing.T) {
 			t.Parallel()
-			location := s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), clientURI), edits...).Location(t)
+			location := s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI), edits...).Location(t)
 			require.Equal(t, s.URL, location.Query().Get("iss"), location.String())
 			require.Equal(t, name == "denied", location.Query().Get("error") == "access_denied")
 		})
@@ -294,7 +296,7 @@ func TestIssuerAsAdvertised(t *testing.T) {
 func TestMetadataIsTheCallers(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{})
-	before := viaJSON(t, s.Provider.Metadata(context.Background()))
+	before := dcrtest.ViaJSON(t, s.Provider.Metadata(context.Background()))
 	t.Run("8414-01/copied", func(t *testing.T) {
 		t.Parallel()
 		document := s.Provider.Metadata(context.Background())
@@ -304,7 +306,7 @@ func TestMetadataIsTheCallers(t *testing.T) {
 			}
 		}
 		clear(document)
-		require.Equal(t, before, viaJSON(t, s.Provider.Metadata(context.Background())))
+		require.Equal(t, before, dcrtest.ViaJSON(t, s.Provider.Metadata(context.Background())))
 	})
 }
 
@@ -321,20 +323,20 @@ func TestMetadataHandler(t *testing.T) {
 		answer := s.Do(t, http.MethodGet, "/own", nil)
 		require.Equal(t, http.StatusOK, answer.Status)
 		require.Equal(t, "application/json", answer.Header.Get("Content-Type"))
-		want, ok := viaJSON(t, s.Provider.Metadata(context.Background())).(map[string]any)
+		want, ok := dcrtest.ViaJSON(t, s.Provider.Metadata(context.Background())).(map[string]any)
 		require.True(t, ok)
-		maps.Copy(want, viaJSON(t, own(context.Background())).(map[string]any))
+		maps.Copy(want, dcrtest.ViaJSON(t, own(context.Background())).(map[string]any))
 		require.Equal(t, want, answer.Members)
 	})
 	t.Run("8414-01/nothing_of_the_host", func(t *testing.T) {
 		t.Parallel()
-		require.Equal(t, viaJSON(t, s.Provider.Metadata(context.Background())), any(s.Do(t, http.MethodGet, "/nothing", nil).Members))
+		require.Equal(t, dcrtest.ViaJSON(t, s.Provider.Metadata(context.Background())), any(s.Do(t, http.MethodGet, "/nothing", nil).Members))
 	})
 	t.Run("8414-01/methods", func(t *testing.T) {
 		t.Parallel()
 		require.Equal(t, http.StatusOK, s.Do(t, http.MethodHead, "/own", nil).Status)
 		answer := s.Do(t, http.MethodPost, "/own", nil)
-		requireRefusal(t, answer, http.StatusMethodNotAllowed, "invalid_request")
+		dcrtest.RequireRefusal(t, answer, http.StatusMethodNotAllowed, "invalid_request")
 		require.Equal(t, "GET, HEAD", answer.Header.Get("Allow"))
 	})
 }

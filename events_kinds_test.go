@@ -19,8 +19,8 @@ import (
 // events can't get time and address from elsewhere.
 type kindsFixture struct {
 	*dcrtest.Server
-	events *noted
-	hands  *movableClock
+	events *dcrtest.Events
+	hands  *dcrtest.Clock
 }
 
 const (
@@ -33,10 +33,10 @@ func throughProxy(r *http.Request) { r.Header.Set("X-Forwarded-For", "198.51.100
 
 func startKinds(t *testing.T, edit ...func(*dcrtest.Setup)) *kindsFixture {
 	t.Helper()
-	f := &kindsFixture{events: &noted{}, hands: new(movableClock)}
-	f.hands.forward(1000 * time.Hour)
+	f := &kindsFixture{events: &dcrtest.Events{}, hands: new(dcrtest.Clock)}
+	f.hands.Forward(1000 * time.Hour)
 	setup := dcrtest.Setup{Config: dcr.Config{
-		Events: f.events, Now: f.hands.now, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Events: f.events, Now: f.hands.Now, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Access: dcr.AnyOf(dcr.InitialAccessTokens(), dcr.Open()), AnonymousGrantTypes: []string{"client_credentials"},
 	}}
 	for _, e := range edit {
@@ -65,7 +65,7 @@ func (f *kindsFixture) require(t *testing.T, e dcr.Event, w wanted) {
 	t.Helper()
 	require.Equal(t, w.kind, e.Kind)
 	require.Equal(t, w.client, e.ClientID, "ClientID")
-	require.WithinDuration(t, f.hands.now(), e.Time, time.Hour, "Time is that of Config.Now")
+	require.WithinDuration(t, f.hands.Now(), e.Time, time.Hour, "Time is that of Config.Now")
 	require.Equal(t, w.token, e.InitialAccessToken, "InitialAccessToken")
 	require.Equal(t, w.operator, e.Operator, "Operator")
 	require.Equal(t, w.code, e.Reason(), "Err")
@@ -94,7 +94,7 @@ func (f *kindsFixture) require(t *testing.T, e dcr.Event, w wanted) {
 // requireAll judges all events since, in order.
 func (f *kindsFixture) requireAll(t *testing.T, all ...wanted) {
 	t.Helper()
-	events := f.events.take()
+	events := f.events.Take()
 	require.Len(t, events, len(all), "%v", events)
 	for i, w := range all {
 		f.require(t, events[i], w)
@@ -104,8 +104,8 @@ func (f *kindsFixture) requireAll(t *testing.T, all ...wanted) {
 // open registers a client, and forgets the events.
 func (f *kindsFixture) open(t *testing.T) dcrtest.Answer {
 	t.Helper()
-	client := f.Register(t, managed(), throughProxy)
-	f.events.take()
+	client := f.Register(t, dcrtest.Managed(), throughProxy)
+	f.events.Take()
 	return client
 }
 
@@ -120,12 +120,12 @@ func TestEventsOfRequests(t *testing.T) {
 	t.Run("LIFE-05/registered", func(t *testing.T) {
 		t.Parallel()
 		f := startKinds(t)
-		token, record := mint(t, f.Server, dcr.InitialAccessTokenRequest{Subject: kindsSubject})
-		f.events.take()
-		client := f.Register(t, managed(), throughProxy, dcrtest.Bearer(token))
+		token, record := dcrtest.Mint(t, f.Server, dcr.InitialAccessTokenRequest{Subject: kindsSubject})
+		f.events.Take()
+		client := f.Register(t, dcrtest.Managed(), throughProxy, dcrtest.Bearer(token))
 		f.requireAll(t, wanted{kind: dcr.EventRegistered, client: client.ID(), origin: "initial_access_token",
 			subject: kindsSubject, registrant: record.ID, request: true, hasAfter: true})
-		require.Equal(t, http.StatusOK, f.Manage(t, "PUT", client, replacing(client), throughProxy).Status)
+		require.Equal(t, http.StatusOK, f.Manage(t, "PUT", client, dcrtest.Replacing(client), throughProxy).Status)
 		vouched := wanted{client: client.ID(), origin: "initial_access_token", subject: kindsSubject, registrant: record.ID,
 			request: true, hasBefore: true, hasAfter: true}
 		updated, rotated := vouched, vouched
@@ -143,7 +143,7 @@ func TestEventsOfRequests(t *testing.T) {
 		t.Parallel()
 		f := startKinds(t, func(s *dcrtest.Setup) { s.Config.RegistrationToken.KeepOnUpdate = true })
 		client := f.open(t)
-		require.Equal(t, http.StatusOK, f.Manage(t, "PUT", client, replacing(client), throughProxy).Status)
+		require.Equal(t, http.StatusOK, f.Manage(t, "PUT", client, dcrtest.Replacing(client), throughProxy).Status)
 		f.requireAll(t, wanted{kind: dcr.EventUpdated, client: client.ID(), origin: "open", request: true, hasBefore: true, hasAfter: true})
 	})
 	t.Run("LIFE-05/deleted", func(t *testing.T) {
@@ -157,9 +157,9 @@ func TestEventsOfRequests(t *testing.T) {
 		t.Parallel()
 		f := startKinds(t)
 		client := f.open(t)
-		f.Post(t, managed("contacts", 1), throughProxy)
+		f.Post(t, dcrtest.Managed("contacts", 1), throughProxy)
 		f.requireAll(t, wanted{kind: dcr.EventRefused, origin: "open", request: true, code: "invalid_client_metadata"})
-		f.Manage(t, "PUT", client, replacing(client, "contacts", 1), throughProxy)
+		f.Manage(t, "PUT", client, dcrtest.Replacing(client, "contacts", 1), throughProxy)
 		f.requireAll(t, wanted{kind: dcr.EventRefused, client: client.ID(), origin: "open", request: true, code: "invalid_client_metadata"})
 		f.Manage(t, "GET", client, nil, throughProxy, dcrtest.Bearer("wrong"))
 		f.requireAll(t, wanted{kind: dcr.EventAuthenticationFailed, request: true, code: "invalid_token"})
@@ -172,7 +172,7 @@ func TestEventsOfOptions(t *testing.T) {
 	t.Run("LIFE-05/shared", func(t *testing.T) {
 		t.Parallel()
 		f := startKinds(t, func(s *dcrtest.Setup) { s.Config.ShareIdentical = true })
-		public := managed("token_endpoint_auth_method", "none")
+		public := dcrtest.Managed("token_endpoint_auth_method", "none")
 		first := f.Register(t, public, throughProxy)
 		f.requireAll(t, wanted{kind: dcr.EventRegistered, client: first.ID(), origin: "open", request: true, hasAfter: true})
 		require.Equal(t, first.ID(), f.Register(t, public, throughProxy).ID())
@@ -182,7 +182,7 @@ func TestEventsOfOptions(t *testing.T) {
 		t.Parallel()
 		f := startKinds(t, func(s *dcrtest.Setup) { s.Config.RevokeOnRedirectChange = true })
 		client := f.open(t)
-		body := replacing(client, "redirect_uris", []string{"https://elsewhere.example/cb"})
+		body := dcrtest.Replacing(client, "redirect_uris", []string{"https://elsewhere.example/cb"})
 		require.Equal(t, http.StatusOK, f.Manage(t, "PUT", client, body, throughProxy).Status)
 		w := wanted{client: client.ID(), origin: "open", request: true, hasAfter: true}
 		revoked, updated, rotated := w, w, w
@@ -227,7 +227,7 @@ func TestExpiredEvents(t *testing.T) {
 		t.Parallel()
 		f := startKinds(t, func(s *dcrtest.Setup) { s.UnusedEnd = true })
 		client := f.open(t)
-		f.hands.forward(2 * time.Hour)
+		f.hands.Forward(2 * time.Hour)
 		removed, err := f.Provider.Sweep(context.Background())
 		require.NoError(t, err)
 		require.Equal(t, 1, removed)
@@ -237,10 +237,10 @@ func TestExpiredEvents(t *testing.T) {
 		t.Parallel()
 		f := startKinds(t)
 		f.full(t)
-		token, record := mint(t, f.Server, dcr.InitialAccessTokenRequest{Subject: kindsSubject})
+		token, record := dcrtest.Mint(t, f.Server, dcr.InitialAccessTokenRequest{Subject: kindsSubject})
 		old := f.open(t)
-		f.hands.forward(time.Hour)
-		next := f.Register(t, managed(), throughProxy, dcrtest.Bearer(token))
+		f.hands.Forward(time.Hour)
+		next := f.Register(t, dcrtest.Managed(), throughProxy, dcrtest.Bearer(token))
 		f.requireAll(t, wanted{kind: dcr.EventExpired, client: old.ID(), request: true},
 			wanted{kind: dcr.EventRegistered, client: next.ID(), origin: "initial_access_token", subject: kindsSubject,
 				registrant: record.ID, request: true, hasAfter: true})
@@ -252,8 +252,8 @@ func (f *kindsFixture) full(t *testing.T) {
 	t.Helper()
 	hands := f.hands
 	*f = *startKinds(t, func(s *dcrtest.Setup) {
-		s.Storage = dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 1}), dcr.WithMemoryClock(hands.now))
-		s.Config.Now = hands.now
+		s.Storage = dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 1}), dcr.WithMemoryClock(hands.Now))
+		s.Config.Now = hands.Now
 	})
 	f.hands = hands
 }
@@ -266,24 +266,24 @@ func TestLimitedEvents(t *testing.T) {
 		t.Parallel()
 		f := startKinds(t, func(s *dcrtest.Setup) { s.Config.RateLimit.PerCaller = dcr.Rate{Count: 1, Per: time.Hour} })
 		f.open(t)
-		require.Equal(t, http.StatusTooManyRequests, f.Post(t, managed(), throughProxy).Status)
+		require.Equal(t, http.StatusTooManyRequests, f.Post(t, dcrtest.Managed(), throughProxy).Status)
 		f.requireAll(t, wanted{kind: dcr.EventLimited, request: true, code: "temporarily_unavailable"})
 	})
 	t.Run("LIFE-05/T16/rate_of_anonymous", func(t *testing.T) {
 		t.Parallel()
 		f := startKinds(t, func(s *dcrtest.Setup) { s.CallersLimited = true })
-		for f.Post(t, managed(), throughProxy).Status == http.StatusCreated {
-			f.events.take()
+		for f.Post(t, dcrtest.Managed(), throughProxy).Status == http.StatusCreated {
+			f.events.Take()
 		}
 		f.requireAll(t, wanted{kind: dcr.EventLimited, origin: "open", request: true, code: "temporarily_unavailable"})
 	})
 	t.Run("LIFE-05/quota", func(t *testing.T) {
 		t.Parallel()
 		f := startKinds(t, func(s *dcrtest.Setup) { s.Config.Quotas.PerSubject = 1 })
-		token, record := mint(t, f.Server, dcr.InitialAccessTokenRequest{Subject: kindsSubject})
-		f.Register(t, managed(), throughProxy, dcrtest.Bearer(token))
-		f.events.take()
-		require.Equal(t, http.StatusForbidden, f.Post(t, managed(), throughProxy, dcrtest.Bearer(token)).Status)
+		token, record := dcrtest.Mint(t, f.Server, dcr.InitialAccessTokenRequest{Subject: kindsSubject})
+		f.Register(t, dcrtest.Managed(), throughProxy, dcrtest.Bearer(token))
+		f.events.Take()
+		require.Equal(t, http.StatusForbidden, f.Post(t, dcrtest.Managed(), throughProxy, dcrtest.Bearer(token)).Status)
 		f.requireAll(t, wanted{kind: dcr.EventLimited, origin: "initial_access_token", subject: kindsSubject, registrant: record.ID,
 			request: true, code: "access_denied"})
 	})
@@ -292,7 +292,7 @@ func TestLimitedEvents(t *testing.T) {
 		f := startKinds(t)
 		f.full(t)
 		f.open(t)
-		require.Equal(t, http.StatusServiceUnavailable, f.Post(t, managed(), throughProxy).Status)
+		require.Equal(t, http.StatusServiceUnavailable, f.Post(t, dcrtest.Managed(), throughProxy).Status)
 		f.requireAll(t, wanted{kind: dcr.EventLimited, origin: "open", request: true, code: "temporarily_unavailable"})
 	})
 }
@@ -300,9 +300,9 @@ func TestLimitedEvents(t *testing.T) {
 // stuckStore can neither create clients nor take uses of initial access tokens back.
 type stuckStore struct{ *dcr.MemoryStore }
 
-func (stuckStore) CreateClient(context.Context, *dcr.Client) error { return errBroken }
+func (stuckStore) CreateClient(context.Context, *dcr.Client) error { return dcrtest.ErrBroken }
 
-func (stuckStore) ReturnInitialAccessToken(context.Context, string) error { return errBroken }
+func (stuckStore) ReturnInitialAccessToken(context.Context, string) error { return dcrtest.ErrBroken }
 
 // TestLeftoverEvents: what could not be tidied away is told, and the refusal besides.
 func TestLeftoverEvents(t *testing.T) {
@@ -310,9 +310,9 @@ func TestLeftoverEvents(t *testing.T) {
 	t.Run("LIFE-05/IAT-04/use_not_given_back", func(t *testing.T) {
 		t.Parallel()
 		f := startKinds(t, func(s *dcrtest.Setup) { s.Storage = stuckStore{dcr.NewMemoryStore()} })
-		token, record := mint(t, f.Server, dcr.InitialAccessTokenRequest{Subject: kindsSubject, Uses: 2})
-		f.events.take()
-		require.Equal(t, http.StatusInternalServerError, f.Post(t, managed(), throughProxy, dcrtest.Bearer(token)).Status)
+		token, record := dcrtest.Mint(t, f.Server, dcr.InitialAccessTokenRequest{Subject: kindsSubject, Uses: 2})
+		f.events.Take()
+		require.Equal(t, http.StatusInternalServerError, f.Post(t, dcrtest.Managed(), throughProxy, dcrtest.Bearer(token)).Status)
 		w := wanted{origin: "initial_access_token", subject: kindsSubject, registrant: record.ID, request: true, code: "server_error"}
 		leftover, refused := w, w
 		leftover.kind, leftover.token = dcr.EventLeftover, record.ID
@@ -321,14 +321,14 @@ func TestLeftoverEvents(t *testing.T) {
 	})
 	t.Run("LIFE-05/entry", func(t *testing.T) {
 		t.Parallel()
-		store := newWatchedStore()
+		store := dcrtest.NewWatchedStore()
 		f := startKinds(t, func(s *dcrtest.Setup) { s.Storage = store })
 		client := f.open(t)
-		store.set(failCall("DeleteAccessTokenSession"))
-		require.Equal(t, http.StatusOK, f.Manage(t, "PUT", client, replacing(client), throughProxy).Status)
-		first := f.events.take()[0]
+		store.Watch(dcrtest.FailCall("DeleteAccessTokenSession"))
+		require.Equal(t, http.StatusOK, f.Manage(t, "PUT", client, dcrtest.Replacing(client), throughProxy).Status)
+		first := f.events.Take()[0]
 		f.require(t, first, wanted{kind: dcr.EventLeftover, client: client.ID(), request: true, code: "server_error"})
-		require.ErrorIs(t, first.Err, errBroken)
+		require.ErrorIs(t, first.Err, dcrtest.ErrBroken)
 	})
 }
 
@@ -347,7 +347,7 @@ func TestEventsOfHostsOwnSteps(t *testing.T) {
 		return r
 	}
 	bare := context.Background
-	good, err := f.Provider.NewRegistrationRequest(bare(), request("POST", "/register", initialMetadata))
+	good, err := f.Provider.NewRegistrationRequest(bare(), request("POST", "/register", dcrtest.ScopedRegistration))
 	require.NoError(t, err)
 	f.requireAll(t)
 	information, err := f.Provider.NewRegistrationResponse(bare(), good)
@@ -383,10 +383,10 @@ func TestEventsOfHostsOwnSteps(t *testing.T) {
 // right any more, is a refusal like any other: with its caller and its client (T33).
 func TestEventOfLostRace(t *testing.T) {
 	t.Parallel()
-	store := newWatchedStore()
+	store := dcrtest.NewWatchedStore()
 	f := startKinds(t, func(s *dcrtest.Setup) { s.Storage = store })
 	client := f.open(t)
-	store.set(func(ctx context.Context, name string, do func() error) error {
+	store.Watch(func(ctx context.Context, name string, do func() error) error {
 		if name == "UpdateClient" {
 			if err := store.MemoryStore.DeleteClient(ctx, client.ID()); err != nil {
 				return err
@@ -395,10 +395,10 @@ func TestEventOfLostRace(t *testing.T) {
 		}
 		return do()
 	})
-	answer := f.Manage(t, "PUT", client, replacing(client), throughProxy)
-	store.set(nil)
-	requireUniformRefusal(t, answer)
-	event := f.events.takeOne(t)
+	answer := f.Manage(t, "PUT", client, dcrtest.Replacing(client), throughProxy)
+	store.Watch(nil)
+	dcrtest.RequireUniformRefusal(t, answer)
+	event := f.events.TakeOne(t)
 	require.Equal(t, dcr.EventAuthenticationFailed, event.Kind)
 	require.Equal(t, kindsCaller, event.Address.String())
 	require.Positive(t, event.Elapsed)

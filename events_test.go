@@ -20,48 +20,20 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
-// noted keeps events.
-type noted struct {
-	mu     sync.Mutex
-	events []dcr.Event
-}
-
-func (n *noted) Record(_ context.Context, event dcr.Event) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.events = append(n.events, event)
-}
-
-// take returns the events since it was last called.
-func (n *noted) take() []dcr.Event {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	events := n.events
-	n.events = nil
-	return events
-}
-
-func (n *noted) takeOne(t *testing.T) dcr.Event {
-	t.Helper()
-	events := n.take()
-	require.Len(t, events, 1)
-	return events[0]
-}
-
 // TestEvents: each thing that happens is one event that says to whom and why (LIFE-05,
 // T38, T39).
 func TestEvents(t *testing.T) {
 	t.Parallel()
-	start := func(t *testing.T) (*noted, *dcrtest.Server, dcrtest.Answer) {
-		events := &noted{}
+	start := func(t *testing.T) (*dcrtest.Events, *dcrtest.Server, dcrtest.Answer) {
+		events := &dcrtest.Events{}
 		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Events: events}})
-		client := s.Register(t, managed())
+		client := s.Register(t, dcrtest.Managed())
 		return events, s, client
 	}
 	t.Run("LIFE-05/registered", func(t *testing.T) {
 		t.Parallel()
 		events, _, client := start(t)
-		event := events.takeOne(t)
+		event := events.TakeOne(t)
 		require.Equal(t, dcr.EventRegistered, event.Kind)
 		require.Equal(t, client.ID(), event.ClientID)
 		require.Equal(t, "open", event.After.Origin.Kind, "who")
@@ -72,17 +44,17 @@ func TestEvents(t *testing.T) {
 	t.Run("LIFE-05/updated", func(t *testing.T) {
 		t.Parallel()
 		events, s, client := start(t)
-		events.take()
-		body := replacing(client, "redirect_uris", []string{"https://elsewhere.example/cb"}, "token_endpoint_auth_method", "none")
+		events.Take()
+		body := dcrtest.Replacing(client, "redirect_uris", []string{"https://elsewhere.example/cb"}, "token_endpoint_auth_method", "none")
 		require.Equal(t, http.StatusOK, s.Manage(t, "PUT", client, body).Status)
-		told := events.take()
+		told := events.Take()
 		require.Len(t, told, 2)
 		require.Equal(t, dcr.EventTokenRotated, told[1].Kind)
 		require.Equal(t, client.ID(), told[1].ClientID)
 		event := told[0]
 		require.Equal(t, dcr.EventUpdated, event.Kind)
 		require.Equal(t, client.ID(), event.ClientID)
-		require.Equal(t, []string{managedRedirect}, event.Before.GetRedirectURIs(), "T39")
+		require.Equal(t, []string{dcrtest.RedirectURI}, event.Before.GetRedirectURIs(), "T39")
 		require.Equal(t, []string{"https://elsewhere.example/cb"}, event.After.GetRedirectURIs(), "T39")
 		require.Equal(t, "client_secret_basic", event.Before.GetTokenEndpointAuthMethod(), "T38")
 		require.Equal(t, "none", event.After.GetTokenEndpointAuthMethod(), "T38")
@@ -91,9 +63,9 @@ func TestEvents(t *testing.T) {
 	t.Run("LIFE-05/deleted", func(t *testing.T) {
 		t.Parallel()
 		events, s, client := start(t)
-		events.take()
+		events.Take()
 		require.Equal(t, http.StatusNoContent, s.Manage(t, "DELETE", client, nil).Status)
-		event := events.takeOne(t)
+		event := events.TakeOne(t)
 		require.Equal(t, dcr.EventDeleted, event.Kind)
 		require.Equal(t, client.ID(), event.ClientID)
 		require.Equal(t, "open", event.Before.Origin.Kind)
@@ -102,9 +74,9 @@ func TestEvents(t *testing.T) {
 	t.Run("LIFE-05/read", func(t *testing.T) {
 		t.Parallel()
 		events, s, client := start(t)
-		events.take()
+		events.Take()
 		require.Equal(t, http.StatusOK, s.Manage(t, "GET", client, nil).Status)
-		require.Empty(t, events.take())
+		require.Empty(t, events.Take())
 	})
 }
 
@@ -112,14 +84,14 @@ func TestEvents(t *testing.T) {
 // reason, and with the client where the token says which one it is (LIFE-05).
 func TestRefusalEvents(t *testing.T) {
 	t.Parallel()
-	events := &noted{}
-	store := newWatchedStore()
+	events := &dcrtest.Events{}
+	store := dcrtest.NewWatchedStore()
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Events: events, Management: dcr.Management{ForbidDelete: true}}})
-	client := s.Register(t, managed())
+	client := s.Register(t, dcrtest.Managed())
 	failing := func() dcrtest.Answer {
-		store.set(failCall("UpdateClient"))
-		defer store.set(nil)
-		return s.Manage(t, "PUT", client, replacing(client))
+		store.Watch(dcrtest.FailCall("UpdateClient"))
+		defer store.Watch(nil)
+		return s.Manage(t, "PUT", client, dcrtest.Replacing(client))
 	}
 	rows := []struct {
 		name string
@@ -128,23 +100,23 @@ func TestRefusalEvents(t *testing.T) {
 		why  string
 		who  string
 	}{
-		{"registration/metadata", func() dcrtest.Answer { return s.Post(t, managed("contacts", 1)) }, "invalid_client_metadata", "contacts", ""},
-		{"registration/redirect", func() dcrtest.Answer { return s.Post(t, managed("redirect_uris", nil)) }, "invalid_redirect_uri", "redirect_uris", ""},
+		{"registration/metadata", func() dcrtest.Answer { return s.Post(t, dcrtest.Managed("contacts", 1)) }, "invalid_client_metadata", "contacts", ""},
+		{"registration/redirect", func() dcrtest.Answer { return s.Post(t, dcrtest.Managed("redirect_uris", nil)) }, "invalid_redirect_uri", "redirect_uris", ""},
 		{"registration/media_type", func() dcrtest.Answer {
-			return s.Post(t, managed(), dcrtest.Header("Content-Type", "text/plain"))
+			return s.Post(t, dcrtest.Managed(), dcrtest.Header("Content-Type", "text/plain"))
 		}, "invalid_request", "application/json", ""},
 		{"registration/method", func() dcrtest.Answer { return s.Do(t, "GET", "/register", nil) }, "invalid_request", "method", ""},
 		{"management/token", func() dcrtest.Answer { return s.Manage(t, "GET", client, nil, dcrtest.Bearer("garbage")) }, "invalid_token", "token", ""},
 		{"management/no_token", func() dcrtest.Answer { return s.Do(t, "GET", client.URI(), nil) }, "invalid_token", "token", ""},
-		{"management/metadata", func() dcrtest.Answer { return s.Manage(t, "PUT", client, replacing(client, "contacts", 1)) }, "invalid_client_metadata", "contacts", client.ID()},
+		{"management/metadata", func() dcrtest.Answer { return s.Manage(t, "PUT", client, dcrtest.Replacing(client, "contacts", 1)) }, "invalid_client_metadata", "contacts", client.ID()},
 		{"management/forbidden", func() dcrtest.Answer { return s.Manage(t, "DELETE", client, nil) }, "access_denied", "allow", client.ID()},
 		{"management/failure", failing, "server_error", "condition", client.ID()},
 	}
 	for _, row := range rows { // in turn: they share the sink
-		events.take()
+		events.Take()
 		answer := row.send()
 		require.GreaterOrEqual(t, answer.Status, 400, row.name)
-		event := events.takeOne(t)
+		event := events.TakeOne(t)
 		kind := dcr.EventRefused
 		if row.name == "management/token" {
 			kind = dcr.EventAuthenticationFailed
@@ -187,13 +159,13 @@ func TestLogEvents(t *testing.T) {
 	t.Run("LIFE-05/failure", func(t *testing.T) {
 		t.Parallel()
 		var out bytes.Buffer
-		store := newWatchedStore()
+		store := dcrtest.NewWatchedStore()
 		s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Events: dcr.LogEvents(slog.New(slog.NewTextHandler(&out, nil)))}})
-		store.set(func(context.Context, string, func() error) error { return errBroken })
-		require.Equal(t, http.StatusInternalServerError, s.Post(t, managed()).Status)
+		store.Watch(func(context.Context, string, func() error) error { return dcrtest.ErrBroken })
+		require.Equal(t, http.StatusInternalServerError, s.Post(t, dcrtest.Managed()).Status)
 		require.Contains(t, out.String(), "level=ERROR")
 		require.Contains(t, out.String(), "event=refused origin=open address=127.0.0.1 error=server_error")
-		require.Contains(t, out.String(), errBroken.Error(), "the operator reads the cause")
+		require.Contains(t, out.String(), dcrtest.ErrBroken.Error(), "the operator reads the cause")
 	})
 }
 
@@ -236,15 +208,15 @@ func TestNoSecretsInEvents(t *testing.T) {
 			log, out := &written{}, &written{}
 			sink := everyWay{out, dcr.LogEvents(slog.New(slog.NewJSONHandler(log, nil)))}
 			s := dcrtest.Start(t, dcrtest.Setup{JWT: kind == "jwt", Config: dcr.Config{Events: sink}})
-			client := s.Register(t, managed())
+			client := s.Register(t, dcrtest.Managed())
 			record, err := s.Store.GetDynamicClient(t.Context(), client.ID())
 			require.NoError(t, err)
-			tokens := signIn(t, s, client)
-			s.Post(t, managed("client_secret", "a chosen secret", "contacts", "a chosen secret"))
+			tokens := dcrtest.SignIn(t, s, client)
+			s.Post(t, dcrtest.Managed("client_secret", "a chosen secret", "contacts", "a chosen secret"))
 			s.Manage(t, "GET", client, nil, dcrtest.Bearer(tokens.Text("access_token")))
-			s.Manage(t, "PUT", client, replacing(client, "client_secret", client.Secret(), "registration_access_token", client.Token()))
-			s.Manage(t, "PUT", client, replacing(client, "client_secret", "a wrong secret"))
-			updated := s.Manage(t, "PUT", client, replacing(client, "client_secret", client.Secret()))
+			s.Manage(t, "PUT", client, dcrtest.Replacing(client, "client_secret", client.Secret(), "registration_access_token", client.Token()))
+			s.Manage(t, "PUT", client, dcrtest.Replacing(client, "client_secret", "a wrong secret"))
+			updated := s.Manage(t, "PUT", client, dcrtest.Replacing(client, "client_secret", client.Secret()))
 			require.Equal(t, http.StatusOK, updated.Status, updated.Body)
 			s.Manage(t, "GET", client, nil) // with the token that is dead
 			s.Do(t, "GET", client.URI()+"?access_token="+updated.Token(), nil)
@@ -280,15 +252,15 @@ func requireSecretFree(t *testing.T, text string, secrets ...string) {
 func TestPrinting(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{})
-	client := s.Register(t, managed())
+	client := s.Register(t, dcrtest.Managed())
 	record, err := s.Store.GetDynamicClient(t.Context(), client.ID())
 	require.NoError(t, err)
-	body := readerOf(jsonBody(t, replacing(client, "client_secret", client.Secret())))
+	body := bytes.NewReader(dcrtest.JSONBody(t, dcrtest.Replacing(client, "client_secret", client.Secret())))
 	r := httptest.NewRequestWithContext(t.Context(), "PUT", "/register/"+client.ID(), body)
 	r.Header = http.Header{"Authorization": {"Bearer " + client.Token()}, "Content-Type": {"application/json"}}
 	management, err := s.Provider.NewManagementRequest(t.Context(), r)
 	require.NoError(t, err)
-	r = httptest.NewRequestWithContext(t.Context(), "POST", "/register", readerOf(jsonBody(t, managed())))
+	r = httptest.NewRequestWithContext(t.Context(), "POST", "/register", bytes.NewReader(dcrtest.JSONBody(t, dcrtest.Managed())))
 	r.Header = http.Header{"Content-Type": {"application/json"}}
 	registration, err := s.Provider.NewRegistrationRequest(t.Context(), r)
 	require.NoError(t, err)

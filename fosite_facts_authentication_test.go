@@ -20,7 +20,7 @@ import (
 // addKeys adds a client with keys to plain fosite.
 func (p plain) addKeys(t *testing.T, alg string, keys ...jose.JSONWebKey) *fosite.DefaultOpenIDConnectClient {
 	t.Helper()
-	set := keySet(keys...)
+	set := dcrtest.KeySet(keys...)
 	client := &fosite.DefaultOpenIDConnectClient{
 		DefaultClient: p.add(t, "client"), JSONWebKeys: &set,
 		TokenEndpointAuthMethod: "private_key_jwt", TokenEndpointAuthSigningAlgorithm: alg,
@@ -31,7 +31,7 @@ func (p plain) addKeys(t *testing.T, alg string, keys ...jose.JSONWebKey) *fosit
 
 // authenticate presents an assertion to fosite's own strategy.
 func (p plain) authenticate(assertion string) error {
-	form := withAssertion(url.Values{}, assertion)
+	form := dcrtest.WithAssertion(url.Values{}, assertion)
 	_, err := p.AuthenticateClient(context.Background(), formRequest("/", form), form)
 	return err
 }
@@ -67,7 +67,7 @@ func TestFositeReadsTheQueryAtPAR(t *testing.T) {
 	// ClientAuthentication refuses credentials in the query.
 	ctx, p := context.Background(), plainFosite()
 	p.add(t, "client")
-	form := dcrtest.AuthorizeQuery("client", authRedirect)
+	form := dcrtest.AuthorizeQuery("client", dcrtest.RedirectURI)
 	_, err := p.NewPushedAuthorizeRequest(ctx, formRequest("/par?client_secret=a+static+secret", form))
 	require.NoError(t, err)
 	grant := url.Values{"grant_type": {"client_credentials"}, "client_id": {"client"}}
@@ -95,7 +95,7 @@ func TestFositeComparesWithAnEmptyHash(t *testing.T) {
 	// The provider's hasher refuses empty hashes before it asks the host's.
 	ctx := context.Background()
 	p := plainFosite(func(c *fosite.Config) { c.ClientSecretsHasher = plainHasher{} })
-	p.addKeys(t, "", publicKey(testKeys().p256, "", "sig", "")).Secret = nil
+	p.addKeys(t, "", dcrtest.PublicKey(dcrtest.Keys().P256, "", "sig", "")).Secret = nil
 	grant := url.Values{"grant_type": {"client_credentials"}, "token": {"x"}}
 	_, err := p.NewAccessRequest(ctx, basicAuth(formRequest("/", grant), "client", ""), dcrtest.NewSession(""))
 	require.NoError(t, err, "a client with keys, and no secret at all")
@@ -141,27 +141,27 @@ func TestFositeWantsTheTokenURLAsAudience(t *testing.T) {
 	t.Parallel()
 	// ClientAuthentication shows fosite a configuration with the audiences of the endpoint.
 	p := plainFosite()
-	p.addKeys(t, "ES256", publicKey(testKeys().p256, "", "sig", ""))
+	p.addKeys(t, "ES256", dcrtest.PublicKey(dcrtest.Keys().P256, "", "sig", ""))
 	require.Equal(t, []string{plainTokenURL}, p.config.GetTokenURLs(context.Background()))
 	require.Equal(t, []string{""}, (&fosite.Config{}).GetTokenURLs(context.Background()), "never an empty list")
-	require.NoError(t, p.authenticate(signES256(t, claimsFor("client", plainTokenURL))))
-	require.ErrorIs(t, p.authenticate(signES256(t, claimsFor("client", "https://issuer.example"))), fosite.ErrInvalidClient)
+	require.NoError(t, p.authenticate(dcrtest.SignES256(t, dcrtest.AssertionClaims("client", plainTokenURL))))
+	require.ErrorIs(t, p.authenticate(dcrtest.SignES256(t, dcrtest.AssertionClaims("client", "https://issuer.example"))), fosite.ErrInvalidClient)
 	both := []string{"https://other.example", plainTokenURL}
-	require.NoError(t, p.authenticate(signES256(t, claimsFor("client", both))), "one of several is enough for fosite")
+	require.NoError(t, p.authenticate(dcrtest.SignES256(t, dcrtest.AssertionClaims("client", both))), "one of several is enough for fosite")
 }
 
 func TestFositeBoundsNeitherExpNorJTI(t *testing.T) {
 	t.Parallel()
 	// ClientAuthentication bounds both before anything is stored, and counts a jti per client.
 	p := plainFosite()
-	p.addKeys(t, "ES256", publicKey(testKeys().p256, "", "sig", ""))
+	p.addKeys(t, "ES256", dcrtest.PublicKey(dcrtest.Keys().P256, "", "sig", ""))
 	end, jti := time.Now().Add(10*365*24*time.Hour).Truncate(time.Second), strings.Repeat("j", 4096)
-	claims := claimsFor("client", plainTokenURL, "exp", end.Unix(), "jti", jti)
-	require.NoError(t, p.authenticate(signES256(t, claims)))
+	claims := dcrtest.AssertionClaims("client", plainTokenURL, "exp", end.Unix(), "jti", jti)
+	require.NoError(t, p.authenticate(dcrtest.SignES256(t, claims)))
 	require.Equal(t, end.Unix(), p.store.jtis[jti].Unix(), "kept until then, under its bare name")
 
-	refused := claimsFor("client", "https://other.example", "jti", "of a refused assertion")
-	require.Error(t, p.authenticate(signES256(t, refused)))
+	refused := dcrtest.AssertionClaims("client", "https://other.example", "jti", "of a refused assertion")
+	require.Error(t, p.authenticate(dcrtest.SignES256(t, refused)))
 	require.Contains(t, p.store.jtis, "of a refused assertion", "noted before the audience was looked at")
 }
 
@@ -169,9 +169,9 @@ func TestFositeTakesAFailingJTIStoreForAReplay(t *testing.T) {
 	t.Parallel()
 	// ClientAuthentication keeps the fault that fosite drops.
 	p := plainFosite()
-	p.addKeys(t, "ES256", publicKey(testKeys().p256, "", "sig", ""))
+	p.addKeys(t, "ES256", dcrtest.PublicKey(dcrtest.Keys().P256, "", "sig", ""))
 	p.store.jtiErr = errors.New("the disk is on fire")
-	err := p.authenticate(signES256(t, claimsFor("client", plainTokenURL)))
+	err := p.authenticate(dcrtest.SignES256(t, dcrtest.AssertionClaims("client", plainTokenURL)))
 	require.ErrorIs(t, err, fosite.ErrJTIKnown)
 	require.NotErrorIs(t, err, p.store.jtiErr)
 }
@@ -180,27 +180,27 @@ func TestFositeReadsNoAlgorithmAsRS256(t *testing.T) {
 	t.Parallel()
 	// The client of this package shows the algorithm of the assertion where none was registered.
 	p := plainFosite()
-	client := p.addKeys(t, "", publicKey(testKeys().p256, "", "sig", ""))
+	client := p.addKeys(t, "", dcrtest.PublicKey(dcrtest.Keys().P256, "", "sig", ""))
 	require.Equal(t, "RS256", client.GetTokenEndpointAuthSigningAlgorithm())
-	require.ErrorIs(t, p.authenticate(signES256(t, claimsFor("client", plainTokenURL))), fosite.ErrInvalidClient)
+	require.ErrorIs(t, p.authenticate(dcrtest.SignES256(t, dcrtest.AssertionClaims("client", plainTokenURL))), fosite.ErrInvalidClient)
 }
 
 func TestFositeTakesTheFirstKey(t *testing.T) {
 	t.Parallel()
 	// ClientAuthentication shows it the one key that fits.
-	keys := testKeys()
+	keys := dcrtest.Keys()
 	for name, row := range map[string]struct {
 		keys     []jose.JSONWebKey
 		accepted bool
 	}{
-		"with use":                  {[]jose.JSONWebKey{publicKey(keys.p256, "", "sig", "")}, true},
-		"without use":               {[]jose.JSONWebKey{publicKey(keys.p256, "", "", "")}, false},
-		"second of its curve":       {[]jose.JSONWebKey{publicKey(keys.other256, "", "sig", ""), publicKey(keys.p256, "", "sig", "")}, false},
-		"after one of another size": {[]jose.JSONWebKey{publicKey(keys.p384, "", "sig", ""), publicKey(keys.p256, "", "sig", "")}, false},
+		"with use":                  {[]jose.JSONWebKey{dcrtest.PublicKey(keys.P256, "", "sig", "")}, true},
+		"without use":               {[]jose.JSONWebKey{dcrtest.PublicKey(keys.P256, "", "", "")}, false},
+		"second of its curve":       {[]jose.JSONWebKey{dcrtest.PublicKey(keys.OtherP256, "", "sig", ""), dcrtest.PublicKey(keys.P256, "", "sig", "")}, false},
+		"after one of another size": {[]jose.JSONWebKey{dcrtest.PublicKey(keys.P384, "", "sig", ""), dcrtest.PublicKey(keys.P256, "", "sig", "")}, false},
 	} {
 		p := plainFosite()
 		p.addKeys(t, "ES256", row.keys...)
-		err := p.authenticate(signES256(t, claimsFor("client", plainTokenURL)))
+		err := p.authenticate(dcrtest.SignES256(t, dcrtest.AssertionClaims("client", plainTokenURL)))
 		require.Equal(t, row.accepted, err == nil, "%s: %v", name, err)
 	}
 }
@@ -209,20 +209,20 @@ func TestFositeVerifiesNoEdDSA(t *testing.T) {
 	t.Parallel()
 	// So it is neither registrable nor advertised.
 	p := plainFosite()
-	p.addKeys(t, "EdDSA", publicKey(testKeys().p256, "", "sig", ""))
-	token := byHand(t, map[string]any{"alg": "EdDSA"}, claimsFor("client", plainTokenURL), func(string) []byte { return make([]byte, 64) })
+	p.addKeys(t, "EdDSA", dcrtest.PublicKey(dcrtest.Keys().P256, "", "sig", ""))
+	token := byHand(t, map[string]any{"alg": "EdDSA"}, dcrtest.AssertionClaims("client", plainTokenURL), func(string) []byte { return make([]byte, 64) })
 	require.ErrorIs(t, p.authenticate(token), fosite.ErrInvalidClient)
 }
 
 func TestFositeRefetchesForEveryUnknownKey(t *testing.T) {
 	t.Parallel()
 	// The guarded fetcher holds the fetches down.
-	fetcher := &countingFetcher{set: keySet(publicKey(testKeys().p256, "known", "sig", ""))}
+	fetcher := &countingFetcher{set: dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "known", "sig", ""))}
 	p := plainFosite(func(c *fosite.Config) { c.JWKSFetcherStrategy = fetcher })
 	client := p.addKeys(t, "ES256")
 	client.JSONWebKeys, client.JSONWebKeysURI = nil, "https://client.example/jwks"
 	for range 3 {
-		require.Error(t, p.authenticate(signToken(t, jose.ES256, testKeys().p256, "unknown", claimsFor("client", plainTokenURL))))
+		require.Error(t, p.authenticate(dcrtest.SignToken(t, jose.ES256, dcrtest.Keys().P256, "unknown", dcrtest.AssertionClaims("client", plainTokenURL))))
 	}
 	require.EqualValues(t, 6, fetcher.asked.Load(), "once with and once without its cache, each time")
 }

@@ -68,14 +68,14 @@ func plainFosite(edits ...func(*fosite.Config)) plain {
 	for _, edit := range edits {
 		edit(config)
 	}
-	composed := compose.ComposeAllEnabled(config, store, testKeys().rsaA)
+	composed := compose.ComposeAllEnabled(config, store, dcrtest.Keys().RSA)
 	return plain{composed.(*fosite.Fosite), store, config}
 }
 
 // add adds a confidential client; edits change it.
 func (p plain) add(t *testing.T, id string, edits ...func(*fosite.DefaultClient)) *fosite.DefaultClient {
 	t.Helper()
-	client := staticClient(t, id, "profile", "offline")
+	client := dcrtest.StaticClient(t, id, "profile", "offline")
 	for _, edit := range edits {
 		edit(client)
 	}
@@ -89,7 +89,7 @@ func basicAuth(r *http.Request, id, secret string) *http.Request {
 }
 
 func authorizeGET(pairs ...string) *http.Request {
-	query := dcrtest.AuthorizeQuery("client", authRedirect, pairs...)
+	query := dcrtest.AuthorizeQuery("client", dcrtest.RedirectURI, pairs...)
 	return httptest.NewRequest(http.MethodGet, "/auth?"+query.Encode(), nil)
 }
 
@@ -170,7 +170,7 @@ func TestFositeTellsTheStoreWhatIsAsked(t *testing.T) {
 			return err
 		},
 		"par": func(p plain) error {
-			form := dcrtest.AuthorizeQuery("client", authRedirect)
+			form := dcrtest.AuthorizeQuery("client", dcrtest.RedirectURI)
 			_, err := p.NewPushedAuthorizeRequest(context.Background(), basicAuth(formRequest("/", form), "client", "a static secret"))
 			return err
 		},
@@ -181,7 +181,7 @@ func TestFositeTellsTheStoreWhatIsAsked(t *testing.T) {
 		p.store.onGetClient = func(ctx context.Context) {
 			request, ok := ctx.Value(fosite.AuthorizeRequestContextKey).(fosite.AuthorizeRequester)
 			_, hasHTTP := ctx.Value(fosite.RequestContextKey).(*http.Request)
-			found = found || ok && hasHTTP && request.GetRequestForm().Get("redirect_uri") == authRedirect
+			found = found || ok && hasHTTP && request.GetRequestForm().Get("redirect_uri") == dcrtest.RedirectURI
 		}
 		require.NoError(t, send(p), name)
 		require.True(t, found, name)
@@ -193,7 +193,7 @@ func TestFositeTrustsTheClientOfAPushedRequest(t *testing.T) {
 	// The Store looks it up again, and marks that the request was pushed.
 	ctx, p := context.Background(), plainFosite()
 	p.add(t, "client")
-	form := dcrtest.AuthorizeQuery("client", authRedirect)
+	form := dcrtest.AuthorizeQuery("client", dcrtest.RedirectURI)
 	request, err := p.NewPushedAuthorizeRequest(ctx, basicAuth(formRequest("/", form), "client", "a static secret"))
 	require.NoError(t, err)
 	response, err := p.NewPushedAuthorizeResponse(ctx, request, dcrtest.NewSession(""))
@@ -306,7 +306,7 @@ func (p plain) exchange(t *testing.T, scope, audience string) (fosite.AccessResp
 	}
 	response, err := p.NewAuthorizeResponse(ctx, request, dcrtest.NewSession("alice"))
 	require.NoError(t, err)
-	form := dcrtest.CodeForm("", response.GetCode(), authRedirect)
+	form := dcrtest.CodeForm("", response.GetCode(), dcrtest.RedirectURI)
 	return p.token(t, form)
 }
 

@@ -43,7 +43,7 @@ func jsonRequest(method, target, token string, body []byte) *http.Request {
 }
 
 var fuzzSeeds = []string{
-	benchPublic, benchBasic, `{}`, `[]`, `null`, ``, `{"redirect_uris":["cursor://host/cb"],"client_name#fr":"N","scope":"openid  openid"}`,
+	dcrtest.PublicRegistration, dcrtest.BasicRegistration, `{}`, `[]`, `null`, ``, `{"redirect_uris":["cursor://host/cb"],"client_name#fr":"N","scope":"openid  openid"}`,
 	`{"grant_types":["client_credentials"],"token_endpoint_auth_method":"private_key_jwt","jwks":{"keys":[{"kty":"EC","crv":"P-256","x":"","y":""}]}}`,
 	`{"redirect_uris":["https://a.example/cb"],"default_max_age":1e9,"require_auth_time":true,"request_uris":["https://a.example/#x"]}`,
 	`{"redirect_uris":["https://a.example/cb"],"a":{"b":[{"c":null}]},"client_id":7,"client_secret":{}}`,
@@ -99,14 +99,14 @@ func readBack(t *testing.T, handler http.Handler, members map[string]any) {
 func FuzzManagement(f *testing.F) {
 	handler, provider := fuzzServer(f)
 	management := provider.ManagementHandler()
-	w := serve(handler, jsonRequest(http.MethodPost, "/register", "", []byte(benchPublic)))
+	w := serve(handler, jsonRequest(http.MethodPost, "/register", "", []byte(dcrtest.PublicRegistration)))
 	require.Equal(f, http.StatusCreated, w.Code)
 	var client map[string]any
 	require.NoError(f, json.Unmarshal(w.Body.Bytes(), &client))
 	token := client["registration_access_token"].(string)
 
 	f.Add("GET", "/register/x", "Bearer "+token, []byte(nil))
-	f.Add("PUT", "/register/"+client["client_id"].(string), "Bearer x", []byte(benchPublic))
+	f.Add("PUT", "/register/"+client["client_id"].(string), "Bearer x", []byte(dcrtest.PublicRegistration))
 	f.Add("DELETE", "/register/..%2f", "bearer  "+token, []byte(`{"client_id":"x"}`))
 	f.Add("HEAD", "/register/%00", "Basic eDp4", []byte(nil))
 	f.Fuzz(func(t *testing.T, method, path, authorization string, body []byte) {

@@ -18,67 +18,46 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
-const initialMetadata = `{"redirect_uris":["https://app.example/cb"],"scope":"profile email"}`
-
-// mint makes an initial access token.
-func mint(t testing.TB, s *dcrtest.Server, request dcr.InitialAccessTokenRequest) (string, *dcr.InitialAccessToken) {
-	t.Helper()
-	token, record, err := s.Provider.MintInitialAccessToken(context.Background(), request)
-	require.NoError(t, err)
-	return token, record
-}
-
-func initialServer(t testing.TB, edit ...func(*dcrtest.Setup)) *dcrtest.Server {
-	setup := dcrtest.Setup{Config: dcr.Config{
-		Access:        dcr.InitialAccessTokens(),
-		NamedPolicies: map[string]dcr.Policy{"partner": dcr.LimitScopes("profile")},
-	}}
-	for _, e := range edit {
-		e(&setup)
-	}
-	return dcrtest.Start(t, setup)
-}
-
 func TestInitialAccessToken(t *testing.T) {
 	t.Parallel()
-	s := initialServer(t)
+	s := dcrtest.StartInitial(t)
 	t.Run("7591-3-04/missing", func(t *testing.T) {
 		t.Parallel()
-		answer := s.Post(t, initialMetadata)
+		answer := s.Post(t, dcrtest.ScopedRegistration)
 		require.Equal(t, http.StatusUnauthorized, answer.Status)
 		require.Equal(t, "Bearer", answer.Header.Get("WWW-Authenticate"))
 	})
 	t.Run("IAT-01/registers", func(t *testing.T) {
 		t.Parallel()
-		token, record := mint(t, s, dcr.InitialAccessTokenRequest{Label: "for the partner", Subject: "partner", Uses: 2})
+		token, record := dcrtest.Mint(t, s, dcr.InitialAccessTokenRequest{Label: "for the partner", Subject: "partner", Uses: 2})
 		require.True(t, strings.HasPrefix(token, "dcri_"+record.ID))
-		client := s.Register(t, initialMetadata, dcrtest.Bearer(token))
+		client := s.Register(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token))
 		stored, err := s.Store.GetDynamicClient(context.Background(), client.ID())
 		require.NoError(t, err)
 		require.Equal(t, dcr.Registrant{Kind: "initial_access_token", Subject: "partner", InitialAccessToken: record.ID}, stored.Origin)
-		s.Register(t, initialMetadata, dcrtest.Bearer(token))
-		requireBadInitialToken(t, s.Post(t, initialMetadata, dcrtest.Bearer(token)))
+		s.Register(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token))
+		requireBadInitialToken(t, s.Post(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token)))
 	})
 	t.Run("IAT-04/a_refusal_costs_nothing", func(t *testing.T) {
 		t.Parallel()
-		token, _ := mint(t, s, dcr.InitialAccessTokenRequest{Uses: 1})
+		token, _ := dcrtest.Mint(t, s, dcr.InitialAccessTokenRequest{Uses: 1})
 		require.Equal(t, http.StatusBadRequest, s.Post(t, `{}`, dcrtest.Bearer(token)).Status)
-		require.Equal(t, http.StatusUnsupportedMediaType, s.Post(t, initialMetadata, dcrtest.Bearer(token), dcrtest.Header("Content-Type", "text/plain")).Status)
-		s.Register(t, initialMetadata, dcrtest.Bearer(token))
+		require.Equal(t, http.StatusUnsupportedMediaType, s.Post(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token), dcrtest.Header("Content-Type", "text/plain")).Status)
+		s.Register(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token))
 	})
 	t.Run("IAT-01/revoked", func(t *testing.T) {
 		t.Parallel()
-		token, record := mint(t, s, dcr.InitialAccessTokenRequest{})
-		client := s.Register(t, initialMetadata, dcrtest.Bearer(token))
+		token, record := dcrtest.Mint(t, s, dcr.InitialAccessTokenRequest{})
+		client := s.Register(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token))
 		require.NoError(t, s.Provider.RevokeInitialAccessToken(context.Background(), record.ID))
-		requireBadInitialToken(t, s.Post(t, initialMetadata, dcrtest.Bearer(token)))
+		requireBadInitialToken(t, s.Post(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token)))
 		require.ErrorIs(t, s.Provider.RevokeInitialAccessToken(context.Background(), record.ID), fosite.ErrNotFound)
 		require.Equal(t, http.StatusOK, s.Manage(t, http.MethodGet, client, nil).Status, "its clients stay")
 	})
 	t.Run("IAT-02/policy_binds_updates", func(t *testing.T) {
 		t.Parallel()
-		token, _ := mint(t, s, dcr.InitialAccessTokenRequest{Policy: "partner"})
-		client := s.Register(t, initialMetadata, dcrtest.Bearer(token))
+		token, _ := dcrtest.Mint(t, s, dcr.InitialAccessTokenRequest{Policy: "partner"})
+		client := s.Register(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token))
 		require.Equal(t, "profile", client.Text("scope"))
 		updated := s.Manage(t, http.MethodPut, client, `{"client_id":"`+client.ID()+`","redirect_uris":["https://app.example/cb"],"scope":"profile email"}`)
 		require.Equal(t, http.StatusOK, updated.Status, updated.Body)
@@ -86,8 +65,8 @@ func TestInitialAccessToken(t *testing.T) {
 	})
 	t.Run("IAT-02/grant_types_bound", func(t *testing.T) {
 		t.Parallel()
-		token, _ := mint(t, s, dcr.InitialAccessTokenRequest{GrantTypes: []string{"client_credentials"}})
-		requireRefused(t, s.Post(t, initialMetadata, dcrtest.Bearer(token)), "invalid_client_metadata", "grant_types")
+		token, _ := dcrtest.Mint(t, s, dcr.InitialAccessTokenRequest{GrantTypes: []string{"client_credentials"}})
+		dcrtest.RequireMemberRefused(t, s.Post(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token)), "invalid_client_metadata", "grant_types")
 		s.Register(t, `{"grant_types":["client_credentials"]}`, dcrtest.Bearer(token))
 	})
 }
@@ -103,36 +82,36 @@ func requireBadInitialToken(t testing.TB, answer dcrtest.Answer) {
 func TestInitialAccessTokenExpires(t *testing.T) {
 	t.Parallel()
 	var ahead atomic.Int64
-	s := initialServer(t, func(setup *dcrtest.Setup) {
+	s := dcrtest.StartInitial(t, func(setup *dcrtest.Setup) {
 		setup.Config.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	})
-	token, record := mint(t, s, dcr.InitialAccessTokenRequest{Lifetime: time.Hour})
-	s.Register(t, initialMetadata, dcrtest.Bearer(token))
+	token, record := dcrtest.Mint(t, s, dcr.InitialAccessTokenRequest{Lifetime: time.Hour})
+	s.Register(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token))
 	ahead.Store(int64(time.Hour))
-	requireBadInitialToken(t, s.Post(t, initialMetadata, dcrtest.Bearer(token)))
+	requireBadInitialToken(t, s.Post(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token)))
 
-	other, _ := mint(t, s, dcr.InitialAccessTokenRequest{})
+	other, _ := dcrtest.Mint(t, s, dcr.InitialAccessTokenRequest{})
 	foreign := *record
 	foreign.ID, foreign.Issuer, foreign.ExpiresAt = "FOREIGN", "https://other.example", time.Time{}
 	require.NoError(t, s.Store.CreateInitialAccessToken(context.Background(), &foreign))
-	requireBadInitialToken(t, s.Post(t, initialMetadata, dcrtest.Bearer(strings.Replace(token, record.ID, "FOREIGN", 1))))
-	s.Register(t, initialMetadata, dcrtest.Bearer(other))
+	requireBadInitialToken(t, s.Post(t, dcrtest.ScopedRegistration, dcrtest.Bearer(strings.Replace(token, record.ID, "FOREIGN", 1))))
+	s.Register(t, dcrtest.ScopedRegistration, dcrtest.Bearer(other))
 }
 
 // TestInitialAccessTokenIsNoOther: no kind of token passes for another (IAT-03, T02), and
 // none of it can be guessed from what is stored (T27) or printed (T26).
 func TestInitialAccessTokenIsNoOther(t *testing.T) {
 	t.Parallel()
-	s := initialServer(t)
-	token, record := mint(t, s, dcr.InitialAccessTokenRequest{})
-	client := s.Register(t, initialMetadata, dcrtest.Bearer(token))
+	s := dcrtest.StartInitial(t)
+	token, record := dcrtest.Mint(t, s, dcr.InitialAccessTokenRequest{})
+	client := s.Register(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token))
 	for name, wrong := range map[string]string{
 		"registration_access_token": client.Token(), "another_secret": token[:len(token)-1] + "x", "id_only": "dcri_" + record.ID,
 		"no_prefix": strings.TrimPrefix(token, "dcri_"), "unknown": strings.Replace(token, record.ID, "UNKNOWN", 1),
 		"long": token + strings.Repeat("x", 200), "empty_id": "dcri__x",
 	} {
 		t.Run("IAT-03/"+name, func(t *testing.T) {
-			requireBadInitialToken(t, s.Post(t, initialMetadata, dcrtest.Bearer(wrong)))
+			requireBadInitialToken(t, s.Post(t, dcrtest.ScopedRegistration, dcrtest.Bearer(wrong)))
 		})
 	}
 	t.Run("IAT-03/T02/for_management", func(t *testing.T) {
@@ -153,13 +132,13 @@ func TestInitialAccessTokenIsNoOther(t *testing.T) {
 // TestInitialAccessTokenCountsAtomically: fifty at once, one use, one client (IAT-01, T31).
 func TestInitialAccessTokenCountsAtomically(t *testing.T) {
 	t.Parallel()
-	s := initialServer(t)
-	token, _ := mint(t, s, dcr.InitialAccessTokenRequest{Uses: 1})
+	s := dcrtest.StartInitial(t)
+	token, _ := dcrtest.Mint(t, s, dcr.InitialAccessTokenRequest{Uses: 1})
 	var created atomic.Int32
 	var group sync.WaitGroup
 	for range 50 {
 		group.Go(func() {
-			switch answer := s.Post(t, initialMetadata, dcrtest.Bearer(token)); answer.Status {
+			switch answer := s.Post(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token)); answer.Status {
 			case http.StatusCreated:
 				created.Add(1)
 			case http.StatusUnauthorized:
@@ -204,23 +183,23 @@ func (s *failingInitial) GetInitialAccessToken(ctx context.Context, id string) (
 func TestInitialAccessTokenAndFailures(t *testing.T) {
 	t.Parallel()
 	storage := &failingInitial{MemoryStore: dcr.NewMemoryStore()}
-	s := initialServer(t, func(setup *dcrtest.Setup) { setup.Storage = storage })
-	token, _ := mint(t, s, dcr.InitialAccessTokenRequest{Uses: 1})
+	s := dcrtest.StartInitial(t, func(setup *dcrtest.Setup) { setup.Storage = storage })
+	token, _ := dcrtest.Mint(t, s, dcr.InitialAccessTokenRequest{Uses: 1})
 
 	storage.get = errors.New("down")
-	require.Equal(t, http.StatusInternalServerError, s.Post(t, initialMetadata, dcrtest.Bearer(token)).Status)
+	require.Equal(t, http.StatusInternalServerError, s.Post(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token)).Status)
 	storage.get, storage.use = nil, dcr.ErrUnavailable
-	require.Equal(t, http.StatusServiceUnavailable, s.Post(t, initialMetadata, dcrtest.Bearer(token)).Status)
+	require.Equal(t, http.StatusServiceUnavailable, s.Post(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token)).Status)
 	storage.use, storage.create = nil, errors.New("down")
-	require.Equal(t, http.StatusInternalServerError, s.Post(t, initialMetadata, dcrtest.Bearer(token)).Status)
+	require.Equal(t, http.StatusInternalServerError, s.Post(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token)).Status)
 	storage.create = nil
-	s.Register(t, initialMetadata, dcrtest.Bearer(token))
-	requireBadInitialToken(t, s.Post(t, initialMetadata, dcrtest.Bearer(token)))
+	s.Register(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token))
+	requireBadInitialToken(t, s.Post(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token)))
 }
 
 func TestMintingInitialAccessTokens(t *testing.T) {
 	t.Parallel()
-	s := initialServer(t)
+	s := dcrtest.StartInitial(t)
 	ctx := context.Background()
 	for name, request := range map[string]dcr.InitialAccessTokenRequest{
 		"unknown_policy": {Policy: "nobody's"}, "negative_lifetime": {Lifetime: -1}, "negative_uses": {Uses: -1},
@@ -230,7 +209,7 @@ func TestMintingInitialAccessTokens(t *testing.T) {
 	}
 	ids := map[string]bool{}
 	for range 5 {
-		_, record := mint(t, s, dcr.InitialAccessTokenRequest{})
+		_, record := dcrtest.Mint(t, s, dcr.InitialAccessTokenRequest{})
 		ids[record.ID] = true
 	}
 	first, err := s.Provider.ListInitialAccessTokens(ctx, "", 3)

@@ -17,17 +17,17 @@ import (
 // roomServer is a server whose storage has a bound.
 type roomServer struct {
 	*dcrtest.Server
-	store  *ledger
-	clock  *movableClock
-	events *noted
+	store  *dcrtest.Ledger
+	clock  *dcrtest.Clock
+	events *dcrtest.Events
 }
 
 func startRoom(t testing.TB, limits dcr.MemoryLimits, young time.Duration, edit ...func(*dcrtest.Setup)) *roomServer {
 	t.Helper()
-	s := &roomServer{clock: new(movableClock), events: &noted{}}
-	s.store = &ledger{MemoryStore: dcr.NewMemoryStore(dcr.WithMemoryLimits(limits))}
+	s := &roomServer{clock: new(dcrtest.Clock), events: &dcrtest.Events{}}
+	s.store = &dcrtest.Ledger{MemoryStore: dcr.NewMemoryStore(dcr.WithMemoryLimits(limits))}
 	setup := dcrtest.Setup{Storage: s.store, Config: dcr.Config{
-		Now: s.clock.now, Events: s.events, Lifecycle: dcr.Lifecycle{Young: young}, AnonymousGrantTypes: []string{"client_credentials"},
+		Now: s.clock.Now, Events: s.events, Lifecycle: dcr.Lifecycle{Young: young}, AnonymousGrantTypes: []string{"client_credentials"},
 	}}
 	for _, e := range edit {
 		e(&setup)
@@ -50,23 +50,23 @@ func TestYoungIsConfigurable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := startRoom(t, dcr.MemoryLimits{Clients: 2}, row.young)
-			first := s.Register(t, lifecycleMetadata)
-			second := s.Register(t, lifecycleMetadata)
+			first := s.Register(t, dcrtest.ServiceRegistration)
+			second := s.Register(t, dcrtest.ServiceRegistration)
 			if row.safe > 0 {
-				s.clock.forward(row.safe - 10*time.Second)
-				answer := s.Post(t, lifecycleMetadata)
-				requireFailure(t, answer, http.StatusServiceUnavailable)
-				require.True(t, lives(t, s.Server, first))
-				require.True(t, lives(t, s.Server, second))
-				require.Len(t, s.store.live(t), 2)
-				s.clock.forward(10 * time.Second)
+				s.clock.Forward(row.safe - 10*time.Second)
+				answer := s.Post(t, dcrtest.ServiceRegistration)
+				dcrtest.RequireFailure(t, answer, http.StatusServiceUnavailable)
+				require.True(t, dcrtest.Lives(t, s.Server, first))
+				require.True(t, dcrtest.Lives(t, s.Server, second))
+				require.Len(t, s.store.Live(t), 2)
+				s.clock.Forward(10 * time.Second)
 			}
-			s.events.take()
-			third := s.Register(t, lifecycleMetadata)
-			require.Equal(t, []dcr.EventKind{dcr.EventExpired, dcr.EventRegistered}, kindsOf(s.events.take()))
-			require.False(t, lives(t, s.Server, first), "LIFE-02: the oldest")
-			require.True(t, lives(t, s.Server, second))
-			require.True(t, lives(t, s.Server, third))
+			s.events.Take()
+			third := s.Register(t, dcrtest.ServiceRegistration)
+			require.Equal(t, []dcr.EventKind{dcr.EventExpired, dcr.EventRegistered}, dcrtest.KindsOf(s.events.Take()))
+			require.False(t, dcrtest.Lives(t, s.Server, first), "LIFE-02: the oldest")
+			require.True(t, dcrtest.Lives(t, s.Server, second))
+			require.True(t, dcrtest.Lives(t, s.Server, third))
 		})
 	}
 }
@@ -76,39 +76,39 @@ func TestYoungIsConfigurable(t *testing.T) {
 func TestWhatGivesWayIsGone(t *testing.T) {
 	t.Parallel()
 	s := startRoom(t, dcr.MemoryLimits{Clients: 2}, 0)
-	first := s.Register(t, managed())
-	used := s.Register(t, lifecycleMetadata)
-	use(t, s.Server, used)
-	code := s.Code(t, dcrtest.AuthorizeQuery(first.ID(), managedRedirect))
-	entries := s.store.liveEntries(t) // two registration access tokens and an access token
-	s.clock.forward(11 * time.Minute)
-	s.events.take()
-	next := s.Register(t, managed())
-	told := s.events.take()
+	first := s.Register(t, dcrtest.Managed())
+	used := s.Register(t, dcrtest.ServiceRegistration)
+	dcrtest.Use(t, s.Server, used)
+	code := s.Code(t, dcrtest.AuthorizeQuery(first.ID(), dcrtest.RedirectURI))
+	entries := s.store.LiveEntries(t) // two registration access tokens and an access token
+	s.clock.Forward(11 * time.Minute)
+	s.events.Take()
+	next := s.Register(t, dcrtest.Managed())
+	told := s.events.Take()
 	require.Equal(t, dcr.EventExpired, told[0].Kind)
 	require.Equal(t, first.ID(), told[0].ClientID)
 
-	require.Equal(t, entries, s.store.liveEntries(t), "one token went and one came")
-	requireUniformRefusal(t, s.Manage(t, http.MethodGet, first, nil))
-	answer := s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, managedRedirect), dcrtest.Basic(first.ID(), first.Secret()))
+	require.Equal(t, entries, s.store.LiveEntries(t), "one token went and one came")
+	dcrtest.RequireUniformRefusal(t, s.Manage(t, http.MethodGet, first, nil))
+	answer := s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, dcrtest.RedirectURI), dcrtest.Basic(first.ID(), first.Secret()))
 	require.Equal(t, "invalid_client", answer.Text("error"), answer.Body)
 	_, err := s.store.GetAuthorizeCodeSession(t.Context(), code, nil)
 	require.ErrorIs(t, err, fosite.ErrNotFound)
-	require.True(t, lives(t, s.Server, used), "LIFE-02: it is used")
-	require.True(t, lives(t, s.Server, next))
+	require.True(t, dcrtest.Lives(t, s.Server, used), "LIFE-02: it is used")
+	require.True(t, dcrtest.Lives(t, s.Server, next))
 }
 
 // TestUpdateKeepsYoung: a client that was updated just now is as young as a new one.
 func TestUpdateKeepsYoung(t *testing.T) {
 	t.Parallel()
 	s := startRoom(t, dcr.MemoryLimits{Clients: 2}, 0)
-	first, second := s.Register(t, managed()), s.Register(t, managed())
-	s.clock.forward(11 * time.Minute)
-	first = s.Manage(t, http.MethodPut, first, replacing(first))
+	first, second := s.Register(t, dcrtest.Managed()), s.Register(t, dcrtest.Managed())
+	s.clock.Forward(11 * time.Minute)
+	first = s.Manage(t, http.MethodPut, first, dcrtest.Replacing(first))
 	require.Equal(t, http.StatusOK, first.Status, first.Body)
-	s.Register(t, managed())
-	require.True(t, lives(t, s.Server, first))
-	require.False(t, lives(t, s.Server, second))
+	s.Register(t, dcrtest.Managed())
+	require.True(t, dcrtest.Lives(t, s.Server, first))
+	require.False(t, dcrtest.Lives(t, s.Server, second))
 }
 
 // TestRoomParallel: at the bound the bound holds, and who was answered 201 is there unless
@@ -126,19 +126,19 @@ func TestRoomParallel(t *testing.T) {
 			t.Parallel()
 			s := startRoom(t, dcr.MemoryLimits{Clients: bound}, -1, edit)
 			var answered []dcrtest.Answer
-			for _, answer := range allAtOnce(80, func(i int) dcrtest.Answer {
-				return s.Post(t, shareable("client_name", string(rune('A'+i%20))))
+			for _, answer := range dcrtest.AllAtOnce(80, func(i int) dcrtest.Answer {
+				return s.Post(t, dcrtest.Shareable("client_name", string(rune('A'+i%20))))
 			}) {
 				if answer.Status == http.StatusCreated {
 					answered = append(answered, answer)
 					continue
 				}
-				requireFailure(t, answer, http.StatusServiceUnavailable)
+				dcrtest.RequireFailure(t, answer, http.StatusServiceUnavailable)
 			}
-			require.LessOrEqual(t, records(t, s.store), bound)
+			require.LessOrEqual(t, dcrtest.CountRecords(t, s.store), bound)
 			require.GreaterOrEqual(t, len(answered), bound)
 			gone := map[string]int{}
-			for _, event := range s.events.take() {
+			for _, event := range s.events.Take() {
 				if event.Kind == dcr.EventExpired {
 					gone[event.ClientID]++
 				}
@@ -161,18 +161,18 @@ func (roomless) MakeRoom() {}
 // TestWithoutRoomMaker: where the storage can't make room the answer is 503 (LIFE-02).
 func TestWithoutRoomMaker(t *testing.T) {
 	t.Parallel()
-	events := &noted{}
+	events := &dcrtest.Events{}
 	s := dcrtest.Start(t, dcrtest.Setup{
 		Storage: roomless{dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 1}))},
 		Config:  dcr.Config{Events: events, Lifecycle: dcr.Lifecycle{Young: -1}},
 	})
-	client := s.Register(t, limitedBody)
-	events.take()
-	requireFailure(t, s.Post(t, limitedBody), http.StatusServiceUnavailable)
-	event := events.takeOne(t)
+	client := s.Register(t, dcrtest.PlainRegistration)
+	events.Take()
+	dcrtest.RequireFailure(t, s.Post(t, dcrtest.PlainRegistration), http.StatusServiceUnavailable)
+	event := events.TakeOne(t)
 	require.Equal(t, dcr.EventLimited, event.Kind)
 	require.Equal(t, "temporarily_unavailable", event.Reason())
-	require.True(t, lives(t, s, client))
+	require.True(t, dcrtest.Lives(t, s, client))
 }
 
 // TestRoomForEntries: where it is the tokens that have no room left, nothing half
@@ -180,19 +180,19 @@ func TestWithoutRoomMaker(t *testing.T) {
 func TestRoomForEntries(t *testing.T) {
 	t.Parallel()
 	s := startRoom(t, dcr.MemoryLimits{Clients: 100, Tokens: 3}, 0)
-	first, second, third := s.Register(t, managed()), s.Register(t, managed()), s.Register(t, managed())
-	s.events.take()
-	requireFailure(t, s.Post(t, managed()), http.StatusServiceUnavailable)
-	require.Equal(t, dcr.EventLimited, s.events.takeOne(t).Kind)
-	require.Len(t, s.store.live(t), 3, "T34: no client without a token")
+	first, second, third := s.Register(t, dcrtest.Managed()), s.Register(t, dcrtest.Managed()), s.Register(t, dcrtest.Managed())
+	s.events.Take()
+	dcrtest.RequireFailure(t, s.Post(t, dcrtest.Managed()), http.StatusServiceUnavailable)
+	require.Equal(t, dcr.EventLimited, s.events.TakeOne(t).Kind)
+	require.Len(t, s.store.Live(t), 3, "T34: no client without a token")
 
-	s.clock.forward(11 * time.Minute)
-	next := s.Register(t, managed())
-	require.False(t, lives(t, s.Server, first))
+	s.clock.Forward(11 * time.Minute)
+	next := s.Register(t, dcrtest.Managed())
+	require.False(t, dcrtest.Lives(t, s.Server, first))
 	for _, kept := range []dcrtest.Answer{second, third, next} {
-		require.True(t, lives(t, s.Server, kept))
+		require.True(t, dcrtest.Lives(t, s.Server, kept))
 	}
-	require.Len(t, distinct(s.store.live(t)), 3)
+	require.Len(t, distinct(s.store.Live(t)), 3)
 }
 
 func distinct(list []string) []string {
@@ -205,15 +205,15 @@ func distinct(list []string) []string {
 func TestRoomCostsNoUse(t *testing.T) {
 	t.Parallel()
 	s := startRoom(t, dcr.MemoryLimits{Clients: 1}, 0, func(setup *dcrtest.Setup) { setup.Config.Access = dcr.InitialAccessTokens() })
-	token, record := mint(t, s.Server, dcr.InitialAccessTokenRequest{Uses: 2})
-	s.Register(t, limitedBody, dcrtest.Bearer(token))
+	token, record := dcrtest.Mint(t, s.Server, dcr.InitialAccessTokenRequest{Uses: 2})
+	s.Register(t, dcrtest.PlainRegistration, dcrtest.Bearer(token))
 	for range 3 {
-		requireFailure(t, s.Post(t, limitedBody, dcrtest.Bearer(token)), http.StatusServiceUnavailable)
-		require.Equal(t, 1, uses(t, s.store, record.ID))
+		dcrtest.RequireFailure(t, s.Post(t, dcrtest.PlainRegistration, dcrtest.Bearer(token)), http.StatusServiceUnavailable)
+		require.Equal(t, 1, dcrtest.UsesOf(t, s.store, record.ID))
 	}
-	s.clock.forward(11 * time.Minute)
-	s.Register(t, limitedBody, dcrtest.Bearer(token))
-	require.Equal(t, 2, uses(t, s.store, record.ID))
+	s.clock.Forward(11 * time.Minute)
+	s.Register(t, dcrtest.PlainRegistration, dcrtest.Bearer(token))
+	require.Equal(t, 2, dcrtest.UsesOf(t, s.store, record.ID))
 	_, err := s.Provider.Sweep(context.Background())
 	require.NoError(t, err)
 }

@@ -14,39 +14,6 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
-// movableClock is a clock that the test moves.
-type movableClock struct{ ahead atomic.Int64 }
-
-func (c *movableClock) now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
-func (c *movableClock) forward(d time.Duration) { c.ahead.Add(int64(d)) }
-
-func lifecycleServer(t testing.TB, lifecycle dcr.Lifecycle, edit ...func(*dcrtest.Setup)) (*dcrtest.Server, *movableClock) {
-	clock := new(movableClock)
-	setup := dcrtest.Setup{UnusedEnd: true, Config: dcr.Config{Lifecycle: lifecycle, Now: clock.now, AnonymousGrantTypes: []string{"client_credentials"}}}
-	for _, e := range edit {
-		e(&setup)
-	}
-	return dcrtest.Start(t, setup), clock
-}
-
-const lifecycleMetadata = `{"redirect_uris":["https://app.example/cb"],"grant_types":["authorization_code","refresh_token","client_credentials"]}`
-
-// lives reports whether a client exists, by management and at the token endpoint alike.
-func lives(t testing.TB, s *dcrtest.Server, client dcrtest.Answer) bool {
-	t.Helper()
-	managed := s.Manage(t, http.MethodGet, client, nil).Status
-	_, err := s.Provider.Store.GetClient(context.Background(), client.ID())
-	require.Equal(t, err == nil, managed == http.StatusOK, "both look-ups agree")
-	require.Contains(t, []int{http.StatusOK, http.StatusUnauthorized}, managed)
-	return err == nil
-}
-
-func use(t testing.TB, s *dcrtest.Server, client dcrtest.Answer) {
-	t.Helper()
-	answer := s.Form(t, "/oauth2/token", map[string][]string{"grant_type": {"client_credentials"}}, dcrtest.Basic(client.ID(), client.Secret()))
-	require.Equal(t, http.StatusOK, answer.Status, answer.Body)
-}
-
 func TestUnusedClientsEnd(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
@@ -61,33 +28,33 @@ func TestUnusedClientsEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, clock := lifecycleServer(t, row.lifecycle, func(setup *dcrtest.Setup) {
+			s, clock := dcrtest.StartLifecycle(t, row.lifecycle, func(setup *dcrtest.Setup) {
 				if row.known {
 					setup.Config.Access = dcr.AccessFunc(func(context.Context, *http.Request) (*dcr.Registrant, error) {
 						return &dcr.Registrant{Kind: "known"}, nil
 					})
 				}
 			})
-			unused, used := s.Register(t, lifecycleMetadata), s.Register(t, lifecycleMetadata)
-			use(t, s, used)
+			unused, used := s.Register(t, dcrtest.ServiceRegistration), s.Register(t, dcrtest.ServiceRegistration)
+			dcrtest.Use(t, s, used)
 			if row.ends == 0 {
-				clock.forward(10 * 365 * 24 * time.Hour)
-				require.True(t, lives(t, s, unused))
-				require.True(t, lives(t, s, used))
+				clock.Forward(10 * 365 * 24 * time.Hour)
+				require.True(t, dcrtest.Lives(t, s, unused))
+				require.True(t, dcrtest.Lives(t, s, used))
 				return
 			}
-			clock.forward(row.ends - time.Minute)
-			require.True(t, lives(t, s, unused))
-			clock.forward(2 * time.Minute)
-			require.False(t, lives(t, s, unused), "before any sweep")
-			require.True(t, lives(t, s, used))
+			clock.Forward(row.ends - time.Minute)
+			require.True(t, dcrtest.Lives(t, s, unused))
+			clock.Forward(2 * time.Minute)
+			require.False(t, dcrtest.Lives(t, s, unused), "before any sweep")
+			require.True(t, dcrtest.Lives(t, s, used))
 
 			removed, err := s.Provider.Sweep(context.Background())
 			require.NoError(t, err)
 			require.Equal(t, 1, removed)
 			_, err = s.Store.GetDynamicClient(context.Background(), unused.ID())
 			require.Error(t, err)
-			require.True(t, lives(t, s, used))
+			require.True(t, dcrtest.Lives(t, s, used))
 		})
 	}
 }
@@ -96,38 +63,38 @@ func TestIdleClientsEnd(t *testing.T) {
 	t.Parallel()
 	t.Run("LIFE-01/idle", func(t *testing.T) {
 		t.Parallel()
-		s, clock := lifecycleServer(t, dcr.Lifecycle{Idle: 24 * time.Hour})
-		client := s.Register(t, lifecycleMetadata)
-		use(t, s, client)
-		clock.forward(23 * time.Hour)
-		use(t, s, client)
-		clock.forward(23 * time.Hour)
-		require.True(t, lives(t, s, client), "use renews")
-		clock.forward(2 * time.Hour)
-		require.False(t, lives(t, s, client))
+		s, clock := dcrtest.StartLifecycle(t, dcr.Lifecycle{Idle: 24 * time.Hour})
+		client := s.Register(t, dcrtest.ServiceRegistration)
+		dcrtest.Use(t, s, client)
+		clock.Forward(23 * time.Hour)
+		dcrtest.Use(t, s, client)
+		clock.Forward(23 * time.Hour)
+		require.True(t, dcrtest.Lives(t, s, client), "use renews")
+		clock.Forward(2 * time.Hour)
+		require.False(t, dcrtest.Lives(t, s, client))
 	})
 	t.Run("LIFE-01/holds_a_refresh_token", func(t *testing.T) {
 		t.Parallel()
-		s, clock := lifecycleServer(t, dcr.Lifecycle{Idle: 24 * time.Hour})
-		client := s.Register(t, lifecycleMetadata)
+		s, clock := dcrtest.StartLifecycle(t, dcr.Lifecycle{Idle: 24 * time.Hour})
+		client := s.Register(t, dcrtest.ServiceRegistration)
 		code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), "https://app.example/cb"))
 		tokens := s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, "https://app.example/cb"), dcrtest.Basic(client.ID(), client.Secret()))
 		require.NotEmpty(t, tokens.Text("refresh_token"), tokens.Body)
-		clock.forward(29 * 24 * time.Hour) // fosite's refresh tokens live for thirty days
-		require.True(t, lives(t, s, client))
+		clock.Forward(29 * 24 * time.Hour) // fosite's refresh tokens live for thirty days
+		require.True(t, dcrtest.Lives(t, s, client))
 		removed, err := s.Provider.Sweep(context.Background())
 		require.NoError(t, err)
 		require.Zero(t, removed)
-		clock.forward(2 * 24 * time.Hour)
-		require.False(t, lives(t, s, client))
+		clock.Forward(2 * 24 * time.Hour)
+		require.False(t, dcrtest.Lives(t, s, client))
 	})
 	t.Run("LIFE-01/maximum", func(t *testing.T) {
 		t.Parallel()
-		s, clock := lifecycleServer(t, dcr.Lifecycle{Maximum: 24 * time.Hour})
-		client := s.Register(t, lifecycleMetadata)
-		use(t, s, client)
-		clock.forward(25 * time.Hour)
-		require.False(t, lives(t, s, client))
+		s, clock := dcrtest.StartLifecycle(t, dcr.Lifecycle{Maximum: 24 * time.Hour})
+		client := s.Register(t, dcrtest.ServiceRegistration)
+		dcrtest.Use(t, s, client)
+		clock.Forward(25 * time.Hour)
+		require.False(t, dcrtest.Lives(t, s, client))
 		answer := s.Form(t, "/oauth2/token", map[string][]string{"grant_type": {"client_credentials"}}, dcrtest.Basic(client.ID(), client.Secret()))
 		require.Equal(t, http.StatusUnauthorized, answer.Status)
 		require.Equal(t, "invalid_client", answer.Text("error"), "T37/AUTH-01")
@@ -139,10 +106,10 @@ func TestIdleClientsEnd(t *testing.T) {
 func TestWithoutUseRecorder(t *testing.T) {
 	t.Parallel()
 	blind := func(setup *dcrtest.Setup) { setup.Storage = blindStore{dcr.NewMemoryStore()} }
-	s, clock := lifecycleServer(t, dcr.Lifecycle{}, blind)
-	client := s.Register(t, lifecycleMetadata)
-	clock.forward(100 * time.Hour)
-	require.True(t, lives(t, s, client))
+	s, clock := dcrtest.StartLifecycle(t, dcr.Lifecycle{}, blind)
+	client := s.Register(t, dcrtest.ServiceRegistration)
+	clock.Forward(100 * time.Hour)
+	require.True(t, dcrtest.Lives(t, s, client))
 
 	for _, lifecycle := range []dcr.Lifecycle{{Unused: time.Minute}, {Idle: time.Minute}} {
 		setup := dcrtest.Setup{Config: dcr.Config{Lifecycle: lifecycle}}
@@ -160,7 +127,7 @@ func (blindStore) TouchClient() {}
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	var expired atomic.Int32
-	s, clock := lifecycleServer(t, dcr.Lifecycle{}, func(setup *dcrtest.Setup) {
+	s, clock := dcrtest.StartLifecycle(t, dcr.Lifecycle{}, func(setup *dcrtest.Setup) {
 		setup.Config.Events = sinkFunc(func(e dcr.Event) {
 			if e.Kind == dcr.EventExpired && e.ClientID != "" {
 				expired.Add(1)
@@ -168,11 +135,11 @@ func TestSweep(t *testing.T) {
 		})
 	})
 	for range 1200 {
-		s.Register(t, lifecycleMetadata)
+		s.Register(t, dcrtest.ServiceRegistration)
 	}
-	kept := s.Register(t, lifecycleMetadata)
-	use(t, s, kept)
-	clock.forward(2 * time.Hour)
+	kept := s.Register(t, dcrtest.ServiceRegistration)
+	dcrtest.Use(t, s, kept)
+	clock.Forward(2 * time.Hour)
 	done := make(chan int, 4)
 	for range 4 { // several processes at once
 		go func() {
@@ -189,7 +156,7 @@ func TestSweep(t *testing.T) {
 	}
 	require.Equal(t, 1200, total, "each is removed once")
 	require.EqualValues(t, 1200, expired.Load())
-	require.True(t, lives(t, s, kept))
+	require.True(t, dcrtest.Lives(t, s, kept))
 
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -203,26 +170,26 @@ func (f sinkFunc) Record(_ context.Context, e dcr.Event) { f(e) }
 // TestOldestUnusedGivesWay: at the bound the oldest that was never used gives way, but no young one.
 func TestOldestUnusedGivesWay(t *testing.T) {
 	t.Parallel()
-	clock := new(movableClock)
-	store := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 3}), dcr.WithMemoryClock(clock.now))
-	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Now: clock.now, Lifecycle: dcr.Lifecycle{Unused: -1}, AnonymousGrantTypes: []string{"client_credentials"}}})
-	first, second, third := s.Register(t, lifecycleMetadata), s.Register(t, lifecycleMetadata), s.Register(t, lifecycleMetadata)
-	use(t, s, first)
+	clock := new(dcrtest.Clock)
+	store := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 3}), dcr.WithMemoryClock(clock.Now))
+	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Now: clock.Now, Lifecycle: dcr.Lifecycle{Unused: -1}, AnonymousGrantTypes: []string{"client_credentials"}}})
+	first, second, third := s.Register(t, dcrtest.ServiceRegistration), s.Register(t, dcrtest.ServiceRegistration), s.Register(t, dcrtest.ServiceRegistration)
+	dcrtest.Use(t, s, first)
 
-	answer := s.Post(t, lifecycleMetadata)
+	answer := s.Post(t, dcrtest.ServiceRegistration)
 	require.Equal(t, http.StatusServiceUnavailable, answer.Status, "LIFE-07: none is old enough")
 	require.NotEmpty(t, answer.Header.Get("Retry-After"))
-	require.True(t, lives(t, s, second), "LIFE-07: the first client still signs in")
+	require.True(t, dcrtest.Lives(t, s, second), "LIFE-07: the first client still signs in")
 
-	clock.forward(11 * time.Minute)
-	fourth := s.Register(t, lifecycleMetadata)
-	require.True(t, lives(t, s, first), "LIFE-02: it is used")
-	require.False(t, lives(t, s, second), "LIFE-02: the oldest that was never used")
-	require.True(t, lives(t, s, third))
-	require.True(t, lives(t, s, fourth))
+	clock.Forward(11 * time.Minute)
+	fourth := s.Register(t, dcrtest.ServiceRegistration)
+	require.True(t, dcrtest.Lives(t, s, first), "LIFE-02: it is used")
+	require.False(t, dcrtest.Lives(t, s, second), "LIFE-02: the oldest that was never used")
+	require.True(t, dcrtest.Lives(t, s, third))
+	require.True(t, dcrtest.Lives(t, s, fourth))
 
-	use(t, s, third)
-	require.Equal(t, http.StatusServiceUnavailable, s.Post(t, lifecycleMetadata).Status, "the fourth is young, the others are used")
+	dcrtest.Use(t, s, third)
+	require.Equal(t, http.StatusServiceUnavailable, s.Post(t, dcrtest.ServiceRegistration).Status, "the fourth is young, the others are used")
 	_, err := store.GetDynamicClient(context.Background(), second.ID())
 	require.Error(t, err)
 	require.ErrorIs(t, store.CreateClient(context.Background(), &dcr.Client{ID: "x"}), dcr.ErrUnavailable)

@@ -1,8 +1,8 @@
 package dcr_test
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -16,28 +16,6 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
-
-// allAtOnce runs n requests at once and returns their answers.
-func allAtOnce(n int, send func(i int) dcrtest.Answer) []dcrtest.Answer {
-	answers := make([]dcrtest.Answer, n)
-	start := make(chan struct{})
-	var group sync.WaitGroup
-	for i := range n {
-		group.Go(func() {
-			<-start
-			answers[i] = send(i)
-		})
-	}
-	close(start)
-	group.Wait()
-	return answers
-}
-
-// signed is an update each of whose members says which one it is.
-func signed(client dcrtest.Answer, i int) map[string]any {
-	return replacing(client, "client_name", fmt.Sprintf("Update %d", i), "software_version", fmt.Sprint(i),
-		"client_uri", fmt.Sprintf("https://client.example/%d", i), "redirect_uris", []string{fmt.Sprintf("https://client.example/cb/%d", i)})
-}
 
 // requireUnmixed: what is registered is one of the updates that succeeded, whole.
 func requireUnmixed(t *testing.T, now dcrtest.Answer, won []dcrtest.Answer) {
@@ -70,10 +48,10 @@ func TestParallelUpdates(t *testing.T) {
 	for name, row := range rows {
 		t.Run("7592-2.2-08/"+name, func(t *testing.T) {
 			t.Parallel()
-			store := newWatchedStore()
+			store := dcrtest.NewWatchedStore()
 			s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{RegistrationToken: row.tokens}})
-			client := s.Register(t, managed())
-			answers := allAtOnce(32, func(i int) dcrtest.Answer { return s.Manage(t, "PUT", client, signed(client, i)) })
+			client := s.Register(t, dcrtest.Managed())
+			answers := dcrtest.AllAtOnce(32, func(i int) dcrtest.Answer { return s.Manage(t, "PUT", client, dcrtest.NumberedUpdate(client, i)) })
 			var won []dcrtest.Answer
 			issued := map[string]bool{}
 			for _, answer := range answers {
@@ -90,9 +68,9 @@ func TestParallelUpdates(t *testing.T) {
 			require.NoError(t, err)
 			require.EqualValues(t, 1+len(won), record.Version, "one version each")
 			requireOneAlive(t, s, client, issued, row.tokens.Grace > 0)
-			require.Len(t, store.stored(), 1, "the new token was used, so nothing else is left")
+			require.Len(t, store.Stored(), 1, "the new token was used, so nothing else is left")
 			for token := range issued {
-				if works(t, s, client, token) {
+				if dcrtest.TokenWorks(t, s, client, token) {
 					requireUnmixed(t, s.Do(t, "GET", client.URI(), nil, dcrtest.Bearer(token)), won)
 				}
 			}
@@ -103,11 +81,11 @@ func TestParallelUpdates(t *testing.T) {
 func requireLost(t *testing.T, answer dcrtest.Answer) {
 	t.Helper()
 	if answer.Status == http.StatusServiceUnavailable {
-		requireError(t, answer, http.StatusServiceUnavailable, "temporarily_unavailable")
+		dcrtest.RequireError(t, answer, http.StatusServiceUnavailable, "temporarily_unavailable")
 		require.NotEmpty(t, answer.Header.Get("Retry-After"))
 		return
 	}
-	requireUniformRefusal(t, answer)
+	dcrtest.RequireUniformRefusal(t, answer)
 }
 
 // requireOneAlive: of the tokens that were issued one works; the first one works beside
@@ -115,11 +93,11 @@ func requireLost(t *testing.T, answer dcrtest.Answer) {
 func requireOneAlive(t *testing.T, s *dcrtest.Server, client dcrtest.Answer, issued map[string]bool, grace bool) {
 	t.Helper()
 	if !issued[client.Token()] {
-		require.Equal(t, grace, works(t, s, client, client.Token()))
+		require.Equal(t, grace, dcrtest.TokenWorks(t, s, client, client.Token()))
 	}
 	alive := 0
 	for token := range issued {
-		if works(t, s, client, token) {
+		if dcrtest.TokenWorks(t, s, client, token) {
 			alive++
 		}
 	}
@@ -129,30 +107,30 @@ func requireOneAlive(t *testing.T, s *dcrtest.Server, client dcrtest.Answer, iss
 // TestParallelRotatingReads: reads that rotate are no different (T32).
 func TestParallelRotatingReads(t *testing.T) {
 	t.Parallel()
-	store := newWatchedStore()
+	store := dcrtest.NewWatchedStore()
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{RegistrationToken: dcr.RegistrationToken{RotateOnRead: true}}})
-	client := s.Register(t, managed())
+	client := s.Register(t, dcrtest.Managed())
 	won := 0
-	for _, answer := range allAtOnce(32, func(int) dcrtest.Answer { return s.Manage(t, "GET", client, nil) }) {
+	for _, answer := range dcrtest.AllAtOnce(32, func(int) dcrtest.Answer { return s.Manage(t, "GET", client, nil) }) {
 		if answer.Status == http.StatusOK {
 			won++
 			client.Members["registration_access_token"] = answer.Token()
 			continue
 		}
-		requireUniformRefusal(t, answer)
+		dcrtest.RequireUniformRefusal(t, answer)
 	}
 	require.Equal(t, 1, won)
-	require.Len(t, store.stored(), 1)
+	require.Len(t, store.Stored(), 1)
 	require.Equal(t, http.StatusOK, s.Manage(t, "GET", client, nil).Status)
 }
 
 // overtaken lets something happen right before a call of the storage, once.
-func overtaken(s *watchedStore, call string, happens func()) {
+func overtaken(s *dcrtest.WatchedStore, call string, happens func()) {
 	var once sync.Once
-	s.set(func(_ context.Context, name string, do func() error) error {
+	s.Watch(func(_ context.Context, name string, do func() error) error {
 		if name == call {
 			once.Do(func() {
-				s.set(nil)
+				s.Watch(nil)
 				happens()
 			})
 		}
@@ -160,11 +138,11 @@ func overtaken(s *watchedStore, call string, happens func()) {
 	})
 }
 
-func startWatched(t *testing.T, tokens dcr.RegistrationToken) (*watchedStore, *dcrtest.Server, dcrtest.Answer) {
+func startWatched(t *testing.T, tokens dcr.RegistrationToken) (*dcrtest.WatchedStore, *dcrtest.Server, dcrtest.Answer) {
 	t.Helper()
-	store := newWatchedStore()
+	store := dcrtest.NewWatchedStore()
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{RegistrationToken: tokens}})
-	return store, s, s.Register(t, managed())
+	return store, s, s.Register(t, dcrtest.Managed())
 }
 
 // TestOvertakenUpdate has each interleaving of an update with another request once, in
@@ -176,30 +154,30 @@ func TestOvertakenUpdate(t *testing.T) {
 			t.Parallel()
 			store, s, client := startWatched(t, dcr.RegistrationToken{})
 			var first dcrtest.Answer
-			overtaken(store, call, func() { first = s.Manage(t, "PUT", client, signed(client, 1)) })
-			requireUniformRefusal(t, s.Manage(t, "PUT", client, signed(client, 2)))
+			overtaken(store, call, func() { first = s.Manage(t, "PUT", client, dcrtest.NumberedUpdate(client, 1)) })
+			dcrtest.RequireUniformRefusal(t, s.Manage(t, "PUT", client, dcrtest.NumberedUpdate(client, 2)))
 			require.Equal(t, http.StatusOK, first.Status, first.Body)
 			require.Equal(t, "Update 1", s.Manage(t, "GET", first, nil).Text("client_name"))
-			require.Len(t, store.stored(), 1)
+			require.Len(t, store.Stored(), 1)
 		})
 		t.Run("7592-2.3-04/deleted/"+call, func(t *testing.T) {
 			t.Parallel()
 			store, s, client := startWatched(t, dcr.RegistrationToken{})
 			var deleted dcrtest.Answer
 			overtaken(store, call, func() { deleted = s.Manage(t, "DELETE", client, nil) })
-			requireUniformRefusal(t, s.Manage(t, "PUT", client, signed(client, 2)))
+			dcrtest.RequireUniformRefusal(t, s.Manage(t, "PUT", client, dcrtest.NumberedUpdate(client, 2)))
 			require.Equal(t, http.StatusNoContent, deleted.Status, deleted.Body)
 			_, err := store.GetDynamicClient(t.Context(), client.ID())
 			require.ErrorIs(t, err, fosite.ErrNotFound, "T33")
-			require.Empty(t, store.stored(), "no entry of a client that is gone")
+			require.Empty(t, store.Stored(), "no entry of a client that is gone")
 		})
 	}
 	t.Run("7592-2.2-08/rotation_off", func(t *testing.T) {
 		t.Parallel()
 		store, s, client := startWatched(t, dcr.RegistrationToken{KeepOnUpdate: true})
 		var first dcrtest.Answer
-		overtaken(store, "UpdateClient", func() { first = s.Manage(t, "PUT", client, signed(client, 1)) })
-		second := s.Manage(t, "PUT", client, signed(client, 2))
+		overtaken(store, "UpdateClient", func() { first = s.Manage(t, "PUT", client, dcrtest.NumberedUpdate(client, 1)) })
+		second := s.Manage(t, "PUT", client, dcrtest.NumberedUpdate(client, 2))
 		require.Equal(t, http.StatusOK, first.Status, first.Body)
 		require.Equal(t, http.StatusOK, second.Status, "it starts over, and the last wins")
 		requireUnmixed(t, s.Manage(t, "GET", client, nil), []dcrtest.Answer{second})
@@ -207,10 +185,10 @@ func TestOvertakenUpdate(t *testing.T) {
 	t.Run("7592-2.2-08/secret_of_both", func(t *testing.T) {
 		t.Parallel()
 		store, s, _ := startWatched(t, dcr.RegistrationToken{KeepOnUpdate: true})
-		client := s.Register(t, managed("token_endpoint_auth_method", "none"))
+		client := s.Register(t, dcrtest.Managed("token_endpoint_auth_method", "none"))
 		var first dcrtest.Answer
-		overtaken(store, "UpdateClient", func() { first = s.Manage(t, "PUT", client, replacing(client)) })
-		second := s.Manage(t, "PUT", client, replacing(client))
+		overtaken(store, "UpdateClient", func() { first = s.Manage(t, "PUT", client, dcrtest.Replacing(client)) })
+		second := s.Manage(t, "PUT", client, dcrtest.Replacing(client))
 		require.Equal(t, http.StatusOK, second.Status, second.Body)
 		require.NotEmpty(t, first.Secret())
 		require.Empty(t, second.Secret(), "the client has one already")
@@ -220,11 +198,11 @@ func TestOvertakenUpdate(t *testing.T) {
 		t.Parallel()
 		store, s, client := startWatched(t, dcr.RegistrationToken{})
 		var updated dcrtest.Answer
-		overtaken(store, "DeleteClient", func() { updated = s.Manage(t, "PUT", client, signed(client, 1)) })
+		overtaken(store, "DeleteClient", func() { updated = s.Manage(t, "PUT", client, dcrtest.NumberedUpdate(client, 1)) })
 		require.Equal(t, http.StatusNoContent, s.Manage(t, "DELETE", client, nil).Status)
 		require.Equal(t, http.StatusOK, updated.Status)
-		requireUniformRefusal(t, s.Manage(t, "GET", updated, nil))
-		require.Empty(t, store.stored())
+		dcrtest.RequireUniformRefusal(t, s.Manage(t, "GET", updated, nil))
+		require.Empty(t, store.Stored())
 	})
 }
 
@@ -235,19 +213,19 @@ func TestLostRounds(t *testing.T) {
 		for rounds := range 5 {
 			t.Run(fmt.Sprintf("7592-2.2-08/keep=%v/lost=%d", tokens.KeepOnUpdate, rounds), func(t *testing.T) {
 				t.Parallel()
-				store := newWatchedStore()
+				store := dcrtest.NewWatchedStore()
 				s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{RegistrationToken: tokens}})
-				client := s.Register(t, managed())
+				client := s.Register(t, dcrtest.Managed())
 				left := rounds
-				store.set(func(_ context.Context, name string, do func() error) error {
+				store.Watch(func(_ context.Context, name string, do func() error) error {
 					if name == "UpdateClient" && left > 0 {
 						left--
 						return fmt.Errorf("host: %w", dcr.ErrConflict)
 					}
 					return do()
 				})
-				answer := s.Manage(t, "PUT", client, signed(client, 1))
-				store.set(nil)
+				answer := s.Manage(t, "PUT", client, dcrtest.NumberedUpdate(client, 1))
+				store.Watch(nil)
 				if rounds < 3 {
 					require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 					require.Equal(t, "Update 1", s.Manage(t, "GET", answer, nil).Text("client_name"))
@@ -256,7 +234,7 @@ func TestLostRounds(t *testing.T) {
 					requireLost(t, answer)
 					require.Equal(t, "Managed", s.Manage(t, "GET", client, nil).Text("client_name"))
 				}
-				require.Len(t, store.stored(), 1)
+				require.Len(t, store.Stored(), 1)
 			})
 		}
 	}
@@ -271,9 +249,9 @@ func TestUpdateRacingDeletion(t *testing.T) {
 			t.Parallel()
 			s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{RegistrationToken: tokens}})
 			for range 1000 {
-				client := s.Register(t, managed())
-				answers := allAtOnce(2, func(i int) dcrtest.Answer {
-					return s.Manage(t, []string{"PUT", "DELETE"}[i], client, signed(client, i))
+				client := s.Register(t, dcrtest.Managed())
+				answers := dcrtest.AllAtOnce(2, func(i int) dcrtest.Answer {
+					return s.Manage(t, []string{"PUT", "DELETE"}[i], client, dcrtest.NumberedUpdate(client, i))
 				})
 				requireRaceOutcome(t, s, client, answers[0], answers[1], tokens.KeepOnUpdate)
 			}
@@ -286,19 +264,19 @@ func requireRaceOutcome(t *testing.T, s *dcrtest.Server, client, update, deletio
 	_, err := s.Store.GetDynamicClient(t.Context(), client.ID())
 	if deletion.Status != http.StatusNoContent {
 		require.False(t, kept, "with a token that stays, the deletion can't lose")
-		requireUniformRefusal(t, deletion)
+		dcrtest.RequireUniformRefusal(t, deletion)
 		require.Equal(t, http.StatusOK, update.Status, update.Body)
 		require.NoError(t, err)
 		require.Equal(t, http.StatusOK, s.Manage(t, "GET", update, nil).Status)
 		return
 	}
 	require.ErrorIs(t, err, fosite.ErrNotFound)
-	requireUniformRefusal(t, s.Manage(t, "GET", client, nil))
+	dcrtest.RequireUniformRefusal(t, s.Manage(t, "GET", client, nil))
 	if update.Status == http.StatusOK {
-		requireUniformRefusal(t, s.Manage(t, "GET", update, nil))
+		dcrtest.RequireUniformRefusal(t, s.Manage(t, "GET", update, nil))
 		return
 	}
-	requireUniformRefusal(t, update)
+	dcrtest.RequireUniformRefusal(t, update)
 }
 
 // TestParallelDeletions: one is 204, the others get the uniform refusal (7592-2.3-01).
@@ -306,14 +284,14 @@ func TestParallelDeletions(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{})
 	for range 20 {
-		client := s.Register(t, managed())
+		client := s.Register(t, dcrtest.Managed())
 		done := 0
-		for _, answer := range allAtOnce(16, func(int) dcrtest.Answer { return s.Manage(t, "DELETE", client, nil) }) {
+		for _, answer := range dcrtest.AllAtOnce(16, func(int) dcrtest.Answer { return s.Manage(t, "DELETE", client, nil) }) {
 			if answer.Status == http.StatusNoContent {
 				done++
 				continue
 			}
-			requireUniformRefusal(t, answer)
+			dcrtest.RequireUniformRefusal(t, answer)
 		}
 		require.Equal(t, 1, done)
 	}
@@ -326,13 +304,13 @@ func TestCancelledManagement(t *testing.T) {
 	for _, call := range []string{"GetDynamicClient", "GetAccessTokenSession", "CreateAccessTokenSession", "UpdateClient"} {
 		t.Run("HTTP-04/"+call, func(t *testing.T) {
 			t.Parallel()
-			store := newWatchedStore()
+			store := dcrtest.NewWatchedStore()
 			s := dcrtest.Start(t, dcrtest.Setup{Storage: store})
-			client := s.Register(t, managed())
+			client := s.Register(t, dcrtest.Managed())
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			stopped := false
-			store.set(func(inside context.Context, name string, do func() error) error {
+			store.Watch(func(inside context.Context, name string, do func() error) error {
 				if name != call {
 					return do()
 				}
@@ -341,16 +319,14 @@ func TestCancelledManagement(t *testing.T) {
 				stopped = true
 				return inside.Err()
 			})
-			request := httptest.NewRequestWithContext(ctx, "PUT", client.URI(), readerOf(jsonBody(t, signed(client, 1))))
+			request := httptest.NewRequestWithContext(ctx, "PUT", client.URI(), bytes.NewReader(dcrtest.JSONBody(t, dcrtest.NumberedUpdate(client, 1))))
 			request.Header = http.Header{"Authorization": {"Bearer " + client.Token()}, "Content-Type": {"application/json"}}
 			recorder := httptest.NewRecorder()
 			s.Provider.ManagementHandler().ServeHTTP(recorder, request)
 			require.True(t, stopped)
 			require.Equal(t, http.StatusInternalServerError, recorder.Code)
-			store.set(nil)
+			store.Watch(nil)
 			require.Equal(t, "Managed", s.Manage(t, "GET", client, nil).Text("client_name"), "nothing changes")
 		})
 	}
 }
-
-var errBroken = errors.New("the disk is on fire at 10.0.0.7")

@@ -87,10 +87,10 @@ func overStorages(t *testing.T, setup dcrtest.Setup, run func(t *testing.T, s *d
 	stores := map[string]func() any{
 		"memory": func() any {
 			store := dcr.NewMemoryStore()
-			store.AddClient(operatorsOwn(t))
+			store.AddClient(dcrtest.Introspector(t))
 			return store
 		},
-		"host": func() any { return newHostStore(operatorsOwn(t)) },
+		"host": func() any { return newHostStore(dcrtest.Introspector(t)) },
 	}
 	for name, store := range stores {
 		for kind, tokensAreJWTs := range map[string]bool{"opaque": false, "jwt": true} {
@@ -111,12 +111,12 @@ func TestDeletion(t *testing.T) {
 	t.Run("7592-2.3-02,T36", func(t *testing.T) {
 		t.Parallel()
 		overStorages(t, dcrtest.Setup{}, func(t *testing.T, s *dcrtest.Server) {
-			client, other := s.Register(t, managed()), s.Register(t, managed())
-			kept, had := signIn(t, s, other), signIn(t, s, client)
-			code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), managedRedirect, "scope", "openid"))
-			pushed := push(t, s, client)
-			require.Equal(t, true, introspected(t, s, had.Text("access_token"))["active"])
-			require.Equal(t, true, introspected(t, s, had.Text("refresh_token"))["active"])
+			client, other := s.Register(t, dcrtest.Managed()), s.Register(t, dcrtest.Managed())
+			kept, had := dcrtest.SignIn(t, s, other), dcrtest.SignIn(t, s, client)
+			code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "scope", "openid"))
+			pushed := dcrtest.Push(t, s, client)
+			require.Equal(t, true, dcrtest.Introspected(t, s, had.Text("access_token"))["active"])
+			require.Equal(t, true, dcrtest.Introspected(t, s, had.Text("refresh_token"))["active"])
 
 			deleted := s.Manage(t, "DELETE", client, nil)
 			require.Equal(t, http.StatusNoContent, deleted.Status, deleted.Body)
@@ -124,67 +124,29 @@ func TestDeletion(t *testing.T) {
 			require.Equal(t, "no-store", deleted.Header.Get("Cache-Control"))
 			require.Equal(t, "no-cache", deleted.Header.Get("Pragma"))
 			for _, method := range []string{"GET", "PUT", "DELETE"} {
-				requireUniformRefusal(t, s.Manage(t, method, client, replacing(client)))
+				dcrtest.RequireUniformRefusal(t, s.Manage(t, method, client, dcrtest.Replacing(client)))
 			}
-			requireGrantsDead(t, s, client, had, code, pushed)
-			require.Equal(t, true, introspected(t, s, kept.Text("access_token"))["active"], "another client's stay")
+			dcrtest.RequireGrantsDead(t, s, client, had, code, pushed)
+			require.Equal(t, true, dcrtest.Introspected(t, s, kept.Text("access_token"))["active"], "another client's stay")
 			require.Equal(t, http.StatusOK, s.Form(t, "/oauth2/token", dcrtest.RefreshForm("", kept.Text("refresh_token")),
 				dcrtest.Basic(other.ID(), other.Secret())).Status)
-			require.True(t, works(t, s, other, other.Token()))
+			require.True(t, dcrtest.TokenWorks(t, s, other, other.Token()))
 		})
 	})
 	t.Run("7592-2.3-02/public", func(t *testing.T) {
 		t.Parallel()
 		overStorages(t, dcrtest.Setup{}, func(t *testing.T, s *dcrtest.Server) {
-			client := s.Register(t, managed("token_endpoint_auth_method", "none"))
-			code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), managedRedirect, "scope", "openid"))
-			tokens := s.Form(t, "/oauth2/token", dcrtest.CodeForm(client.ID(), code, managedRedirect))
+			client := s.Register(t, dcrtest.Managed("token_endpoint_auth_method", "none"))
+			code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "scope", "openid"))
+			tokens := s.Form(t, "/oauth2/token", dcrtest.CodeForm(client.ID(), code, dcrtest.RedirectURI))
 			require.Equal(t, http.StatusOK, tokens.Status, tokens.Body)
 			require.Equal(t, http.StatusNoContent, s.Manage(t, "DELETE", client, nil).Status)
-			requireTokenError(t, s.Form(t, "/oauth2/token", dcrtest.RefreshForm(client.ID(), tokens.Text("refresh_token"))),
+			dcrtest.RequireTokenError(t, s.Form(t, "/oauth2/token", dcrtest.RefreshForm(client.ID(), tokens.Text("refresh_token"))),
 				http.StatusUnauthorized, "invalid_client")
-			require.Equal(t, inactiveToken, introspected(t, s, tokens.Text("access_token")))
-			require.Equal(t, inactiveToken, introspected(t, s, tokens.Text("refresh_token")))
+			require.Equal(t, dcrtest.Inactive, dcrtest.Introspected(t, s, tokens.Text("access_token")))
+			require.Equal(t, dcrtest.Inactive, dcrtest.Introspected(t, s, tokens.Text("refresh_token")))
 		})
 	})
-}
-
-// push pushes an authorization request and returns its request_uri.
-func push(t *testing.T, s *dcrtest.Server, client dcrtest.Answer) string {
-	t.Helper()
-	form := dcrtest.AuthorizeQuery("", managedRedirect, "client_id", client.ID(), "scope", "openid")
-	answer := s.Form(t, "/oauth2/par", form, dcrtest.Basic(client.ID(), client.Secret()))
-	require.Equal(t, http.StatusCreated, answer.Status, answer.Body)
-	return answer.Text("request_uri")
-}
-
-func requireGrantsDead(t *testing.T, s *dcrtest.Server, client, had dcrtest.Answer, code, pushed string) {
-	t.Helper()
-	basic := dcrtest.Basic(client.ID(), client.Secret())
-	requests := map[string]url.Values{
-		"secret":        dcrtest.RefreshForm("", "nobody's"),
-		"code":          dcrtest.CodeForm("", code, managedRedirect),
-		"refresh_token": dcrtest.RefreshForm("", had.Text("refresh_token")),
-	}
-	for name, form := range requests {
-		answer := s.Form(t, "/oauth2/token", form, basic)
-		require.Equal(t, http.StatusUnauthorized, answer.Status, "%s: %s", name, answer.Body)
-		require.Equal(t, "invalid_client", answer.Text("error"), name)
-	}
-	for _, token := range []string{had.Text("access_token"), had.Text("refresh_token"), client.Token()} {
-		require.Equal(t, inactiveToken, introspected(t, s, token))
-	}
-	for name, query := range map[string]url.Values{
-		"pushed": {"client_id": {client.ID()}, "request_uri": {pushed}},
-		"direct": dcrtest.AuthorizeQuery(client.ID(), managedRedirect),
-	} {
-		answer := s.Authorize(t, query)
-		require.GreaterOrEqual(t, answer.Status, 400, name)
-		require.Less(t, answer.Status, 500, name)
-		require.Empty(t, answer.Header.Get("Location"), name)
-	}
-	answer := s.Form(t, "/oauth2/introspect", url.Values{"token": {"x"}}, dcrtest.Bearer(had.Text("access_token")))
-	require.Equal(t, http.StatusUnauthorized, answer.Status, "a dead access token is no credential: %s", answer.Body)
 }
 
 // TestDeletionOfCodeOnOtherClient: a code of a deleted client is no use to another one
@@ -192,14 +154,14 @@ func requireGrantsDead(t *testing.T, s *dcrtest.Server, client, had dcrtest.Answ
 func TestDeletionOfCodeOnOtherClient(t *testing.T) {
 	t.Parallel()
 	overStorages(t, dcrtest.Setup{}, func(t *testing.T, s *dcrtest.Server) {
-		client, other := s.Register(t, managed()), s.Register(t, managed())
-		had := signIn(t, s, client)
-		code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), managedRedirect, "scope", "openid"))
-		pushed := push(t, s, client)
+		client, other := s.Register(t, dcrtest.Managed()), s.Register(t, dcrtest.Managed())
+		had := dcrtest.SignIn(t, s, client)
+		code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "scope", "openid"))
+		pushed := dcrtest.Push(t, s, client)
 		require.Equal(t, http.StatusNoContent, s.Manage(t, "DELETE", client, nil).Status)
 		basic := dcrtest.Basic(other.ID(), other.Secret())
-		requireTokenError(t, s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, managedRedirect), basic), http.StatusBadRequest, "invalid_grant")
-		requireTokenError(t, s.Form(t, "/oauth2/token", dcrtest.RefreshForm("", had.Text("refresh_token")), basic), http.StatusBadRequest, "invalid_grant")
+		dcrtest.RequireTokenError(t, s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, dcrtest.RedirectURI), basic), http.StatusBadRequest, "invalid_grant")
+		dcrtest.RequireTokenError(t, s.Form(t, "/oauth2/token", dcrtest.RefreshForm("", had.Text("refresh_token")), basic), http.StatusBadRequest, "invalid_grant")
 		answer := s.Authorize(t, url.Values{"client_id": {other.ID()}, "request_uri": {pushed}})
 		require.GreaterOrEqual(t, answer.Status, 400)
 		require.Less(t, answer.Status, 500, answer.Body)
@@ -211,15 +173,15 @@ func TestDeletionOfCodeOnOtherClient(t *testing.T) {
 // (7592-2.3-03).
 func TestDeletionClears(t *testing.T) {
 	t.Parallel()
-	store := newWatchedStore()
+	store := dcrtest.NewWatchedStore()
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store})
-	client, other := s.Register(t, managed()), s.Register(t, managed())
-	signIn(t, s, client)
-	signIn(t, s, other)
-	require.Len(t, store.stored(), 4, "two access tokens and two registration access tokens")
+	client, other := s.Register(t, dcrtest.Managed()), s.Register(t, dcrtest.Managed())
+	dcrtest.SignIn(t, s, client)
+	dcrtest.SignIn(t, s, other)
+	require.Len(t, store.Stored(), 4, "two access tokens and two registration access tokens")
 	require.Equal(t, http.StatusNoContent, s.Manage(t, "DELETE", client, nil).Status)
-	for _, request := range store.stored() {
+	for _, request := range store.Stored() {
 		require.Equal(t, other.ID(), request.GetClient().GetID())
 	}
-	require.Len(t, store.stored(), 2)
+	require.Len(t, store.Stored(), 2)
 }

@@ -19,40 +19,6 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
-const (
-	managedRedirect = "https://client.example/cb"
-	operatorsID     = "operators-own"
-	operatorsSecret = "the secret of the operator's own client"
-)
-
-// managed is the metadata of the client that most tests of management register. Pairs
-// of name and value replace what is there.
-func managed(pairs ...any) map[string]any {
-	metadata := map[string]any{
-		"client_name":   "Managed",
-		"redirect_uris": []string{managedRedirect},
-		"grant_types":   []string{"authorization_code", "refresh_token"},
-		"scope":         "openid profile",
-	}
-	for i := 0; i+1 < len(pairs); i += 2 {
-		metadata[pairs[i].(string)] = pairs[i+1]
-	}
-	return metadata
-}
-
-// replacing is the body of an update of client, with managed's metadata.
-func replacing(client dcrtest.Answer, pairs ...any) map[string]any {
-	return managed(append([]any{"client_id", client.ID()}, pairs...)...)
-}
-
-// operatorsOwn is a client that was not registered, and may introspect every token.
-func operatorsOwn(t testing.TB) fosite.Client {
-	t.Helper()
-	hash, err := (&fosite.BCrypt{Config: &fosite.Config{HashCost: 4}}).Hash(t.Context(), []byte(operatorsSecret))
-	require.NoError(t, err)
-	return &fosite.DefaultClient{ID: operatorsID, Secret: hash, RedirectURIs: []string{managedRedirect}}
-}
-
 // overTokenKinds runs a test with opaque access tokens and with JWTs.
 func overTokenKinds(t *testing.T, setup dcrtest.Setup, run func(t *testing.T, s *dcrtest.Server)) {
 	t.Helper()
@@ -62,72 +28,10 @@ func overTokenKinds(t *testing.T, setup dcrtest.Setup, run func(t *testing.T, s 
 			setup := setup
 			setup.JWT = tokensAreJWTs
 			if setup.Storage == nil {
-				setup.Static = []fosite.Client{operatorsOwn(t)}
+				setup.Static = []fosite.Client{dcrtest.Introspector(t)}
 			}
 			run(t, dcrtest.Start(t, setup))
 		})
-	}
-}
-
-// signIn takes a confidential client through the code flow and returns its tokens.
-func signIn(t testing.TB, s *dcrtest.Server, client dcrtest.Answer) dcrtest.Answer {
-	t.Helper()
-	code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), managedRedirect, "scope", "openid"))
-	tokens := s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, managedRedirect), dcrtest.Basic(client.ID(), client.Secret()))
-	require.Equal(t, http.StatusOK, tokens.Status, tokens.Body)
-	require.NotEmpty(t, tokens.Text("refresh_token"), tokens.Body)
-	return tokens
-}
-
-// introspected asks about a token as the operator's own client.
-func introspected(t testing.TB, s *dcrtest.Server, token string) map[string]any {
-	t.Helper()
-	answer := s.Form(t, "/oauth2/introspect", url.Values{"token": {token}}, dcrtest.Basic(operatorsID, operatorsSecret))
-	require.Equal(t, http.StatusOK, answer.Status, answer.Body)
-	return answer.Members
-}
-
-var inactiveToken = map[string]any{"active": false}
-
-// works reports whether a token reads the client's registration.
-func works(t testing.TB, s *dcrtest.Server, client dcrtest.Answer, token string) bool {
-	t.Helper()
-	answer := s.Do(t, "GET", "/register/"+client.ID(), nil, dcrtest.Bearer(token))
-	if answer.Status != http.StatusOK {
-		requireUniformRefusal(t, answer)
-		return false
-	}
-	return true
-}
-
-// requireUniformRefusal: there is one answer to a token that does not fit, to the byte.
-func requireUniformRefusal(t testing.TB, answer dcrtest.Answer) {
-	t.Helper()
-	require.Equal(t, http.StatusUnauthorized, answer.Status, answer.Body)
-	header := answer.Header.Clone()
-	header.Del("Date")
-	header.Del("Content-Length")
-	require.Equal(t, http.Header{
-		"Www-Authenticate": {`Bearer error="invalid_token"`},
-		"Content-Type":     {"application/json"},
-		"Cache-Control":    {"no-store"},
-		"Pragma":           {"no-cache"},
-	}, header)
-	require.Equal(t, "invalid_token", answer.Text("error"), answer.Body)
-	require.NotEmpty(t, answer.Text("error_description"), answer.Body)
-	require.Len(t, answer.Members, 2, answer.Body)
-}
-
-// requireError: an error of the protocol, as JSON and never cached.
-func requireError(t testing.TB, answer dcrtest.Answer, status int, code string, named ...string) {
-	t.Helper()
-	require.Equal(t, status, answer.Status, answer.Body)
-	require.Equal(t, code, answer.Text("error"), answer.Body)
-	require.Equal(t, "application/json", answer.Header.Get("Content-Type"))
-	require.Equal(t, "no-store", answer.Header.Get("Cache-Control"))
-	require.Equal(t, "no-cache", answer.Header.Get("Pragma"))
-	for _, name := range named {
-		require.Contains(t, answer.Text("error_description"), name)
 	}
 }
 
@@ -157,13 +61,13 @@ type misfit struct{ name, id, token string }
 // misfits are tokens that were right once. The clock is two hours further afterwards.
 func misfits(t *testing.T, s *dcrtest.Server, clock *handClock) []misfit {
 	t.Helper()
-	expired := s.Register(t, managed())
+	expired := s.Register(t, dcrtest.Managed())
 	clock.advance(2 * time.Hour)
-	deleted, revoked, rotated := s.Register(t, managed()), s.Register(t, managed()), s.Register(t, managed())
+	deleted, revoked, rotated := s.Register(t, dcrtest.Managed()), s.Register(t, dcrtest.Managed()), s.Register(t, dcrtest.Managed())
 	require.Equal(t, http.StatusNoContent, s.Manage(t, "DELETE", deleted, nil).Status)
 	require.Equal(t, http.StatusOK, s.Form(t, "/oauth2/revoke", url.Values{"token": {revoked.Token()}},
 		dcrtest.Basic(revoked.ID(), revoked.Secret())).Status)
-	require.Equal(t, http.StatusOK, s.Manage(t, "PUT", rotated, replacing(rotated)).Status)
+	require.Equal(t, http.StatusOK, s.Manage(t, "PUT", rotated, dcrtest.Replacing(rotated)).Status)
 	return []misfit{
 		{"deleted", deleted.ID(), deleted.Token()},
 		{"revoked", revoked.ID(), revoked.Token()},
@@ -181,32 +85,32 @@ func TestUniformRefusal(t *testing.T) {
 			t.Parallel()
 			clock := newHandClock()
 			s := dcrtest.Start(t, dcrtest.Setup{
-				JWT: kind == "jwt", Static: []fosite.Client{operatorsOwn(t)},
+				JWT: kind == "jwt", Static: []fosite.Client{dcrtest.Introspector(t)},
 				Config: dcr.Config{Now: clock.Now, RegistrationToken: dcr.RegistrationToken{Lifetime: time.Hour}},
 			})
 			rows := misfits(t, s, clock)
-			home, other := s.Register(t, managed()), s.Register(t, managed())
+			home, other := s.Register(t, dcrtest.Managed()), s.Register(t, dcrtest.Managed())
 			rows = append(rows, misfitsOfGrants(t, s, home, other)...)
 			before := s.Manage(t, "GET", home, nil)
 			requireAllAlike(t, s, rows)
 			require.Equal(t, before.Body, s.Manage(t, "GET", home, nil).Body, "nothing changes")
-			require.True(t, works(t, s, other, other.Token()), "a token that was shown elsewhere still works at home")
+			require.True(t, dcrtest.TokenWorks(t, s, other, other.Token()), "a token that was shown elsewhere still works at home")
 		})
 	}
 }
 
 func misfitsOfGrants(t *testing.T, s *dcrtest.Server, home, other dcrtest.Answer) []misfit {
 	t.Helper()
-	tokens := signIn(t, s, home)
-	code := s.Code(t, dcrtest.AuthorizeQuery(home.ID(), managedRedirect, "scope", "openid"))
+	tokens := dcrtest.SignIn(t, s, home)
+	code := s.Code(t, dcrtest.AuthorizeQuery(home.ID(), dcrtest.RedirectURI, "scope", "openid"))
 	stranger := compose.NewOAuth2HMACStrategy(&fosite.Config{GlobalSecret: []byte("another secret of thirty-two bytes or more")})
 	foreign, _, err := stranger.GenerateAccessToken(t.Context(), fosite.NewRequest())
 	require.NoError(t, err)
 	return []misfit{
 		{"unknown_client", "NOSUCHCLIENTNOSUCHCLIENT22", home.Token()},
 		{"unknown_client_garbage", "NOSUCHCLIENTNOSUCHCLIENT22", "garbage"},
-		{"static_client", operatorsID, home.Token()},
-		{"static_client_secret", operatorsID, operatorsSecret},
+		{"static_client", dcrtest.IntrospectorID, home.Token()},
+		{"static_client_secret", dcrtest.IntrospectorID, dcrtest.IntrospectorSecret},
 		{"other_client", home.ID(), other.Token()},
 		{"garbage", home.ID(), "garbage"},
 		{"garbage_dotted", home.ID(), "ory_at_Z2FyYmFnZQ.Z2FyYmFnZQ"},
@@ -232,7 +136,7 @@ func requireAllAlike(t *testing.T, s *dcrtest.Server, rows []misfit) {
 			answer := s.Do(t, method, "/register/"+row.id, body, dcrtest.Bearer(row.token), dcrtest.Header("Content-Type", "application/json"))
 			answer.Header.Del("Date")
 			if first == nil {
-				requireUniformRefusal(t, answer)
+				dcrtest.RequireUniformRefusal(t, answer)
 				first = &answer
 			}
 			require.Equal(t, *first, answer, "%s %s", method, row.name)
@@ -270,11 +174,11 @@ func TestUniformRefusalOfRecords(t *testing.T) {
 		t.Run("7592-2-03/"+name, func(t *testing.T) {
 			t.Parallel()
 			s := dcrtest.Start(t, dcrtest.Setup{})
-			client := s.Register(t, managed())
-			require.True(t, works(t, s, client, client.Token()))
+			client := s.Register(t, dcrtest.Managed())
+			require.True(t, dcrtest.TokenWorks(t, s, client, client.Token()))
 			spoil(t, s, client.ID())
 			for _, method := range []string{"GET", "PUT", "DELETE"} {
-				requireUniformRefusal(t, s.Manage(t, method, client, replacing(client)))
+				dcrtest.RequireUniformRefusal(t, s.Manage(t, method, client, dcrtest.Replacing(client)))
 			}
 		})
 	}
@@ -284,8 +188,8 @@ func TestUniformRefusalOfRecords(t *testing.T) {
 // (7592-2-01, 7592-2-03, T40).
 func TestTokenTransport(t *testing.T) {
 	t.Parallel()
-	s := dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{operatorsOwn(t)}})
-	client := s.Register(t, managed())
+	s := dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{dcrtest.Introspector(t)}})
+	client := s.Register(t, dcrtest.Managed())
 	for _, scheme := range []string{"Bearer ", "bearer ", "BEARER ", "bEaReR ", "Bearer  "} {
 		t.Run("7592-2-01/scheme="+scheme, func(t *testing.T) {
 			t.Parallel()
@@ -310,7 +214,7 @@ func TestTokenTransport(t *testing.T) {
 		t.Run("7592-2-03/no_bearer/"+row.name, func(t *testing.T) {
 			t.Parallel()
 			var first string
-			for _, id := range []string{client.ID(), operatorsID, "NOSUCHCLIENTNOSUCHCLIENT22"} {
+			for _, id := range []string{client.ID(), dcrtest.IntrospectorID, "NOSUCHCLIENTNOSUCHCLIENT22"} {
 				for _, method := range []string{"GET", "PUT", "DELETE"} {
 					answer := s.Do(t, method, "/register/"+id+row.query, []byte(row.body), row.edits...)
 					require.Equal(t, http.StatusUnauthorized, answer.Status, answer.Body)
@@ -322,12 +226,12 @@ func TestTokenTransport(t *testing.T) {
 					require.Equal(t, first, answer.Body)
 				}
 			}
-			require.True(t, works(t, s, client, client.Token()), "nothing changes")
+			require.True(t, dcrtest.TokenWorks(t, s, client, client.Token()), "nothing changes")
 		})
 	}
 	t.Run("7592-2-01/two_headers", func(t *testing.T) {
 		t.Parallel()
-		requireUniformRefusal(t, s.Do(t, "GET", client.URI(), nil, func(r *http.Request) {
+		dcrtest.RequireUniformRefusal(t, s.Do(t, "GET", client.URI(), nil, func(r *http.Request) {
 			r.Header["Authorization"] = []string{"Bearer " + client.Token(), "Bearer " + client.Token()}
 		}))
 	})
@@ -338,12 +242,12 @@ func TestTokenTransport(t *testing.T) {
 func TestManagementMethods(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{})
-	client := s.Register(t, managed())
+	client := s.Register(t, dcrtest.Managed())
 	for _, method := range []string{"POST", "PATCH", "TRACE", "get"} {
 		t.Run("7592-2-04/"+method, func(t *testing.T) {
 			t.Parallel()
 			answer := s.Manage(t, method, client, nil)
-			requireError(t, answer, http.StatusMethodNotAllowed, "invalid_request")
+			dcrtest.RequireError(t, answer, http.StatusMethodNotAllowed, "invalid_request")
 			allowed := strings.Split(answer.Header.Get("Allow"), ", ")
 			require.Subset(t, []string{"GET", "HEAD", "PUT", "DELETE"}, allowed)
 			require.Subset(t, allowed, []string{"GET", "PUT", "DELETE"})
@@ -371,14 +275,14 @@ func TestManagementMethods(t *testing.T) {
 		t.Run("7592-2.3-05/forbid_"+name, func(t *testing.T) {
 			t.Parallel()
 			s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Management: management}})
-			client := s.Register(t, managed())
-			requireError(t, s.Manage(t, name, client, replacing(client, "client_name", "Changed")), http.StatusForbidden, "access_denied")
-			requireUniformRefusal(t, s.Manage(t, name, client, replacing(client), dcrtest.Bearer("garbage")))
+			client := s.Register(t, dcrtest.Managed())
+			dcrtest.RequireError(t, s.Manage(t, name, client, dcrtest.Replacing(client, "client_name", "Changed")), http.StatusForbidden, "access_denied")
+			dcrtest.RequireUniformRefusal(t, s.Manage(t, name, client, dcrtest.Replacing(client), dcrtest.Bearer("garbage")))
 			read := s.Manage(t, "GET", client, nil)
 			require.Equal(t, http.StatusOK, read.Status)
 			require.Equal(t, "Managed", read.Text("client_name"))
 			other := map[string]string{"PUT": "DELETE", "DELETE": "PUT"}[name]
-			require.Less(t, s.Manage(t, other, client, replacing(client)).Status, 300, "the other method stays")
+			require.Less(t, s.Manage(t, other, client, dcrtest.Replacing(client)).Status, 300, "the other method stays")
 		})
 	}
 }
@@ -398,11 +302,11 @@ func TestManagementInformation(t *testing.T) {
 			dcrtest.Header("X-Forwarded-Host", "evil.example"), dcrtest.Header("X-Forwarded-Proto", "http"),
 			dcrtest.Header("Forwarded", "host=evil.example;proto=http"),
 		}
-		client := s.Register(t, managed(), forged...)
+		client := s.Register(t, dcrtest.Managed(), forged...)
 		require.Equal(t, "https://public.example/clients/"+client.ID(), client.URI())
 		for _, method := range []string{"GET", "PUT"} {
 			edits := append(slices.Clone(forged), dcrtest.Bearer(client.Token()), dcrtest.Header("Content-Type", "application/json"))
-			body := []byte(`{"client_id":"` + client.ID() + `","redirect_uris":["` + managedRedirect + `"]}`)
+			body := []byte(`{"client_id":"` + client.ID() + `","redirect_uris":["` + dcrtest.RedirectURI + `"]}`)
 			answer := s.Do(t, method, "/register/"+client.ID(), body, edits...)
 			require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 			require.Equal(t, client.URI(), answer.URI(), "stable")
@@ -411,7 +315,7 @@ func TestManagementInformation(t *testing.T) {
 	t.Run("7592-2.1-01/read", func(t *testing.T) {
 		t.Parallel()
 		s := dcrtest.Start(t, dcrtest.Setup{})
-		client := s.Register(t, managed("client_name#fr", "Géré", "contacts", []string{"a@b.example"}, "software_id", "x"))
+		client := s.Register(t, dcrtest.Managed("client_name#fr", "Géré", "contacts", []string{"a@b.example"}, "software_id", "x"))
 		read := s.Manage(t, "GET", client, nil)
 		require.Equal(t, http.StatusOK, read.Status)
 		require.Equal(t, "application/json", read.Header.Get("Content-Type"))
@@ -426,10 +330,10 @@ func TestManagementInformation(t *testing.T) {
 		t.Parallel()
 		clock := newHandClock()
 		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Now: clock.Now, SecretLifetime: time.Hour}})
-		client := s.Register(t, managed())
+		client := s.Register(t, dcrtest.Managed())
 		end := clock.Now().Add(time.Hour).Unix()
 		clock.advance(time.Minute)
-		for _, answer := range []dcrtest.Answer{s.Manage(t, "GET", client, nil), s.Manage(t, "PUT", client, replacing(client))} {
+		for _, answer := range []dcrtest.Answer{s.Manage(t, "GET", client, nil), s.Manage(t, "PUT", client, dcrtest.Replacing(client))} {
 			require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 			require.EqualValues(t, end, answer.Members["client_secret_expires_at"])
 			require.NotContains(t, answer.Members, "client_secret")
@@ -438,7 +342,7 @@ func TestManagementInformation(t *testing.T) {
 	t.Run("7592-2.1-02/public", func(t *testing.T) {
 		t.Parallel()
 		s := dcrtest.Start(t, dcrtest.Setup{})
-		read := s.Manage(t, "GET", s.Register(t, managed("token_endpoint_auth_method", "none")), nil)
+		read := s.Manage(t, "GET", s.Register(t, dcrtest.Managed("token_endpoint_auth_method", "none")), nil)
 		require.Equal(t, http.StatusOK, read.Status)
 		require.NotContains(t, read.Members, "client_secret")
 		require.NotContains(t, read.Members, "client_secret_expires_at")
@@ -450,12 +354,12 @@ func TestManagementInformation(t *testing.T) {
 func TestManagementOff(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Management: dcr.Management{Off: true}}})
-	client := s.Register(t, managed())
+	client := s.Register(t, dcrtest.Managed())
 	require.NotEmpty(t, client.Secret())
 	require.NotContains(t, client.Members, "registration_access_token")
 	require.NotContains(t, client.Members, "registration_client_uri")
 	for _, method := range []string{"GET", "PUT", "DELETE"} {
-		requireUniformRefusal(t, s.Do(t, method, "/register/"+client.ID(), nil, dcrtest.Bearer("garbage")))
+		dcrtest.RequireUniformRefusal(t, s.Do(t, method, "/register/"+client.ID(), nil, dcrtest.Bearer("garbage")))
 	}
-	signIn(t, s, client)
+	dcrtest.SignIn(t, s, client)
 }

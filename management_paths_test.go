@@ -1,7 +1,6 @@
 package dcr_test
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -18,8 +17,6 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
-
-func readerOf(body []byte) *bytes.Reader { return bytes.NewReader(body) }
 
 // routers are the ways to put the two handlers behind a router.
 var routers = map[string]func(*dcr.Provider) http.Handler{
@@ -64,11 +61,11 @@ func TestRouters(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			inside := dcrtest.Start(t, dcrtest.Setup{})
-			s, client := behind(t, inside, name), inside.Register(t, managed())
+			s, client := behind(t, inside, name), inside.Register(t, dcrtest.Managed())
 			path := "/register/" + client.ID()
 			require.Equal(t, http.StatusOK, s.Do(t, "GET", path, nil, dcrtest.Bearer(client.Token())).Status)
-			requireUniformRefusal(t, s.Do(t, "GET", path, nil, dcrtest.Bearer("garbage")))
-			requireError(t, s.Do(t, "PATCH", path, nil, dcrtest.Bearer(client.Token())), http.StatusMethodNotAllowed, "invalid_request")
+			dcrtest.RequireUniformRefusal(t, s.Do(t, "GET", path, nil, dcrtest.Bearer("garbage")))
+			dcrtest.RequireError(t, s.Do(t, "PATCH", path, nil, dcrtest.Bearer(client.Token())), http.StatusMethodNotAllowed, "invalid_request")
 			require.Equal(t, http.StatusNoContent, s.Do(t, "DELETE", path, nil, dcrtest.Bearer(client.Token())).Status)
 		})
 	}
@@ -80,8 +77,8 @@ func TestPathTricks(t *testing.T) {
 	for name := range routers {
 		t.Run("T42/"+name, func(t *testing.T) {
 			t.Parallel()
-			inside := dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{operatorsOwn(t)}})
-			s, client := behind(t, inside, name), inside.Register(t, managed())
+			inside := dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{dcrtest.Introspector(t)}})
+			s, client := behind(t, inside, name), inside.Register(t, dcrtest.Managed())
 			id := client.ID()
 			paths := []string{
 				"/register/", "/register/..", "/register/.", "/register/%2e%2e", "/register/%2E",
@@ -92,14 +89,14 @@ func TestPathTricks(t *testing.T) {
 				"/register/" + strings.Repeat("A", 65), "/register/" + strings.Repeat("A", 100_000), "/register/" + id + strings.Repeat("A", 4096),
 				"/register/" + strings.Repeat("../", 1000) + "etc", "/register/" + strings.Repeat("%2e%2e%2f", 1000) + "etc",
 				"/register/https:%2f%2fclient.example%2f" + id, "/register/%5c" + id, "/register/%ff" + id,
-				"/register/%25" + id, "/register/*", "/register/" + operatorsID, "/register/" + strings.ToLower(id),
+				"/register/%25" + id, "/register/*", "/register/" + dcrtest.IntrospectorID, "/register/" + strings.ToLower(id),
 			}
 			for _, path := range paths {
 				for _, method := range []string{"GET", "PUT", "DELETE"} {
 					requireNobody(t, s, method, path, client)
 				}
 			}
-			require.True(t, works(t, inside, client, client.Token()), "nothing changes")
+			require.True(t, dcrtest.TokenWorks(t, inside, client, client.Token()), "nothing changes")
 		})
 	}
 }
@@ -108,7 +105,7 @@ func TestPathTricks(t *testing.T) {
 func requireNobody(t *testing.T, s *dcrtest.Server, method, path string, client dcrtest.Answer) {
 	t.Helper()
 	for range 3 {
-		answer := s.Do(t, method, path, jsonBody(t, replacing(client)), dcrtest.Bearer(client.Token()), dcrtest.Header("Content-Type", "application/json"))
+		answer := s.Do(t, method, path, dcrtest.JSONBody(t, dcrtest.Replacing(client)), dcrtest.Bearer(client.Token()), dcrtest.Header("Content-Type", "application/json"))
 		require.NotContains(t, answer.Body, "Managed", path)
 		if answer.Status/100 == 3 {
 			path = answer.Location(t).RequestURI()
@@ -129,7 +126,7 @@ func requireNobody(t *testing.T, s *dcrtest.Server, method, path string, client 
 func TestStalledBody(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{})
-	client := s.Register(t, managed())
+	client := s.Register(t, dcrtest.Managed())
 	rows := map[string]struct {
 		handler http.Handler
 		method  string
@@ -173,24 +170,24 @@ func TestNothingWhereAClientShouldBe(t *testing.T) {
 		t.Parallel()
 		store := &emptyHanded{MemoryStore: dcr.NewMemoryStore(), noClient: true}
 		s := dcrtest.Start(t, dcrtest.Setup{Storage: store})
-		client := s.Register(t, managed())
+		client := s.Register(t, dcrtest.Managed())
 		for _, method := range []string{"GET", "PUT", "DELETE"} {
-			requireError(t, s.Manage(t, method, client, replacing(client)), http.StatusInternalServerError, "server_error")
+			dcrtest.RequireError(t, s.Manage(t, method, client, dcrtest.Replacing(client)), http.StatusInternalServerError, "server_error")
 		}
 	})
 	for name, entry := range map[string]fosite.Requester{
 		"no_entry": nil, "entry_without_client": &fosite.Request{Session: dcrtest.NewSession("")},
 		"entry_without_anything": &fosite.Request{},
 		"entry_of_nobody":        &fosite.Request{Client: &fosite.DefaultClient{}},
-		"entry_of_another":       &fosite.Request{Client: &fosite.DefaultClient{ID: operatorsID}},
+		"entry_of_another":       &fosite.Request{Client: &fosite.DefaultClient{ID: dcrtest.IntrospectorID}},
 	} {
 		t.Run("T44/"+name, func(t *testing.T) {
 			t.Parallel()
 			store := &emptyHanded{MemoryStore: dcr.NewMemoryStore(), noEntry: true, entry: entry}
 			s := dcrtest.Start(t, dcrtest.Setup{Storage: store})
-			client := s.Register(t, managed())
+			client := s.Register(t, dcrtest.Managed())
 			for _, method := range []string{"GET", "PUT", "DELETE"} {
-				requireUniformRefusal(t, s.Manage(t, method, client, replacing(client)))
+				dcrtest.RequireUniformRefusal(t, s.Manage(t, method, client, dcrtest.Replacing(client)))
 			}
 		})
 	}

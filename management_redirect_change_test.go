@@ -17,7 +17,7 @@ const secondRedirect = "https://app.example/second"
 // redirectChange is a client with two redirect URIs, users and a code that is under way.
 type redirectChange struct {
 	*dcrtest.Server
-	events *noted
+	events *dcrtest.Events
 	client dcrtest.Answer
 	tokens dcrtest.Answer
 	code   string
@@ -25,22 +25,22 @@ type redirectChange struct {
 
 func startRedirectChange(t *testing.T, edit func(*dcr.Config), jwt bool) *redirectChange {
 	t.Helper()
-	r := &redirectChange{events: &noted{}}
+	r := &redirectChange{events: &dcrtest.Events{}}
 	setup := dcrtest.Setup{JWT: jwt, Config: dcr.Config{RevokeOnRedirectChange: true, Events: r.events}}
 	edit(&setup.Config)
 	r.Server = dcrtest.Start(t, setup)
-	r.Store.AddClient(operatorsOwn(t))
-	r.client = r.Register(t, managed("redirect_uris", []string{managedRedirect, secondRedirect}))
-	r.tokens = signIn(t, r.Server, r.client)
-	r.code = r.Code(t, dcrtest.AuthorizeQuery(r.client.ID(), managedRedirect, "scope", "openid"))
-	r.events.take()
+	r.Store.AddClient(dcrtest.Introspector(t))
+	r.client = r.Register(t, dcrtest.Managed("redirect_uris", []string{dcrtest.RedirectURI, secondRedirect}))
+	r.tokens = dcrtest.SignIn(t, r.Server, r.client)
+	r.code = r.Code(t, dcrtest.AuthorizeQuery(r.client.ID(), dcrtest.RedirectURI, "scope", "openid"))
+	r.events.Take()
 	return r
 }
 
 // update replaces the registration, and returns the answer.
 func (r *redirectChange) update(t *testing.T, pairs ...any) dcrtest.Answer {
 	t.Helper()
-	answer := r.Manage(t, http.MethodPut, r.client, replacing(r.client, pairs...))
+	answer := r.Manage(t, http.MethodPut, r.client, dcrtest.Replacing(r.client, pairs...))
 	require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 	return answer
 }
@@ -49,9 +49,9 @@ func (r *redirectChange) update(t *testing.T, pairs ...any) dcrtest.Answer {
 func (r *redirectChange) requireGrants(t *testing.T, alive bool) {
 	t.Helper()
 	basic := dcrtest.Basic(r.client.ID(), r.client.Secret())
-	require.Equal(t, alive, introspected(t, r.Server, r.tokens.Text("access_token"))["active"], "access token")
+	require.Equal(t, alive, dcrtest.Introspected(t, r.Server, r.tokens.Text("access_token"))["active"], "access token")
 	refresh := r.Form(t, "/oauth2/token", dcrtest.RefreshForm("", r.tokens.Text("refresh_token")), basic)
-	exchange := r.Form(t, "/oauth2/token", dcrtest.CodeForm("", r.code, managedRedirect), basic)
+	exchange := r.Form(t, "/oauth2/token", dcrtest.CodeForm("", r.code, dcrtest.RedirectURI), basic)
 	for what, answer := range map[string]dcrtest.Answer{"refresh token": refresh, "code": exchange} {
 		if alive {
 			require.Equal(t, http.StatusOK, answer.Status, "%s: %s", what, answer.Body)
@@ -63,11 +63,11 @@ func (r *redirectChange) requireGrants(t *testing.T, alive bool) {
 }
 
 var (
-	redirectsAdded    = []string{managedRedirect, secondRedirect, "https://app.example/third"}
-	redirectsRemoved  = []string{managedRedirect}
-	redirectsReplaced = []string{managedRedirect, "https://evil.example/cb"}
-	redirectsReversed = []string{secondRedirect, managedRedirect}
-	redirectsSame     = []string{managedRedirect, secondRedirect}
+	redirectsAdded    = []string{dcrtest.RedirectURI, secondRedirect, "https://app.example/third"}
+	redirectsRemoved  = []string{dcrtest.RedirectURI}
+	redirectsReplaced = []string{dcrtest.RedirectURI, "https://evil.example/cb"}
+	redirectsReversed = []string{secondRedirect, dcrtest.RedirectURI}
+	redirectsSame     = []string{dcrtest.RedirectURI, secondRedirect}
 )
 
 // TestRedirectChangeRevokes: grants are dead exactly where the redirect URIs changed, and
@@ -86,7 +86,7 @@ func TestRedirectChangeRevokes(t *testing.T) {
 				r := startRedirectChange(t, func(c *dcr.Config) { c.RegistrationToken = token }, false)
 				changed := !slices.Equal(redirects, redirectsSame) // the order counts: it is a change that somebody made
 				answer := r.update(t, "redirect_uris", redirects, "client_name", "New")
-				told := kindsOf(r.events.take())
+				told := dcrtest.KindsOf(r.events.Take())
 				require.Equal(t, changed, slices.Contains(told, dcr.EventGrantsRevoked), told)
 				require.Contains(t, told, dcr.EventUpdated)
 				require.NotContains(t, told, dcr.EventLeftover)
@@ -98,10 +98,10 @@ func TestRedirectChangeRevokes(t *testing.T) {
 				again := r.Manage(t, http.MethodGet, answer, nil)
 				require.Equal(t, http.StatusOK, again.Status, again.Body)
 				if !token.KeepOnUpdate {
-					requireUniformRefusal(t, r.Manage(t, http.MethodGet, r.client, nil))
+					dcrtest.RequireUniformRefusal(t, r.Manage(t, http.MethodGet, r.client, nil))
 				}
 				r.client = again
-				require.Equal(t, http.StatusOK, r.Manage(t, http.MethodPut, again, replacing(again, "redirect_uris", redirectsSame)).Status)
+				require.Equal(t, http.StatusOK, r.Manage(t, http.MethodPut, again, dcrtest.Replacing(again, "redirect_uris", redirectsSame)).Status)
 			})
 		}
 	}
@@ -112,7 +112,7 @@ func TestRedirectChangeByDefault(t *testing.T) {
 	t.Parallel()
 	r := startRedirectChange(t, func(c *dcr.Config) { c.RevokeOnRedirectChange = false }, false)
 	r.update(t, "redirect_uris", redirectsAdded)
-	require.NotContains(t, kindsOf(r.events.take()), dcr.EventGrantsRevoked)
+	require.NotContains(t, dcrtest.KindsOf(r.events.Take()), dcr.EventGrantsRevoked)
 	r.requireGrants(t, true)
 }
 
@@ -129,12 +129,12 @@ func TestRedirectChangeOfJWTs(t *testing.T) {
 func TestRedirectChangeStaysApart(t *testing.T) {
 	t.Parallel()
 	r := startRedirectChange(t, func(c *dcr.Config) { c.RegistrationToken.RotateOnRead = true }, false)
-	other := r.Register(t, managed())
-	require.Equal(t, http.StatusOK, r.Manage(t, http.MethodPut, other, replacing(other, "redirect_uris", redirectsReplaced)).Status)
+	other := r.Register(t, dcrtest.Managed())
+	require.Equal(t, http.StatusOK, r.Manage(t, http.MethodPut, other, dcrtest.Replacing(other, "redirect_uris", redirectsReplaced)).Status)
 	read := r.Manage(t, http.MethodGet, r.client, nil)
 	require.Equal(t, http.StatusOK, read.Status)
-	require.Equal(t, http.StatusBadRequest, r.Manage(t, http.MethodPut, read, replacing(read, "redirect_uris", []string{"javascript:alert(1)"})).Status)
-	require.Equal(t, http.StatusOK, r.Manage(t, http.MethodPut, read, replacing(read, "redirect_uris", redirectsSame, "client_name", "New")).Status)
+	require.Equal(t, http.StatusBadRequest, r.Manage(t, http.MethodPut, read, dcrtest.Replacing(read, "redirect_uris", []string{"javascript:alert(1)"})).Status)
+	require.Equal(t, http.StatusOK, r.Manage(t, http.MethodPut, read, dcrtest.Replacing(read, "redirect_uris", redirectsSame, "client_name", "New")).Status)
 	r.requireGrants(t, true)
 }
 
@@ -146,5 +146,5 @@ func TestRedirectChangeComposition(t *testing.T) {
 		return err
 	}
 	require.NoError(t, compose(dcr.NewMemoryStore()))
-	require.ErrorContains(t, compose(unrevokingStore{dcr.NewMemoryStore()}), "GrantRevoker")
+	require.ErrorContains(t, compose(dcrtest.UnrevokingStore{MemoryStore: dcr.NewMemoryStore()}), "GrantRevoker")
 }

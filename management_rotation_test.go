@@ -15,22 +15,22 @@ import (
 type rotation struct {
 	*dcrtest.Server
 	clock  *handClock
-	store  *watchedStore
+	store  *dcrtest.WatchedStore
 	client dcrtest.Answer
 }
 
 func startRotation(t *testing.T, tokens dcr.RegistrationToken) *rotation {
 	t.Helper()
-	r := &rotation{clock: newHandClock(), store: newWatchedStore()}
+	r := &rotation{clock: newHandClock(), store: dcrtest.NewWatchedStore()}
 	r.Server = dcrtest.Start(t, dcrtest.Setup{Storage: r.store, Config: dcr.Config{Now: r.clock.Now, RegistrationToken: tokens}})
-	r.client = r.Register(t, managed())
+	r.client = r.Register(t, dcrtest.Managed())
 	return r
 }
 
 // send manages the client with a token, and returns the token of the answer.
 func (r *rotation) send(t *testing.T, method, token string) string {
 	t.Helper()
-	answer := r.Manage(t, method, r.client, replacing(r.client), dcrtest.Bearer(token))
+	answer := r.Manage(t, method, r.client, dcrtest.Replacing(r.client), dcrtest.Bearer(token))
 	require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 	require.NotEmpty(t, answer.Token(), answer.Body)
 	require.Equal(t, r.client.URI(), answer.URI())
@@ -42,7 +42,7 @@ func (r *rotation) refused(t *testing.T, tokens ...string) {
 	t.Helper()
 	for _, token := range tokens {
 		for _, method := range []string{"GET", "PUT", "DELETE"} {
-			requireUniformRefusal(t, r.Manage(t, method, r.client, replacing(r.client), dcrtest.Bearer(token)))
+			dcrtest.RequireUniformRefusal(t, r.Manage(t, method, r.client, dcrtest.Replacing(r.client), dcrtest.Bearer(token)))
 		}
 	}
 }
@@ -62,7 +62,7 @@ func TestRotationOnUpdate(t *testing.T) {
 		third := r.send(t, "PUT", second)
 		r.refused(t, first, second)
 		require.Equal(t, third, r.send(t, "GET", third))
-		require.Len(t, r.store.stored(), 1, "entries of dead tokens are removed")
+		require.Len(t, r.store.Stored(), 1, "entries of dead tokens are removed")
 	})
 	t.Run("7592-2.2-06/keep_on_update", func(t *testing.T) {
 		t.Parallel()
@@ -71,7 +71,7 @@ func TestRotationOnUpdate(t *testing.T) {
 		require.Equal(t, first, r.send(t, "PUT", first))
 		require.Equal(t, first, r.send(t, "PUT", first))
 		require.Equal(t, first, r.send(t, "GET", first))
-		require.Len(t, r.store.stored(), 1)
+		require.Len(t, r.store.Stored(), 1)
 	})
 	t.Run("7592-2.1-03/rotate_on_read", func(t *testing.T) {
 		t.Parallel()
@@ -90,7 +90,7 @@ func TestRotationOnUpdate(t *testing.T) {
 		t.Parallel()
 		r := startRotation(t, dcr.RegistrationToken{})
 		first := r.client.Token()
-		answer := r.Manage(t, "PUT", r.client, replacing(r.client, "redirect_uris", 1), dcrtest.Bearer(first))
+		answer := r.Manage(t, "PUT", r.client, dcrtest.Replacing(r.client, "redirect_uris", 1), dcrtest.Bearer(first))
 		require.Equal(t, http.StatusBadRequest, answer.Status)
 		require.NotContains(t, answer.Members, "registration_access_token")
 		require.Equal(t, first, r.send(t, "GET", first))
@@ -180,7 +180,7 @@ func TestRotationGraceInTime(t *testing.T) {
 		second := r.send(t, "PUT", r.client.Token())
 		require.Equal(t, http.StatusNoContent, r.Manage(t, "DELETE", r.client, nil).Status)
 		r.refused(t, r.client.Token(), second)
-		require.Empty(t, r.store.stored(), "both entries are removed")
+		require.Empty(t, r.store.Stored(), "both entries are removed")
 	})
 }
 
@@ -194,7 +194,7 @@ func TestTokenLifetime(t *testing.T) {
 		r.send(t, "GET", r.client.Token())
 		r.clock.advance(time.Second)
 		r.refused(t, r.client.Token())
-		signIn(t, r.Server, r.client) // the client itself lives on
+		dcrtest.SignIn(t, r.Server, r.client) // the client itself lives on
 	})
 	t.Run("7592-5-02/rotation_starts_anew", func(t *testing.T) {
 		t.Parallel()

@@ -42,10 +42,10 @@ func managedKeys(t testing.TB) map[string]any {
 // TestUpdateReplaces: what an update omits is reset (7592-2.2-01).
 func TestUpdateReplaces(t *testing.T) {
 	t.Parallel()
-	full := managed("client_name#fr", "Géré", "client_uri", "https://client.example/", "contacts", []string{"a@b.example"},
+	full := dcrtest.Managed("client_name#fr", "Géré", "client_uri", "https://client.example/", "contacts", []string{"a@b.example"},
 		"token_endpoint_auth_method", "client_secret_post", "application_type", "native", "software_id", "x", "software_version", "1",
 		"tos_uri", "https://client.example/tos", "policy_uri", "https://client.example/policy", "logo_uri", "https://client.example/logo")
-	minimal := managed()
+	minimal := dcrtest.Managed()
 	maps.DeleteFunc(minimal, func(name string, _ any) bool { return name != "redirect_uris" })
 	nulls := maps.Clone(full)
 	for name := range nulls {
@@ -80,7 +80,7 @@ func TestUpdateReplaces(t *testing.T) {
 func TestUpdateRefused(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true}}})
-	other := s.Register(t, managed())
+	other := s.Register(t, dcrtest.Managed())
 	rows := []struct {
 		name  string
 		pairs []any
@@ -110,19 +110,19 @@ func TestUpdateRefused(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name+"/get_equals_before", func(t *testing.T) {
 			t.Parallel()
-			client := s.Register(t, managed())
+			client := s.Register(t, dcrtest.Managed())
 			before := s.Manage(t, "GET", client, nil)
-			answer := s.Manage(t, "PUT", client, replacing(client, append([]any{"client_name", "Changed"}, row.pairs...)...))
-			requireError(t, answer, http.StatusBadRequest, row.code, row.named)
+			answer := s.Manage(t, "PUT", client, dcrtest.Replacing(client, append([]any{"client_name", "Changed"}, row.pairs...)...))
+			dcrtest.RequireError(t, answer, http.StatusBadRequest, row.code, row.named)
 			require.Equal(t, before.Body, s.Manage(t, "GET", client, nil).Body)
-			signIn(t, s, client) // the secret is as before
+			dcrtest.SignIn(t, s, client) // the secret is as before
 		})
 	}
 	t.Run("7592-2.2-02/missing/get_equals_before", func(t *testing.T) {
 		t.Parallel()
-		client := s.Register(t, managed())
+		client := s.Register(t, dcrtest.Managed())
 		before := s.Manage(t, "GET", client, nil)
-		requireError(t, s.Manage(t, "PUT", client, managed("client_name", "Changed")), http.StatusBadRequest, "invalid_client_metadata", "client_id")
+		dcrtest.RequireError(t, s.Manage(t, "PUT", client, dcrtest.Managed("client_name", "Changed")), http.StatusBadRequest, "invalid_client_metadata", "client_id")
 		require.Equal(t, before.Body, s.Manage(t, "GET", client, nil).Body)
 	})
 }
@@ -132,9 +132,9 @@ func TestUpdateRefused(t *testing.T) {
 func TestUpdateBody(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true}}})
-	client := s.Register(t, managed())
+	client := s.Register(t, dcrtest.Managed())
 	before := s.Manage(t, "GET", client, nil)
-	id := `"client_id":"` + client.ID() + `","redirect_uris":["` + managedRedirect + `"]`
+	id := `"client_id":"` + client.ID() + `","redirect_uris":["` + dcrtest.RedirectURI + `"]`
 	large := `{` + id + `,"x":"` + strings.Repeat("x", 2<<20) + `"}`
 	rows := []struct {
 		name, media, body string
@@ -151,13 +151,13 @@ func TestUpdateBody(t *testing.T) {
 		{"truncated", "application/json", `{` + id, 400, "invalid_client_metadata"},
 		{"trailing", "application/json", `{` + id + `}{}`, 400, "invalid_client_metadata"},
 		{"duplicate", "application/json", `{` + id + `,"client_id":"x"}`, 400, "invalid_client_metadata"},
-		{"case", "application/json", `{"Client_ID":"` + client.ID() + `","redirect_uris":["` + managedRedirect + `"]}`, 400, "invalid_client_metadata"},
+		{"case", "application/json", `{"Client_ID":"` + client.ID() + `","redirect_uris":["` + dcrtest.RedirectURI + `"]}`, 400, "invalid_client_metadata"},
 	}
 	for _, row := range rows {
 		t.Run("7592-2.2-10/"+row.name, func(t *testing.T) {
 			t.Parallel()
 			answer := s.Do(t, "PUT", client.URI(), []byte(row.body), dcrtest.Bearer(client.Token()), dcrtest.Header("Content-Type", row.media))
-			requireError(t, answer, row.status, row.code)
+			dcrtest.RequireError(t, answer, row.status, row.code)
 			require.Equal(t, before.Body, s.Manage(t, "GET", client, nil).Body)
 		})
 	}
@@ -168,12 +168,12 @@ func TestUpdateBody(t *testing.T) {
 			r.Body = readCloser{bytes.NewReader([]byte(large))}
 		}
 		answer := s.Manage(t, "PUT", client, nil, endless)
-		requireError(t, answer, http.StatusRequestEntityTooLarge, "invalid_request")
+		dcrtest.RequireError(t, answer, http.StatusRequestEntityTooLarge, "invalid_request")
 	})
 	t.Run("7592-2.2-10/charset", func(t *testing.T) {
 		t.Parallel()
-		client := s.Register(t, managed())
-		answer := s.Manage(t, "PUT", client, replacing(client), dcrtest.Header("Content-Type", "application/json; charset=utf-8"))
+		client := s.Register(t, dcrtest.Managed())
+		answer := s.Manage(t, "PUT", client, dcrtest.Replacing(client), dcrtest.Header("Content-Type", "application/json; charset=utf-8"))
 		require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 	})
 }
@@ -187,20 +187,20 @@ func (readCloser) Close() error { return nil }
 func TestUpdateWithWhatWasAnswered(t *testing.T) {
 	t.Parallel()
 	kinds := map[string]map[string]any{
-		"confidential": managed(),
-		"public":       managed("token_endpoint_auth_method", "none"),
-		"post":         managed("token_endpoint_auth_method", "client_secret_post"),
-		"keys":         managed("token_endpoint_auth_method", "private_key_jwt", "jwks", managedKeys(t), "token_endpoint_auth_signing_alg", "ES256"),
-		"keys_by_uri":  managed("token_endpoint_auth_method", "private_key_jwt", "jwks_uri", "https://client.example/jwks"),
-		"minimal":      {"redirect_uris": []string{managedRedirect}},
+		"confidential": dcrtest.Managed(),
+		"public":       dcrtest.Managed("token_endpoint_auth_method", "none"),
+		"post":         dcrtest.Managed("token_endpoint_auth_method", "client_secret_post"),
+		"keys":         dcrtest.Managed("token_endpoint_auth_method", "private_key_jwt", "jwks", managedKeys(t), "token_endpoint_auth_signing_alg", "ES256"),
+		"keys_by_uri":  dcrtest.Managed("token_endpoint_auth_method", "private_key_jwt", "jwks_uri", "https://client.example/jwks"),
+		"minimal":      {"redirect_uris": []string{dcrtest.RedirectURI}},
 		"service":      {"grant_types": []string{"client_credentials"}, "scope": "profile"},
-		"native": managed("application_type", "native", "token_endpoint_auth_method", "none",
+		"native": dcrtest.Managed("application_type", "native", "token_endpoint_auth_method", "none",
 			"redirect_uris", []string{"http://127.0.0.1/cb", "http://localhost:33418/", "com.example.app:/cb"}),
-		"asks_for_more": managed("scope", "openid mcp:tools", "grant_types",
+		"asks_for_more": dcrtest.Managed("scope", "openid mcp:tools", "grant_types",
 			[]string{"authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"}, "frontchannel_logout_uri", "https://client.example/out"),
-		"openid": managed("default_max_age", 3600, "require_auth_time", true, "subject_type", "public",
+		"openid": dcrtest.Managed("default_max_age", 3600, "require_auth_time", true, "subject_type", "public",
 			"id_token_signed_response_alg", "RS256", "require_pushed_authorization_requests", true),
-		"text": managed("client_name", "Ünïcode 👨‍👩‍👧 \"quoted\" <&>", "client_name#ja", "名前", "contacts", []string{"a@b.example"},
+		"text": dcrtest.Managed("client_name", "Ünïcode 👨‍👩‍👧 \"quoted\" <&>", "client_name#ja", "名前", "contacts", []string{"a@b.example"},
 			"client_uri", "https://client.example/#about", "software_id", "4NRB1", "software_version", "2.1"),
 	}
 	for name, metadata := range kinds {
@@ -258,8 +258,8 @@ func TestUpdateSecret(t *testing.T) {
 				}
 				return pairs
 			}
-			client := s.Register(t, managed(metadata(row.from)...))
-			answer := s.Manage(t, "PUT", client, replacing(client, metadata(row.to)...))
+			client := s.Register(t, dcrtest.Managed(metadata(row.from)...))
+			answer := s.Manage(t, "PUT", client, dcrtest.Replacing(client, metadata(row.to)...))
 			require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 			require.Equal(t, row.to, answer.Text("token_endpoint_auth_method"))
 			record, err := s.Store.GetDynamicClient(t.Context(), client.ID())
@@ -298,16 +298,10 @@ func requireSecret(t *testing.T, s *dcrtest.Server, client dcrtest.Answer, metho
 	}
 	answer := s.Form(t, "/oauth2/token", form, edits...)
 	if right {
-		requireTokenError(t, answer, http.StatusBadRequest, "invalid_grant")
+		dcrtest.RequireTokenError(t, answer, http.StatusBadRequest, "invalid_grant")
 		return
 	}
-	requireTokenError(t, answer, http.StatusUnauthorized, "invalid_client")
-}
-
-func requireTokenError(t *testing.T, answer dcrtest.Answer, status int, code string) {
-	t.Helper()
-	require.Equal(t, status, answer.Status, answer.Body)
-	require.Equal(t, code, answer.Text("error"), answer.Body)
+	dcrtest.RequireTokenError(t, answer, http.StatusUnauthorized, "invalid_client")
 }
 
 // TestUpdateSecretInBody: the secret may be repeated and not chosen (7592-2.2-03).
@@ -320,8 +314,8 @@ func TestUpdateSecretInBody(t *testing.T) {
 	} {
 		t.Run("7592-2.2-03/"+name, func(t *testing.T) {
 			t.Parallel()
-			client := s.Register(t, managed())
-			answer := s.Manage(t, "PUT", client, replacing(client, "client_secret", change(client)))
+			client := s.Register(t, dcrtest.Managed())
+			answer := s.Manage(t, "PUT", client, dcrtest.Replacing(client, "client_secret", change(client)))
 			require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 			require.NotContains(t, answer.Members, "client_secret")
 			requireSecret(t, s, client, "client_secret_basic", client.Secret(), true)
@@ -330,10 +324,10 @@ func TestUpdateSecretInBody(t *testing.T) {
 	for _, secret := range []string{"chosen", ""} {
 		t.Run("7592-2.2-03/public/"+secret, func(t *testing.T) {
 			t.Parallel()
-			client := s.Register(t, managed("token_endpoint_auth_method", "none"))
+			client := s.Register(t, dcrtest.Managed("token_endpoint_auth_method", "none"))
 			for _, method := range []string{"none", "client_secret_basic"} {
-				answer := s.Manage(t, "PUT", client, replacing(client, "client_secret", secret, "token_endpoint_auth_method", method))
-				requireError(t, answer, http.StatusBadRequest, "invalid_client_metadata", "client_secret")
+				answer := s.Manage(t, "PUT", client, dcrtest.Replacing(client, "client_secret", secret, "token_endpoint_auth_method", method))
+				dcrtest.RequireError(t, answer, http.StatusBadRequest, "invalid_client_metadata", "client_secret")
 			}
 			require.Equal(t, "none", s.Manage(t, "GET", client, nil).Text("token_endpoint_auth_method"))
 		})
@@ -347,8 +341,8 @@ func TestUpdateBounds(t *testing.T) {
 	t.Run("T08/scope_and_grants", func(t *testing.T) {
 		t.Parallel()
 		s := dcrtest.Start(t, dcrtest.Setup{})
-		client := s.Register(t, managed("scope", "openid"))
-		answer := s.Manage(t, "PUT", client, replacing(client, "scope", "openid admin dcr:manage dcr:register",
+		client := s.Register(t, dcrtest.Managed("scope", "openid"))
+		answer := s.Manage(t, "PUT", client, dcrtest.Replacing(client, "scope", "openid admin dcr:manage dcr:register",
 			"grant_types", []string{"authorization_code", "client_credentials", "password"},
 			"skip_consent", true, "audience", []string{"https://api.example"}, "trusted", true))
 		require.Equal(t, http.StatusOK, answer.Status, answer.Body)
@@ -357,7 +351,7 @@ func TestUpdateBounds(t *testing.T) {
 		for _, unknown := range []string{"skip_consent", "audience", "trusted"} {
 			require.NotContains(t, answer.Members, unknown, "T07")
 		}
-		requireTokenError(t, s.Form(t, "/oauth2/token", url.Values{"grant_type": {"client_credentials"}},
+		dcrtest.RequireTokenError(t, s.Form(t, "/oauth2/token", url.Values{"grant_type": {"client_credentials"}},
 			dcrtest.Basic(client.ID(), client.Secret())), http.StatusBadRequest, "unauthorized_client")
 	})
 	t.Run("T08/registrant", func(t *testing.T) {
@@ -366,31 +360,24 @@ func TestUpdateBounds(t *testing.T) {
 			return &dcr.Registrant{Kind: "bounded", GrantTypes: []string{"authorization_code"}}, nil
 		})
 		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Access: access}})
-		client := s.Register(t, managed())
+		client := s.Register(t, dcrtest.Managed())
 		require.Equal(t, []any{"authorization_code"}, client.Members["grant_types"])
-		answer := s.Manage(t, "PUT", client, replacing(client))
+		answer := s.Manage(t, "PUT", client, dcrtest.Replacing(client))
 		require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 		require.Equal(t, []any{"authorization_code"}, answer.Members["grant_types"])
-		requireError(t, s.Manage(t, "PUT", answer, replacing(client, "grant_types", []string{"client_credentials"})),
+		dcrtest.RequireError(t, s.Manage(t, "PUT", answer, dcrtest.Replacing(client, "grant_types", []string{"client_credentials"})),
 			http.StatusBadRequest, "invalid_client_metadata", "grant_types")
 	})
 	t.Run("7592-2-05/static", func(t *testing.T) {
 		t.Parallel()
-		s := dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{operatorsOwn(t)}})
-		client := s.Register(t, managed())
-		body := managed("client_id", operatorsID, "redirect_uris", []string{"https://evil.example/cb"})
-		requireUniformRefusal(t, s.Do(t, "PUT", "/register/"+operatorsID, jsonBody(t, body),
+		s := dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{dcrtest.Introspector(t)}})
+		client := s.Register(t, dcrtest.Managed())
+		body := dcrtest.Managed("client_id", dcrtest.IntrospectorID, "redirect_uris", []string{"https://evil.example/cb"})
+		dcrtest.RequireUniformRefusal(t, s.Do(t, "PUT", "/register/"+dcrtest.IntrospectorID, dcrtest.JSONBody(t, body),
 			dcrtest.Bearer(client.Token()), dcrtest.Header("Content-Type", "application/json")))
-		requireError(t, s.Manage(t, "PUT", client, body), http.StatusBadRequest, "invalid_client_metadata", "client_id")
-		stored, err := s.Store.GetClient(t.Context(), operatorsID)
+		dcrtest.RequireError(t, s.Manage(t, "PUT", client, body), http.StatusBadRequest, "invalid_client_metadata", "client_id")
+		stored, err := s.Store.GetClient(t.Context(), dcrtest.IntrospectorID)
 		require.NoError(t, err)
-		require.Equal(t, []string{managedRedirect}, stored.GetRedirectURIs(), "T05")
+		require.Equal(t, []string{dcrtest.RedirectURI}, stored.GetRedirectURIs(), "T05")
 	})
-}
-
-func jsonBody(t testing.TB, value any) []byte {
-	t.Helper()
-	js, err := json.Marshal(value)
-	require.NoError(t, err)
-	return js
 }

@@ -62,9 +62,9 @@ func TestRevocationDuringTokenRequest(t *testing.T) {
 				t.Parallel()
 				store := &meddler{MemoryStore: dcr.NewMemoryStore()}
 				s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{RevokeOnRedirectChange: true}})
-				client := s.Register(t, managed())
+				client := s.Register(t, dcrtest.Managed())
 				credentials := dcrtest.Basic(client.ID(), client.Secret())
-				form := dcrtest.CodeForm("", s.Code(t, dcrtest.AuthorizeQuery(client.ID(), managedRedirect)), managedRedirect)
+				form := dcrtest.CodeForm("", s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)), dcrtest.RedirectURI)
 				if kind == "refresh_token" {
 					form = dcrtest.RefreshForm("", s.Form(t, "/oauth2/token", form, credentials).Text("refresh_token"))
 				}
@@ -73,7 +73,7 @@ func TestRevocationDuringTokenRequest(t *testing.T) {
 					if how == "operator" {
 						return s.Provider.RevokeTokens(context.Background(), client.ID())
 					}
-					moved := s.Manage(t, http.MethodPut, client, replacing(client, "redirect_uris", []string{managedRedirect, "https://other.example/cb"}))
+					moved := s.Manage(t, http.MethodPut, client, dcrtest.Replacing(client, "redirect_uris", []string{dcrtest.RedirectURI, "https://other.example/cb"}))
 					require.Equal(t, http.StatusOK, moved.Status, moved.Body)
 					return nil
 				}
@@ -84,8 +84,8 @@ func TestRevocationDuringTokenRequest(t *testing.T) {
 				_, err := store.GetRefreshTokenSession(t.Context(), store.refresh, dcrtest.NewSession(""))
 				require.Error(t, err, "what was stored after the removal does not live on")
 
-				code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), managedRedirect))
-				again := s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, managedRedirect), credentials)
+				code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI))
+				again := s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, dcrtest.RedirectURI), credentials)
 				require.Equal(t, http.StatusOK, again.Status, "the client itself stays: %s", again.Body)
 			})
 		}
@@ -100,15 +100,15 @@ func TestTakingBackIsOvertaken(t *testing.T) {
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{
 		RevokeOnRedirectChange: true, RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true},
 	}})
-	client := s.Register(t, managed())
-	tokens := signIn(t, s, client)
-	moved := replacing(client, "redirect_uris", []string{"https://evil.example/cb"})
+	client := s.Register(t, dcrtest.Managed())
+	tokens := dcrtest.SignIn(t, s, client)
+	moved := dcrtest.Replacing(client, "redirect_uris", []string{"https://evil.example/cb"})
 	store.at, store.meddle = "RevokeClientGrants", func() error {
-		second := replacing(client, "redirect_uris", []string{"https://evil.example/cb"}, "client_name", "Second")
+		second := dcrtest.Replacing(client, "redirect_uris", []string{"https://evil.example/cb"}, "client_name", "Second")
 		require.Equal(t, http.StatusOK, s.Manage(t, http.MethodPut, client, second).Status)
 		return errors.New("the disk was busy")
 	}
-	requireFailure(t, s.Manage(t, http.MethodPut, client, moved), http.StatusInternalServerError)
+	dcrtest.RequireFailure(t, s.Manage(t, http.MethodPut, client, moved), http.StatusInternalServerError)
 	refresh := s.Form(t, "/oauth2/token", dcrtest.RefreshForm("", tokens.Text("refresh_token")), dcrtest.Basic(client.ID(), client.Secret()))
 	require.NotEqual(t, http.StatusOK, refresh.Status, "T39")
 	require.Equal(t, http.StatusOK, s.Manage(t, http.MethodGet, client, nil).Status)
@@ -124,13 +124,13 @@ func TestUpdatesOvertakeEachOther(t *testing.T) {
 		s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{
 			RevokeOnRedirectChange: true, RegistrationToken: dcr.RegistrationToken{Grace: time.Hour},
 		}})
-		client := s.Register(t, managed())
+		client := s.Register(t, dcrtest.Managed())
 		var second dcrtest.Answer
 		store.at, store.meddle = "RevokeClientGrants", func() error {
-			second = s.Manage(t, http.MethodPut, client, replacing(client, "redirect_uris", []string{"https://two.example/cb"}, "client_name", "Two"))
+			second = s.Manage(t, http.MethodPut, client, dcrtest.Replacing(client, "redirect_uris", []string{"https://two.example/cb"}, "client_name", "Two"))
 			return nil
 		}
-		first := s.Manage(t, http.MethodPut, client, replacing(client, "redirect_uris", []string{"https://one.example/cb"}))
+		first := s.Manage(t, http.MethodPut, client, dcrtest.Replacing(client, "redirect_uris", []string{"https://one.example/cb"}))
 		require.Equal(t, http.StatusOK, first.Status)
 		require.Equal(t, http.StatusOK, second.Status)
 		require.Equal(t, http.StatusOK, s.Manage(t, http.MethodGet, second, nil).Status, "who came last has the token")
@@ -142,12 +142,12 @@ func TestUpdatesOvertakeEachOther(t *testing.T) {
 		s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{
 			RevokeOnRedirectChange: true, RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true},
 		}})
-		client := s.Register(t, managed())
+		client := s.Register(t, dcrtest.Managed())
 		store.at, store.meddle = "RevokeClientGrants done", func() error {
 			return s.Provider.DeleteClient(context.Background(), client.ID())
 		}
-		s.Manage(t, http.MethodPut, client, replacing(client, "redirect_uris", []string{"https://other.example/cb"}))
-		require.Equal(t, http.StatusCreated, s.Post(t, managed()).Status, "T15: nothing of the client holds the room of one entry")
+		s.Manage(t, http.MethodPut, client, dcrtest.Replacing(client, "redirect_uris", []string{"https://other.example/cb"}))
+		require.Equal(t, http.StatusCreated, s.Post(t, dcrtest.Managed()).Status, "T15: nothing of the client holds the room of one entry")
 	})
 }
 
@@ -156,13 +156,13 @@ func TestUpdatesOvertakeEachOther(t *testing.T) {
 func TestAllowedClientKeepsItsRoom(t *testing.T) {
 	t.Parallel()
 	s := startRoom(t, dcr.MemoryLimits{Clients: 3}, 0)
-	client := s.Register(t, managed())
-	s.clock.forward(11 * time.Minute)
-	code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), managedRedirect))
+	client := s.Register(t, dcrtest.Managed())
+	s.clock.Forward(11 * time.Minute)
+	code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI))
 	for range 5 {
-		s.Post(t, managed())
+		s.Post(t, dcrtest.Managed())
 	}
-	answer := s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, managedRedirect), dcrtest.Basic(client.ID(), client.Secret()))
+	answer := s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, dcrtest.RedirectURI), dcrtest.Basic(client.ID(), client.Secret()))
 	require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 }
 
@@ -177,10 +177,10 @@ func TestStrangersDoNotUseUpTotal(t *testing.T) {
 	require.NoError(t, err)
 	statuses := map[int]int{}
 	for range 150 {
-		statuses[s.Post(t, plainRegistration, dcrtest.Bearer("junk")).Status]++
+		statuses[s.Post(t, dcrtest.PlainRegistration, dcrtest.Bearer("junk")).Status]++
 	}
 	require.Less(t, statuses[http.StatusUnauthorized], 70, "%v", statuses)
-	s.Register(t, plainRegistration, dcrtest.Bearer(token))
+	s.Register(t, dcrtest.PlainRegistration, dcrtest.Bearer(token))
 }
 
 // TestEventOfAnotherIssuer: a failed authentication at one issuer names no client of another
@@ -188,7 +188,7 @@ func TestStrangersDoNotUseUpTotal(t *testing.T) {
 func TestEventOfAnotherIssuer(t *testing.T) {
 	t.Parallel()
 	type issuer struct{}
-	events := &noted{}
+	events := &dcrtest.Events{}
 	provider, err := (&dcrtest.Server{URL: "https://a.example"}).Compose(dcrtest.Setup{Config: dcr.Config{Events: events, Issuer: func(ctx context.Context) string {
 		if other, ok := ctx.Value(issuer{}).(string); ok {
 			return other
@@ -196,10 +196,10 @@ func TestEventOfAnotherIssuer(t *testing.T) {
 		return "https://a.example"
 	}}})
 	require.NoError(t, err)
-	request := httptest.NewRequest(http.MethodPost, "/register", strings.NewReader(plainRegistration))
+	request := httptest.NewRequest(http.MethodPost, "/register", strings.NewReader(dcrtest.PlainRegistration))
 	request.Header.Set("Content-Type", "application/json")
 	provider.RegistrationHandler().ServeHTTP(httptest.NewRecorder(), request)
-	id := events.takeOne(t).ClientID
+	id := events.TakeOne(t).ClientID
 	for name, at := range map[string]struct{ issuer, names string }{"own": {"https://a.example", id}, "other": {"https://b.example", ""}} {
 		ctx := context.WithValue(context.Background(), issuer{}, at.issuer)
 		request = httptest.NewRequest(http.MethodPost, "/oauth2/token", strings.NewReader(url.Values{"grant_type": {"client_credentials"}}.Encode()))
@@ -207,7 +207,7 @@ func TestEventOfAnotherIssuer(t *testing.T) {
 		request.SetBasicAuth(id, "wrong")
 		_, err = provider.NewAccessRequest(ctx, request, dcrtest.NewSession(""))
 		require.Error(t, err)
-		require.Equal(t, at.names, events.takeOne(t).ClientID, "T41/%s", name)
+		require.Equal(t, at.names, events.TakeOne(t).ClientID, "T41/%s", name)
 	}
 }
 
@@ -219,7 +219,7 @@ func TestPlainPKCEByPolicy(t *testing.T) {
 		Fosite: func(c *fosite.Config) { c.EnablePKCEPlainChallengeMethod = true },
 		Config: dcr.Config{AllowPlainPKCE: true, Policies: []dcr.Policy{dcr.RequirePKCE()}},
 	})
-	client := registerFor(t, s, "client_secret_basic")
-	query := dcrtest.AuthorizeQuery(client.ID(), authRedirect, "code_challenge", dcrtest.Verifier, "code_challenge_method", "plain")
-	redirectedWith(t, s.Authorize(t, query), "invalid_request")
+	client := dcrtest.RegisterFor(t, s, "client_secret_basic")
+	query := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "code_challenge", dcrtest.Verifier, "code_challenge_method", "plain")
+	dcrtest.RequireRedirectError(t, s.Authorize(t, query), "invalid_request")
 }

@@ -115,15 +115,15 @@ func TestIntrospectionThatFailsToParse(t *testing.T) {
 func TestAssertionClaimsByTheirExactNames(t *testing.T) {
 	t.Parallel()
 	s := attackedServer(t)
-	d := newDirectory(t, "1")
-	keys, err := json.Marshal(d.set())
+	d := dcrtest.NewDirectory(t, "1")
+	keys, err := json.Marshal(d.Set())
 	require.NoError(t, err)
 	register := func() dcrtest.Answer {
 		return s.Register(t, `{"grant_types":["client_credentials"],"token_endpoint_auth_method":"private_key_jwt","jwks":`+string(keys)+`}`)
 	}
 	attacker, other := register(), register()
 	assertion := func(claims string) url.Values {
-		raw := signClaims(t, jose.ES256, jose.JSONWebKey{Key: d.key, KeyID: "1"}, nil, json.RawMessage(claims))
+		raw := dcrtest.SignClaims(t, jose.ES256, jose.JSONWebKey{Key: d.Key, KeyID: "1"}, nil, json.RawMessage(claims))
 		return url.Values{"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {raw}}
 	}
 	base := `{"iss":"` + attacker.ID() + `","sub":"` + attacker.ID() + `","aud":"` + s.URL + `","jti":"j`
@@ -267,13 +267,13 @@ func TestPoliciesAndSpellings(t *testing.T) {
 	hosts := attackedServer(t, func(setup *dcrtest.Setup) {
 		setup.Config.Policies = []dcr.Policy{dcr.RequireRedirectHosts("good.example")}
 	})
-	requireRefused(t, hosts.Post(t, `{"redirect_uris":["com.evil.app://good.example/cb"]}`), "invalid_redirect_uri", "redirect_uris")
+	dcrtest.RequireMemberRefused(t, hosts.Post(t, `{"redirect_uris":["com.evil.app://good.example/cb"]}`), "invalid_redirect_uri", "redirect_uris")
 	secrets := attackedServer(t, func(setup *dcrtest.Setup) {
 		setup.Config.Policies = []dcr.Policy{dcr.ConfidentialRedirects("https://good.example/cb")}
 	})
 	for _, uri := range []string{"https://good.example/cb", "https://GOOD.example/cb", "https://good.example:443/cb", "https://good.example/cb?x=1", "https://good.example/%63b", "https://good.example/cb/"} {
 		body, err := json.Marshal(map[string]any{"redirect_uris": []string{uri}, "token_endpoint_auth_method": "none"})
 		require.NoError(t, err)
-		requireRefused(t, secrets.Post(t, body), "invalid_client_metadata", "token_endpoint_auth_method")
+		dcrtest.RequireMemberRefused(t, secrets.Post(t, body), "invalid_client_metadata", "token_endpoint_auth_method")
 	}
 }

@@ -30,19 +30,19 @@ func (s pushSpy) CreatePARSession(ctx context.Context, uri string, request fosit
 // (T27).
 func TestPushedCredentials(t *testing.T) {
 	t.Parallel()
-	for _, method := range authMethods {
+	for _, method := range dcrtest.AuthMethods {
 		t.Run("T27/"+method, func(t *testing.T) {
 			t.Parallel()
 			spy := pushSpy{dcr.NewMemoryStore(), make(chan map[string][]string, 1)}
 			s := dcrtest.Start(t, dcrtest.Setup{Storage: spy})
-			client := registerFor(t, s, method)
-			query := pushedQuery(t, client, dcrtest.AuthorizeQuery("", authRedirect))
+			client := dcrtest.RegisterFor(t, s, method)
+			query := pushedQuery(t, client, dcrtest.AuthorizeQuery("", dcrtest.RedirectURI))
 			stored := <-spy.pushed
 			require.Contains(t, stored, "code_challenge")
 			for _, credential := range []string{"client_secret", "client_assertion", "client_assertion_type"} {
 				require.NotContains(t, stored, credential)
 			}
-			answer := client.send(t, "/oauth2/token", method, dcrtest.CodeForm("", s.Code(t, query), authRedirect))
+			answer := client.Send(t, "/oauth2/token", method, dcrtest.CodeForm("", s.Code(t, query), dcrtest.RedirectURI))
 			require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 		})
 	}
@@ -53,14 +53,14 @@ func TestPushedCredentials(t *testing.T) {
 func TestCodeUsedAtOnce(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{})
-	client := registerFor(t, s, "client_secret_basic")
+	client := dcrtest.RegisterFor(t, s, "client_secret_basic")
 	for range 10 {
-		code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect))
+		code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI))
 		var taken atomic.Int32
 		var group sync.WaitGroup
 		for range 16 {
 			group.Go(func() {
-				answer := client.send(t, "/oauth2/token", "client_secret_basic", dcrtest.CodeForm("", code, authRedirect))
+				answer := client.Send(t, "/oauth2/token", "client_secret_basic", dcrtest.CodeForm("", code, dcrtest.RedirectURI))
 				if answer.Status == http.StatusOK {
 					taken.Add(1)
 				} else if answer.Status != http.StatusBadRequest || answer.Text("error") != "invalid_grant" {
@@ -77,19 +77,19 @@ func TestCodeUsedAtOnce(t *testing.T) {
 // a user and the token (LIFE-01).
 func TestCodeOfTheLastMinute(t *testing.T) {
 	t.Parallel()
-	s, clock := lifecycleServer(t, dcr.Lifecycle{})
-	client := s.Register(t, lifecycleMetadata)
-	clock.forward(59 * time.Minute)
+	s, clock := dcrtest.StartLifecycle(t, dcr.Lifecycle{})
+	client := s.Register(t, dcrtest.ServiceRegistration)
+	clock.Forward(59 * time.Minute)
 	code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), "https://app.example/cb"))
-	clock.forward(5 * time.Minute)
+	clock.Forward(5 * time.Minute)
 	answer := s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, "https://app.example/cb"), dcrtest.Basic(client.ID(), client.Secret()))
 	require.Equal(t, http.StatusOK, answer.Status, "LIFE-01: %s", answer.Body)
 
-	unused := s.Register(t, lifecycleMetadata)
-	clock.forward(59 * time.Minute)
+	unused := s.Register(t, dcrtest.ServiceRegistration)
+	clock.Forward(59 * time.Minute)
 	s.Code(t, dcrtest.AuthorizeQuery(unused.ID(), "https://app.example/cb"))
-	clock.forward(30 * time.Minute)
-	require.False(t, lives(t, s, unused), "LIFE-01: a code that nobody redeems saves it for its own time only")
+	clock.Forward(30 * time.Minute)
+	require.False(t, dcrtest.Lives(t, s, unused), "LIFE-01: a code that nobody redeems saves it for its own time only")
 }
 
 // TestEndsAt: when a client ends if nothing happens to it.

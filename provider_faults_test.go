@@ -3,169 +3,16 @@ package dcr_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
-	"github.com/ory/fosite"
 	"github.com/stretchr/testify/require"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
-
-var (
-	errOnFire      = errors.New("the disk is on fire")
-	errFailingOver = fmt.Errorf("failing over: %w", dcr.ErrUnavailable)
-)
-
-// outageStore is a storage whose methods fail when they are told to.
-type outageStore struct {
-	*dcr.MemoryStore
-	mu     sync.Mutex
-	err    error
-	broken []string
-}
-
-// breakDown lets methods fail from now on.
-func (s *outageStore) breakDown(err error, methods ...string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.err, s.broken = err, methods
-}
-
-func (s *outageStore) fault(method string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if slices.Contains(s.broken, method) {
-		return s.err
-	}
-	return nil
-}
-
-func (s *outageStore) GetClient(ctx context.Context, id string) (fosite.Client, error) {
-	if err := s.fault("GetClient"); err != nil {
-		return nil, err
-	}
-	return s.MemoryStore.GetClient(ctx, id)
-}
-
-func (s *outageStore) ClientAssertionJWTValid(ctx context.Context, jti string) error {
-	if err := s.fault("ClientAssertionJWTValid"); err != nil {
-		return err
-	}
-	return s.MemoryStore.ClientAssertionJWTValid(ctx, jti)
-}
-
-func (s *outageStore) SetClientAssertionJWT(ctx context.Context, jti string, exp time.Time) error {
-	if err := s.fault("SetClientAssertionJWT"); err != nil {
-		return err
-	}
-	return s.MemoryStore.SetClientAssertionJWT(ctx, jti, exp)
-}
-
-func (s *outageStore) CreateAccessTokenSession(ctx context.Context, signature string, request fosite.Requester) error {
-	if err := s.fault("CreateAccessTokenSession"); err != nil {
-		return err
-	}
-	return s.MemoryStore.CreateAccessTokenSession(ctx, signature, request)
-}
-
-func (s *outageStore) GetAccessTokenSession(ctx context.Context, signature string, session fosite.Session) (fosite.Requester, error) {
-	if err := s.fault("GetAccessTokenSession"); err != nil {
-		return nil, err
-	}
-	return s.MemoryStore.GetAccessTokenSession(ctx, signature, session)
-}
-
-func (s *outageStore) CreateRefreshTokenSession(ctx context.Context, signature, access string, request fosite.Requester) error {
-	if err := s.fault("CreateRefreshTokenSession"); err != nil {
-		return err
-	}
-	return s.MemoryStore.CreateRefreshTokenSession(ctx, signature, access, request)
-}
-
-func (s *outageStore) GetRefreshTokenSession(ctx context.Context, signature string, session fosite.Session) (fosite.Requester, error) {
-	if err := s.fault("GetRefreshTokenSession"); err != nil {
-		return nil, err
-	}
-	return s.MemoryStore.GetRefreshTokenSession(ctx, signature, session)
-}
-
-func (s *outageStore) RotateRefreshToken(ctx context.Context, requestID, signature string) error {
-	if err := s.fault("RotateRefreshToken"); err != nil {
-		return err
-	}
-	return s.MemoryStore.RotateRefreshToken(ctx, requestID, signature)
-}
-
-func (s *outageStore) RevokeRefreshToken(ctx context.Context, requestID string) error {
-	if err := s.fault("RevokeRefreshToken"); err != nil {
-		return err
-	}
-	return s.MemoryStore.RevokeRefreshToken(ctx, requestID)
-}
-
-func (s *outageStore) DeleteAccessTokenSession(ctx context.Context, signature string) error {
-	if err := s.fault("DeleteAccessTokenSession"); err != nil {
-		return err
-	}
-	return s.MemoryStore.DeleteAccessTokenSession(ctx, signature)
-}
-
-func (s *outageStore) CreateAuthorizeCodeSession(ctx context.Context, code string, request fosite.Requester) error {
-	if err := s.fault("CreateAuthorizeCodeSession"); err != nil {
-		return err
-	}
-	return s.MemoryStore.CreateAuthorizeCodeSession(ctx, code, request)
-}
-
-func (s *outageStore) GetAuthorizeCodeSession(ctx context.Context, code string, session fosite.Session) (fosite.Requester, error) {
-	if err := s.fault("GetAuthorizeCodeSession"); err != nil {
-		return nil, err
-	}
-	return s.MemoryStore.GetAuthorizeCodeSession(ctx, code, session)
-}
-
-func (s *outageStore) InvalidateAuthorizeCodeSession(ctx context.Context, code string) error {
-	if err := s.fault("InvalidateAuthorizeCodeSession"); err != nil {
-		return err
-	}
-	return s.MemoryStore.InvalidateAuthorizeCodeSession(ctx, code)
-}
-
-func (s *outageStore) GetPKCERequestSession(ctx context.Context, signature string, session fosite.Session) (fosite.Requester, error) {
-	if err := s.fault("GetPKCERequestSession"); err != nil {
-		return nil, err
-	}
-	return s.MemoryStore.GetPKCERequestSession(ctx, signature, session)
-}
-
-func (s *outageStore) CreatePARSession(ctx context.Context, uri string, request fosite.AuthorizeRequester) error {
-	if err := s.fault("CreatePARSession"); err != nil {
-		return err
-	}
-	return s.MemoryStore.CreatePARSession(ctx, uri, request)
-}
-
-func (s *outageStore) GetPARSession(ctx context.Context, uri string) (fosite.AuthorizeRequester, error) {
-	if err := s.fault("GetPARSession"); err != nil {
-		return nil, err
-	}
-	return s.MemoryStore.GetPARSession(ctx, uri)
-}
-
-func (s *outageStore) TouchClient(ctx context.Context, id string, lastUsed, keepUntil time.Time) error {
-	if err := s.fault("TouchClient"); err != nil {
-		return err
-	}
-	return s.MemoryStore.TouchClient(ctx, id, lastUsed, keepUntil)
-}
 
 // serverFailed judges the answer of a server whose storage failed. cause may be nil.
 func serverFailed(t *testing.T, a dcrtest.Answer, cause error) {
@@ -200,31 +47,31 @@ type outageRow struct {
 
 type outageServer struct {
 	*dcrtest.Server
-	store       *outageStore
+	store       *dcrtest.OutageStore
 	credentials dcrtest.Edit // of a resource server
 }
 
 func startForOutage(t *testing.T) *outageServer {
 	t.Helper()
-	rs, credentials := resourceServer(t)
-	store := &outageStore{MemoryStore: dcr.NewMemoryStore()}
+	rs, credentials := dcrtest.ResourceServer(t)
+	store := &dcrtest.OutageStore{MemoryStore: dcr.NewMemoryStore()}
 	store.AddClient(rs)
 	return &outageServer{dcrtest.Start(t, dcrtest.Setup{Storage: store}), store, credentials}
 }
 
 // at returns the request of a client at one of the endpoints.
-func at(endpoint authEndpoint, method string) func(*testing.T, *outageServer) func() dcrtest.Answer {
+func at(endpoint dcrtest.AuthEndpoint, method string) func(*testing.T, *outageServer) func() dcrtest.Answer {
 	return func(t *testing.T, f *outageServer) func() dcrtest.Answer {
-		client := registerFor(t, f.Server, method)
-		form := endpoint.request(t, f.Server, client)
-		return func() dcrtest.Answer { return client.send(t, endpoint.path, method, form) }
+		client := dcrtest.RegisterFor(t, f.Server, method)
+		form := endpoint.Request(t, f.Server, client)
+		return func() dcrtest.Answer { return client.Send(t, endpoint.Path, method, form) }
 	}
 }
 
 func introspectAs(hint, kind string, as func(token string, f *outageServer) dcrtest.Edit) func(*testing.T, *outageServer) func() dcrtest.Answer {
 	return func(t *testing.T, f *outageServer) func() dcrtest.Answer {
-		client := registerFor(t, f.Server, "client_secret_basic")
-		tokens := client.tokens(t, f.Server)
+		client := dcrtest.RegisterFor(t, f.Server, "client_secret_basic")
+		tokens := client.Tokens(t, f.Server)
 		form := url.Values{"token": {tokens.Text(kind)}, "token_type_hint": {hint}}
 		edit := as(tokens.Text("access_token"), f)
 		if edit == nil {
@@ -242,14 +89,14 @@ func byResourceServer(_ string, f *outageServer) dcrtest.Edit { return f.credent
 func outageRows() []outageRow {
 	var rows []outageRow
 	jti := []string{"ClientAssertionJWTValid", "SetClientAssertionJWT"}
-	for _, endpoint := range authEndpoints {
-		for _, method := range authMethods {
-			if method == "none" && endpoint.name == "introspection" {
+	for _, endpoint := range dcrtest.AuthEndpoints {
+		for _, method := range dcrtest.AuthMethods {
+			if method == "none" && endpoint.Name == "introspection" {
 				continue
 			}
-			rows = append(rows, outageRow{endpoint.name + "/" + method, []string{"GetClient"}, at(endpoint, method)})
+			rows = append(rows, outageRow{endpoint.Name + "/" + method, []string{"GetClient"}, at(endpoint, method)})
 		}
-		rows = append(rows, outageRow{endpoint.name + "/assertion", jti, at(endpoint, "private_key_jwt")})
+		rows = append(rows, outageRow{endpoint.Name + "/assertion", jti, at(endpoint, "private_key_jwt")})
 	}
 	access := []string{"GetAccessTokenSession"}
 	client := []string{"GetClient"}
@@ -263,12 +110,12 @@ func outageRows() []outageRow {
 		outageRow{"token/code", []string{
 			"GetAuthorizeCodeSession", "InvalidateAuthorizeCodeSession", "GetPKCERequestSession",
 			"CreateAccessTokenSession", "CreateRefreshTokenSession",
-		}, at(authEndpoints[0], "none")},
+		}, at(dcrtest.AuthEndpoints[0], "none")},
 		outageRow{"token/refresh", []string{
 			"GetClient", "GetRefreshTokenSession", "RotateRefreshToken", "CreateAccessTokenSession", "CreateRefreshTokenSession",
 		}, refreshRequest},
-		outageRow{"par/storage", []string{"CreatePARSession"}, at(authEndpoints[1], "none")},
-		outageRow{"revocation/storage", []string{"GetAccessTokenSession", "RevokeRefreshToken"}, at(authEndpoints[2], "client_secret_basic")},
+		outageRow{"par/storage", []string{"CreatePARSession"}, at(dcrtest.AuthEndpoints[1], "none")},
+		outageRow{"revocation/storage", []string{"GetAccessTokenSession", "RevokeRefreshToken"}, at(dcrtest.AuthEndpoints[2], "client_secret_basic")},
 		outageRow{"revocation/registration_token", []string{"DeleteAccessTokenSession"}, revokeRegistrationToken},
 		outageRow{"authorization", client, authorizeRequest},
 		outageRow{"authorization/pushed", []string{"GetClient", "GetPARSession"}, pushedRequest},
@@ -276,25 +123,25 @@ func outageRows() []outageRow {
 }
 
 func refreshRequest(t *testing.T, f *outageServer) func() dcrtest.Answer {
-	client := registerFor(t, f.Server, "client_secret_basic")
-	form := dcrtest.RefreshForm("", client.tokens(t, f.Server).Text("refresh_token"))
-	return func() dcrtest.Answer { return client.send(t, "/oauth2/token", client.method, form) }
+	client := dcrtest.RegisterFor(t, f.Server, "client_secret_basic")
+	form := dcrtest.RefreshForm("", client.Tokens(t, f.Server).Text("refresh_token"))
+	return func() dcrtest.Answer { return client.Send(t, "/oauth2/token", client.Method, form) }
 }
 
 func revokeRegistrationToken(t *testing.T, f *outageServer) func() dcrtest.Answer {
-	client := registerFor(t, f.Server, "client_secret_basic")
+	client := dcrtest.RegisterFor(t, f.Server, "client_secret_basic")
 	form := url.Values{"token": {client.Token()}}
-	return func() dcrtest.Answer { return client.send(t, "/oauth2/revoke", client.method, form) }
+	return func() dcrtest.Answer { return client.Send(t, "/oauth2/revoke", client.Method, form) }
 }
 
 func authorizeRequest(t *testing.T, f *outageServer) func() dcrtest.Answer {
-	client := registerFor(t, f.Server, "none")
-	return func() dcrtest.Answer { return f.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect)) }
+	client := dcrtest.RegisterFor(t, f.Server, "none")
+	return func() dcrtest.Answer { return f.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)) }
 }
 
 func pushedRequest(t *testing.T, f *outageServer) func() dcrtest.Answer {
-	client := registerFor(t, f.Server, "none")
-	uri := f.Form(t, "/oauth2/par", dcrtest.AuthorizeQuery(client.ID(), authRedirect)).Text("request_uri")
+	client := dcrtest.RegisterFor(t, f.Server, "none")
+	uri := f.Form(t, "/oauth2/par", dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)).Text("request_uri")
 	require.NotEmpty(t, uri)
 	return func() dcrtest.Answer {
 		return f.Authorize(t, url.Values{"client_id": {client.ID()}, "request_uri": {uri}})
@@ -305,12 +152,12 @@ func TestStorageThatFails(t *testing.T) {
 	t.Parallel()
 	for _, row := range outageRows() {
 		for _, method := range row.methods {
-			for name, fault := range map[string]error{"error": errOnFire, "unavailable": errFailingOver, "timeout": context.DeadlineExceeded} {
+			for name, fault := range map[string]error{"error": dcrtest.ErrOnFire, "unavailable": dcrtest.ErrFailingOver, "timeout": context.DeadlineExceeded} {
 				t.Run("AUTH-02/"+row.name+"/"+method+"/"+name, func(t *testing.T) {
 					t.Parallel() // T52
 					f := startForOutage(t)
 					send := row.prepare(t, f)
-					f.store.breakDown(fault, method)
+					f.store.BreakDown(fault, method)
 					answer := send()
 					serverFailed(t, answer, fault)
 				})
@@ -322,24 +169,24 @@ func TestStorageThatFails(t *testing.T) {
 func TestStorageThatRecovers(t *testing.T) {
 	t.Parallel()
 	f := startForOutage(t)
-	for _, method := range authMethods {
-		client := registerFor(t, f.Server, method)
-		f.store.breakDown(errOnFire, "GetClient")
-		serverFailed(t, client.send(t, "/oauth2/token", method, url.Values{"grant_type": {"refresh_token"}}), errOnFire)
-		f.store.breakDown(nil)
-		require.NotEmpty(t, client.accessToken(t, f.Server), "AUTH-02: the registration was good all the time")
+	for _, method := range dcrtest.AuthMethods {
+		client := dcrtest.RegisterFor(t, f.Server, method)
+		f.store.BreakDown(dcrtest.ErrOnFire, "GetClient")
+		serverFailed(t, client.Send(t, "/oauth2/token", method, url.Values{"grant_type": {"refresh_token"}}), dcrtest.ErrOnFire)
+		f.store.BreakDown(nil)
+		require.NotEmpty(t, client.AccessToken(t, f.Server), "AUTH-02: the registration was good all the time")
 	}
 }
 
 func TestFaultAfterTheRedirectIsKnown(t *testing.T) {
 	t.Parallel()
-	for name, fault := range map[string]error{"server_error": errOnFire, "temporarily_unavailable": errFailingOver} {
+	for name, fault := range map[string]error{"server_error": dcrtest.ErrOnFire, "temporarily_unavailable": dcrtest.ErrFailingOver} {
 		t.Run("AUTH-02/authorization/code/"+name, func(t *testing.T) {
 			t.Parallel()
 			f := startForOutage(t)
-			client := registerFor(t, f.Server, "none")
-			f.store.breakDown(fault, "CreateAuthorizeCodeSession")
-			to := f.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect)).Location(t)
+			client := dcrtest.RegisterFor(t, f.Server, "none")
+			f.store.BreakDown(fault, "CreateAuthorizeCodeSession")
+			to := f.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)).Location(t)
 			require.Equal(t, name, to.Query().Get("error"), "RFC 6749, section 4.1.2.1")
 			require.Empty(t, to.Query().Get("code"))
 		})
@@ -349,7 +196,7 @@ func TestFaultAfterTheRedirectIsKnown(t *testing.T) {
 func TestUseThatCannotBeNoted(t *testing.T) {
 	t.Parallel()
 	f := startForOutage(t)
-	client := registerFor(t, f.Server, "none")
-	f.store.breakDown(errOnFire, "TouchClient")
-	require.NotEmpty(t, client.accessToken(t, f.Server), "the token was issued already")
+	client := dcrtest.RegisterFor(t, f.Server, "none")
+	f.store.BreakDown(dcrtest.ErrOnFire, "TouchClient")
+	require.NotEmpty(t, client.AccessToken(t, f.Server), "the token was issued already")
 }

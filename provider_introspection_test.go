@@ -43,25 +43,25 @@ func TestIntrospectionByRegisteredClients(t *testing.T) {
 	servers, _ := tokenServers(t)
 	delete(servers, "stateless") // whose tokens name no client
 	for kind, s := range servers {
-		stranger := registerFor(t, s, "none").tokens(t, s)
-		for _, method := range authMethods[1:] {
+		stranger := dcrtest.RegisterFor(t, s, "none").Tokens(t, s)
+		for _, method := range dcrtest.AuthMethods[1:] {
 			t.Run("INTRO-01/"+kind+"/"+method, func(t *testing.T) {
 				t.Parallel() // T53
-				client := registerFor(t, s, method)
-				tokens := client.tokens(t, s)
+				client := dcrtest.RegisterFor(t, s, method)
+				tokens := client.Tokens(t, s)
 				for _, name := range []string{"access_token", "refresh_token"} {
-					own := client.send(t, "/oauth2/introspect", method, url.Values{"token": {tokens.Text(name)}})
+					own := client.Send(t, "/oauth2/introspect", method, url.Values{"token": {tokens.Text(name)}})
 					sees(t, own, client.ID())
-					seesNothing(t, client.send(t, "/oauth2/introspect", method, url.Values{"token": {stranger.Text(name)}}))
+					seesNothing(t, client.Send(t, "/oauth2/introspect", method, url.Values{"token": {stranger.Text(name)}}))
 				}
-				seesNothing(t, client.send(t, "/oauth2/introspect", method, url.Values{"token": {client.Token()}}))
+				seesNothing(t, client.Send(t, "/oauth2/introspect", method, url.Values{"token": {client.Token()}}))
 			})
 		}
 		t.Run("INTRO-01/"+kind+"/none", func(t *testing.T) {
 			t.Parallel()
-			client := registerFor(t, s, "none")
-			form := url.Values{"token": {client.accessToken(t, s)}, "client_id": {client.ID()}}
-			authEndpoints[3].refused(t, s.Form(t, "/oauth2/introspect", form))
+			client := dcrtest.RegisterFor(t, s, "none")
+			form := url.Values{"token": {client.AccessToken(t, s)}, "client_id": {client.ID()}}
+			dcrtest.AuthEndpoints[3].RequireRefused(t, s.Form(t, "/oauth2/introspect", form))
 		})
 	}
 }
@@ -71,10 +71,10 @@ func TestIntrospectionByBearer(t *testing.T) {
 	servers, _ := tokenServers(t)
 	delete(servers, "stateless")
 	for kind, s := range servers {
-		client := registerFor(t, s, "client_secret_basic")
-		own := client.tokens(t, s)
-		other := client.tokens(t, s)
-		stranger := registerFor(t, s, "none").tokens(t, s)
+		client := dcrtest.RegisterFor(t, s, "client_secret_basic")
+		own := client.Tokens(t, s)
+		other := client.Tokens(t, s)
+		stranger := dcrtest.RegisterFor(t, s, "none").Tokens(t, s)
 		bearer := own.Text("access_token")
 		rows := map[string]struct {
 			token string
@@ -104,7 +104,7 @@ func TestIntrospectionByBearer(t *testing.T) {
 		} {
 			t.Run("INTRO-01/"+kind+"/bearer_of/"+name, func(t *testing.T) {
 				t.Parallel()
-				authEndpoints[3].refused(t, introspect(t, s, stranger.Text("access_token"), edits...))
+				dcrtest.AuthEndpoints[3].RequireRefused(t, introspect(t, s, stranger.Text("access_token"), edits...))
 			})
 		}
 	}
@@ -118,9 +118,9 @@ func TestIntrospectionByResourceServers(t *testing.T) {
 		t.Run("INTRO-01/"+kind+"/resource_server", func(t *testing.T) {
 			t.Parallel()
 			granted := s.Form(t, "/oauth2/token", url.Values{"grant_type": {"client_credentials"}}, credentials)
-			for _, method := range authMethods {
-				client := registerFor(t, s, method)
-				tokens := client.tokens(t, s)
+			for _, method := range dcrtest.AuthMethods {
+				client := dcrtest.RegisterFor(t, s, method)
+				tokens := client.Tokens(t, s)
 				sees(t, introspect(t, s, tokens.Text("access_token"), credentials), client.ID())
 				sees(t, introspect(t, s, tokens.Text("refresh_token"), credentials), client.ID())
 				sees(t, introspect(t, s, tokens.Text("access_token"), dcrtest.Bearer(granted.Text("access_token"))), client.ID())
@@ -135,18 +135,18 @@ func selfContained(t *testing.T, s *dcrtest.Server, claims map[string]any) strin
 	t.Helper()
 	claims["exp"], claims["iat"] = time.Now().Add(time.Hour).Unix(), time.Now().Unix()
 	claims["sub"], claims["iss"] = "alice", s.URL
-	return signToken(t, jose.RS256, s.Key, "", claims)
+	return dcrtest.SignToken(t, jose.RS256, s.Key, "", claims)
 }
 
 func TestSelfContainedTokenOfAClientThatIsGone(t *testing.T) {
 	t.Parallel()
-	rs, credentials := resourceServer(t)
+	rs, credentials := dcrtest.ResourceServer(t)
 	factories := slices.Clone(dcrtest.DefaultFactories)
 	factories[5] = compose.OAuth2StatelessJWTIntrospectionFactory
-	store := &outageStore{MemoryStore: dcr.NewMemoryStore()}
+	store := &dcrtest.OutageStore{MemoryStore: dcr.NewMemoryStore()}
 	store.AddClient(rs)
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, JWT: true, Factories: factories})
-	client := registerFor(t, s, "none")
+	client := dcrtest.RegisterFor(t, s, "none")
 
 	named := selfContained(t, s, map[string]any{"client_id": client.ID()})
 	nameless := selfContained(t, s, map[string]any{})
@@ -164,11 +164,11 @@ func TestSelfContainedTokenOfAClientThatIsGone(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, s.Manage(t, http.MethodDelete, client.Answer, nil).Status)
 	seesNothing(t, introspect(t, s, named, credentials)) // T36
 
-	bearer := registerFor(t, s, "none")
+	bearer := dcrtest.RegisterFor(t, s, "none")
 	mine := selfContained(t, s, map[string]any{"client_id": bearer.ID()})
 	seesNothing(t, introspect(t, s, static, dcrtest.Bearer(mine))) // INTRO-01
-	store.breakDown(errOnFire, "GetClient")
-	serverFailed(t, introspect(t, s, mine, dcrtest.Bearer(mine)), errOnFire)
+	store.BreakDown(dcrtest.ErrOnFire, "GetClient")
+	serverFailed(t, introspect(t, s, mine, dcrtest.Bearer(mine)), dcrtest.ErrOnFire)
 }
 
 // forgetfulStore keeps sessions with their client as it was, as many hosts' storages do,
@@ -250,19 +250,19 @@ func TestWhatADeletedClientLeavesBehind(t *testing.T) {
 		},
 	}
 	for name, storage := range storages {
-		for _, method := range authMethods {
+		for _, method := range dcrtest.AuthMethods {
 			t.Run("T36/"+name+"/"+method, func(t *testing.T) {
 				t.Parallel() // 7592-2.3-03
-				rs, credentials := resourceServer(t)
+				rs, credentials := dcrtest.ResourceServer(t)
 				store := storage()
 				store.(interface{ AddClient(fosite.Client) }).AddClient(rs)
 				s := dcrtest.Start(t, dcrtest.Setup{Storage: store})
-				client := registerFor(t, s, method)
-				tokens := client.tokens(t, s)
-				code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect))
+				client := dcrtest.RegisterFor(t, s, method)
+				tokens := client.Tokens(t, s)
+				code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI))
 				push := func() string {
-					form := dcrtest.AuthorizeQuery(client.ID(), authRedirect)
-					answer := client.send(t, "/oauth2/par", method, form)
+					form := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)
+					answer := client.Send(t, "/oauth2/par", method, form)
 					require.Equal(t, http.StatusCreated, answer.Status, answer.Body)
 					return answer.Text("request_uri")
 				}
@@ -276,8 +276,8 @@ func TestWhatADeletedClientLeavesBehind(t *testing.T) {
 				seesNothing(t, introspect(t, s, tokens.Text("access_token"), credentials))
 				seesNothing(t, introspect(t, s, tokens.Text("refresh_token"), credentials))
 				refresh := dcrtest.RefreshForm("", tokens.Text("refresh_token"))
-				authEndpoints[0].refused(t, client.send(t, "/oauth2/token", method, refresh))
-				authEndpoints[0].refused(t, client.send(t, "/oauth2/token", method, dcrtest.CodeForm("", code, authRedirect)))
+				dcrtest.AuthEndpoints[0].RequireRefused(t, client.Send(t, "/oauth2/token", method, refresh))
+				dcrtest.AuthEndpoints[0].RequireRefused(t, client.Send(t, "/oauth2/token", method, dcrtest.CodeForm("", code, dcrtest.RedirectURI)))
 				page := s.Authorize(t, pushed)
 				require.GreaterOrEqual(t, page.Status, 400, page.Body)
 				require.Less(t, page.Status, 500, page.Body)
@@ -290,8 +290,8 @@ func TestWhatADeletedClientLeavesBehind(t *testing.T) {
 func TestClientDeletedWhileTheUserIsAsked(t *testing.T) {
 	t.Parallel()
 	ctx, s := context.Background(), dcrtest.Start(t, dcrtest.Setup{})
-	client := registerFor(t, s, "none")
-	query := dcrtest.AuthorizeQuery(client.ID(), authRedirect)
+	client := dcrtest.RegisterFor(t, s, "none")
+	query := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)
 	request, err := s.Provider.NewAuthorizeRequest(ctx, httptest.NewRequest(http.MethodGet, "/?"+query.Encode(), nil))
 	require.NoError(t, err)
 	require.Equal(t, http.StatusNoContent, s.Manage(t, http.MethodDelete, client.Answer, nil).Status)

@@ -56,9 +56,9 @@ func TestRulesInsideARule(t *testing.T) {
 		return dcr.AccessFunc(func(ctx context.Context, r *http.Request) (*dcr.Registrant, error) { return rule.Authorize(ctx, r) })
 	}
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Access: dcr.AnyOf(wrap(dcr.InitialAccessTokens()), wrap(dcr.AccessToken()))}})
-	token, _ := mint(t, s, dcr.InitialAccessTokenRequest{})
-	s.Register(t, initialMetadata, dcrtest.Bearer(token))
-	require.Equal(t, http.StatusUnauthorized, s.Post(t, initialMetadata, dcrtest.Bearer("wrong")).Status)
+	token, _ := dcrtest.Mint(t, s, dcr.InitialAccessTokenRequest{})
+	s.Register(t, dcrtest.ScopedRegistration, dcrtest.Bearer(token))
+	require.Equal(t, http.StatusUnauthorized, s.Post(t, dcrtest.ScopedRegistration, dcrtest.Bearer("wrong")).Status)
 	r, err := http.NewRequest(http.MethodPost, s.URL, nil)
 	require.NoError(t, err)
 	r.Header.Set("Authorization", "Bearer x")
@@ -74,8 +74,8 @@ func TestConfigIsCopied(t *testing.T) {
 	s := dcrtest.Start(t, dcrtest.Setup{Config: cfg})
 	cfg.AnonymousGrantTypes[0], cfg.TokenEndpointAuthMethods[0] = "client_credentials", "client_secret_post"
 	cfg.Supports["dpop_bound_access_tokens"] = nil
-	requireRefused(t, s.Post(t, `{"grant_types":["client_credentials"]}`), "invalid_client_metadata", "grant_types")
-	requireRefused(t, s.Post(t, `{"redirect_uris":["https://a.example/cb"],"dpop_bound_access_tokens":true}`), "invalid_client_metadata", "dpop")
+	dcrtest.RequireMemberRefused(t, s.Post(t, `{"grant_types":["client_credentials"]}`), "invalid_client_metadata", "grant_types")
+	dcrtest.RequireMemberRefused(t, s.Post(t, `{"redirect_uris":["https://a.example/cb"],"dpop_bound_access_tokens":true}`), "invalid_client_metadata", "dpop")
 	s.Register(t, `{"redirect_uris":["https://a.example/cb"],"token_endpoint_auth_method":"none"}`)
 
 	_, err := (&dcrtest.Server{URL: "http://127.0.0.1"}).Compose(dcrtest.Setup{Config: dcr.Config{Policies: []dcr.Policy{nil}}})
@@ -140,18 +140,18 @@ func TestStalledBodyOnTheWire(t *testing.T) {
 // word of an issuer binds even when it is trusted no longer (7591-2.3-05).
 func TestUnvouchedLanguages(t *testing.T) {
 	t.Parallel()
-	d := newDirectory(t, "1")
+	d := dcrtest.NewDirectory(t, "1")
 	store := dcr.NewMemoryStore()
-	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: d.trusted()})
-	client := s.Register(t, map[string]any{"client_name#en": "Another Brand", "tos_uri#en": "https://bank.example/tos", "software_statement": d.sign(t, claims())})
+	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: d.Trusted()})
+	client := s.Register(t, map[string]any{"client_name#en": "Another Brand", "tos_uri#en": "https://bank.example/tos", "software_statement": d.Sign(t, dcrtest.StatementClaims())})
 	require.NotContains(t, client.Members, "client_name#en")
 	require.Contains(t, client.Members, "tos_uri#en", "nobody vouches for this member in any language")
 
 	bound, err := store.GetDynamicClient(context.Background(), client.ID())
 	require.NoError(t, err)
-	require.Equal(t, directoryIssuer, bound.StatementIssuer)
+	require.Equal(t, dcrtest.DirectoryIssuer, bound.StatementIssuer)
 	distrusting := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Issuer: func(context.Context) string { return bound.Issuer }}})
 	put := distrusting.Do(t, http.MethodPut, "/register/"+client.ID(),
 		[]byte(`{"client_id":"`+client.ID()+`","redirect_uris":["https://evil.example/cb"]}`), dcrtest.Bearer(client.Token()), dcrtest.Header("Content-Type", "application/json"))
-	requireRefused(t, put, "invalid_redirect_uri", "redirect_uris")
+	dcrtest.RequireMemberRefused(t, put, "invalid_redirect_uri", "redirect_uris")
 }

@@ -20,23 +20,23 @@ func TestRequiredPush(t *testing.T) {
 	for _, method := range []string{"none", "client_secret_basic"} {
 		t.Run("COMP-01/"+method, func(t *testing.T) {
 			t.Parallel()
-			client := registerAt(t, s, method, authRedirect, "require_pushed_authorization_requests", true)
+			client := registerAt(t, s, method, dcrtest.RedirectURI, "require_pushed_authorization_requests", true)
 			require.Equal(t, true, client.Members["require_pushed_authorization_requests"])
-			redirectedWith(t, s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect)), "invalid_request")
-			query := pushedQuery(t, client, dcrtest.AuthorizeQuery("", authRedirect))
-			token := client.send(t, "/oauth2/token", method, dcrtest.CodeForm("", s.Code(t, query), authRedirect))
+			dcrtest.RequireRedirectError(t, s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)), "invalid_request")
+			query := pushedQuery(t, client, dcrtest.AuthorizeQuery("", dcrtest.RedirectURI))
+			token := client.Send(t, "/oauth2/token", method, dcrtest.CodeForm("", s.Code(t, query), dcrtest.RedirectURI))
 			require.Equal(t, http.StatusOK, token.Status, token.Body)
 			require.NotEqual(t, http.StatusSeeOther, s.Authorize(t, query).Status, "a pushed request is good for once")
 
-			bogus := dcrtest.AuthorizeQuery(client.ID(), authRedirect, "request_uri", "urn:ietf:params:oauth:request_uri:bogus")
+			bogus := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "request_uri", "urn:ietf:params:oauth:request_uri:bogus")
 			shown(t, s.Authorize(t, bogus))
-			redirectedWith(t, s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect, "request_uri", "https://client.example/")), "invalid_request")
+			dcrtest.RequireRedirectError(t, s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "request_uri", "https://client.example/")), "invalid_request")
 		})
 		t.Run("COMP-01/not_required/"+method, func(t *testing.T) {
 			t.Parallel()
-			client := registerAt(t, s, method, authRedirect, "require_pushed_authorization_requests", false)
-			require.NotEmpty(t, s.Code(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect)))
-			require.NotEmpty(t, s.Code(t, pushedQuery(t, client, dcrtest.AuthorizeQuery("", authRedirect))))
+			client := registerAt(t, s, method, dcrtest.RedirectURI, "require_pushed_authorization_requests", false)
+			require.NotEmpty(t, s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)))
+			require.NotEmpty(t, s.Code(t, pushedQuery(t, client, dcrtest.AuthorizeQuery("", dcrtest.RedirectURI))))
 		})
 	}
 }
@@ -49,14 +49,14 @@ func TestRequestObjectThatLooksLikeAPush(t *testing.T) {
 	} {
 		t.Run("COMP-01/forged/"+name, func(t *testing.T) {
 			t.Parallel() // T58
-			keys := keySet(publicKey(testKeys().p256, "", "", ""))
-			client := registerAt(t, s, "private_key_jwt", authRedirect, "require_pushed_authorization_requests", true, "jwks", keys)
-			free := registerAt(t, s, "private_key_jwt", authRedirect, "jwks", keys)
+			keys := dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "", "", ""))
+			client := registerAt(t, s, "private_key_jwt", dcrtest.RedirectURI, "require_pushed_authorization_requests", true, "jwks", keys)
+			free := registerAt(t, s, "private_key_jwt", dcrtest.RedirectURI, "jwks", keys)
 			forged := byHand(t, map[string]any{"alg": "none"}, map[string]any{"request_uri": uri}, func(string) []byte { return nil })
-			signed := signES256(t, map[string]any{"request_uri": uri})
+			signed := dcrtest.SignES256(t, map[string]any{"request_uri": uri})
 			for _, object := range []string{forged, signed} {
-				query := dcrtest.AuthorizeQuery(client.ID(), authRedirect, "scope", "openid", "request", object)
-				redirectedWith(t, s.Authorize(t, query), "invalid_request")
+				query := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "scope", "openid", "request", object)
+				dcrtest.RequireRedirectError(t, s.Authorize(t, query), "invalid_request")
 				query.Set("client_id", free.ID())
 				require.NotEmpty(t, s.Code(t, query), "nothing else is wrong with the request")
 			}
@@ -64,9 +64,9 @@ func TestRequestObjectThatLooksLikeAPush(t *testing.T) {
 	}
 	t.Run("COMP-01/forged/pushed_of_another", func(t *testing.T) {
 		t.Parallel()
-		victim := registerAt(t, s, "none", authRedirect, "require_pushed_authorization_requests", true)
-		attacker := registerFor(t, s, "none")
-		query := pushedQuery(t, attacker, dcrtest.AuthorizeQuery("", authRedirect))
+		victim := registerAt(t, s, "none", dcrtest.RedirectURI, "require_pushed_authorization_requests", true)
+		attacker := dcrtest.RegisterFor(t, s, "none")
+		query := pushedQuery(t, attacker, dcrtest.AuthorizeQuery("", dcrtest.RedirectURI))
 		query.Set("client_id", victim.ID())
 		require.NotContains(t, s.Authorize(t, query).Header.Get("Location"), "code=")
 	})
@@ -75,7 +75,7 @@ func TestRequestObjectThatLooksLikeAPush(t *testing.T) {
 func TestRequiredPushWithoutPAR(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{Factories: dcrtest.DefaultFactories[:8]})
-	answer := s.Post(t, map[string]any{"redirect_uris": []string{authRedirect}, "require_pushed_authorization_requests": true})
+	answer := s.Post(t, map[string]any{"redirect_uris": []string{dcrtest.RedirectURI}, "require_pushed_authorization_requests": true})
 	require.Equal(t, http.StatusBadRequest, answer.Status, "COMP-01: %s", answer.Body)
 	require.Equal(t, "invalid_client_metadata", answer.Text("error"))
 	require.Contains(t, answer.Text("error_description"), "require_pushed_authorization_requests")
@@ -95,7 +95,7 @@ func startTenants(t *testing.T) tenants {
 	s := &dcrtest.Server{}
 	listener := httptest.NewUnstartedServer(nil)
 	s.URL = "http://" + listener.Listener.Addr().String()
-	rs, _ := resourceServer(t)
+	rs, _ := dcrtest.ResourceServer(t)
 	provider, err := s.Compose(dcrtest.Setup{Static: []fosite.Client{rs}, Config: dcr.Config{
 		Issuer: func(ctx context.Context) string {
 			name, _ := ctx.Value(tenant{}).(string)
@@ -161,23 +161,23 @@ func endpointsOf(provider *dcr.Provider) http.Handler {
 func TestTenants(t *testing.T) {
 	t.Parallel()
 	both := startTenants(t)
-	for _, method := range authMethods {
+	for _, method := range dcrtest.AuthMethods {
 		t.Run("T41/"+method, func(t *testing.T) {
 			t.Parallel()
-			client := registerFor(t, both.a, method)
+			client := dcrtest.RegisterFor(t, both.a, method)
 			require.Equal(t, both.a.URL+"/register/"+client.ID(), client.URI())
 			abroad := client
-			abroad.server = both.b
-			tokens := client.tokens(t, both.a)
-			code := both.a.Code(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect))
-			_, credentials := resourceServer(t)
+			abroad.Server = both.b
+			tokens := client.Tokens(t, both.a)
+			code := both.a.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI))
+			_, credentials := dcrtest.ResourceServer(t)
 
 			refresh := dcrtest.RefreshForm("", tokens.Text("refresh_token"))
-			for _, form := range []url.Values{refresh, dcrtest.CodeForm("", code, authRedirect)} {
-				answer := abroad.send(t, "/oauth2/token", method, form)
-				authEndpoints[0].refused(t, answer)
+			for _, form := range []url.Values{refresh, dcrtest.CodeForm("", code, dcrtest.RedirectURI)} {
+				answer := abroad.Send(t, "/oauth2/token", method, form)
+				dcrtest.AuthEndpoints[0].RequireRefused(t, answer)
 			}
-			shown(t, both.b.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect)))
+			shown(t, both.b.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)))
 			seesNothing(t, introspect(t, both.b, tokens.Text("access_token"), credentials))
 			sees(t, introspect(t, both.a, tokens.Text("access_token"), credentials), client.ID())
 
@@ -187,8 +187,8 @@ func TestTenants(t *testing.T) {
 				require.Contains(t, answer.Header.Get("WWW-Authenticate"), `error="invalid_token"`)
 			}
 			require.Equal(t, http.StatusOK, both.a.Manage(t, http.MethodGet, client.Answer, nil).Status)
-			require.NotEmpty(t, client.accessToken(t, both.a), "the client is as it was")
-			at := both.a.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect)).Location(t)
+			require.NotEmpty(t, client.AccessToken(t, both.a), "the client is as it was")
+			at := both.a.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)).Location(t)
 			require.Equal(t, both.a.URL, at.Query().Get("iss"), "9207-01")
 		})
 	}

@@ -101,7 +101,7 @@ func redirects(t *testing.T, s *dcrtest.Server, method string, row redirectRow) 
 		}
 		pushed := dcrtest.AuthorizeQuery("", row.requested)
 		pushed.Del("client_id")
-		answer := client.send(t, "/oauth2/par", method, pushed)
+		answer := client.Send(t, "/oauth2/par", method, pushed)
 		require.Equal(t, http.StatusBadRequest, answer.Status, answer.Body)
 		require.Equal(t, "invalid_request", answer.Text("error"))
 		return
@@ -111,7 +111,7 @@ func redirects(t *testing.T, s *dcrtest.Server, method string, row redirectRow) 
 		require.True(t, lands(location, row.requested), location)
 		to, err := url.Parse(location)
 		require.NoError(t, err)
-		token := client.send(t, "/oauth2/token", method, dcrtest.CodeForm("", to.Query().Get("code"), row.requested))
+		token := client.Send(t, "/oauth2/token", method, dcrtest.CodeForm("", to.Query().Get("code"), row.requested))
 		require.Equal(t, http.StatusOK, token.Status, token.Body)
 	}
 	for _, q := range []url.Values{query, pushedQuery(t, client, dcrtest.AuthorizeQuery("", row.requested))} {
@@ -120,13 +120,13 @@ func redirects(t *testing.T, s *dcrtest.Server, method string, row redirectRow) 
 		require.NoError(t, err)
 		require.True(t, request.IsRedirectURIValid(), "what a host asks fosite's request")
 		answer := s.Authorize(t, q, deny)
-		redirectedWith(t, answer, "access_denied")
+		dcrtest.RequireRedirectError(t, answer, "access_denied")
 		require.True(t, lands(answer.Header.Get("Location"), row.requested), answer.Header.Get("Location"))
 	}
 }
 
 // pushedAgain returns a request like another; a pushed one is good for once.
-func pushedAgain(t *testing.T, client authClient, query url.Values, redirectURI string) url.Values {
+func pushedAgain(t *testing.T, client dcrtest.AuthClient, query url.Values, redirectURI string) url.Values {
 	t.Helper()
 	if query.Has("request_uri") {
 		return pushedQuery(t, client, dcrtest.AuthorizeQuery("", redirectURI))
@@ -195,15 +195,15 @@ func TestLocalhostRedirectURIs(t *testing.T) {
 func TestRedirectURIThatIsOmitted(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{})
-	one := registerFor(t, s, "none")
+	one := dcrtest.RegisterFor(t, s, "none")
 	require.Equal(t, "client.example", s.Authorize(t, dcrtest.AuthorizeQuery(one.ID(), "", "redirect_uri", "")).Location(t).Host)
-	two := authClient{server: s, method: "none", Answer: s.Register(t, map[string]any{
-		"token_endpoint_auth_method": "none", "redirect_uris": []string{authRedirect, "https://client.example/other"},
+	two := dcrtest.AuthClient{Server: s, Method: "none", Answer: s.Register(t, map[string]any{
+		"token_endpoint_auth_method": "none", "redirect_uris": []string{dcrtest.RedirectURI, "https://client.example/other"},
 	})}
 	shown(t, s.Authorize(t, dcrtest.AuthorizeQuery(two.ID(), "", "redirect_uri", ""))) // RU-12
-	none := registerAt(t, s, "none", authRedirect)
+	none := registerAt(t, s, "none", dcrtest.RedirectURI)
 	twice := dcrtest.AuthorizeQuery(none.ID(), "https://evil.example/")
-	twice.Add("redirect_uri", authRedirect)
+	twice.Add("redirect_uri", dcrtest.RedirectURI)
 	shown(t, s.Authorize(t, twice)) // RU-12
 }
 
@@ -221,7 +221,7 @@ func implicitServer(t *testing.T, extension fosite.ResponseModeHandler) *dcrtest
 func TestIssuerInResponses(t *testing.T) {
 	t.Parallel()
 	s := implicitServer(t, nil)
-	client := registerAt(t, s, "none", authRedirect, "grant_types", []string{"authorization_code", "implicit"},
+	client := registerAt(t, s, "none", dcrtest.RedirectURI, "grant_types", []string{"authorization_code", "implicit"},
 		"response_types", []string{"code", "token", "code token"})
 	require.ElementsMatch(t, []any{"code", "token", "code token"}, client.Members["response_types"])
 	rows := []struct {
@@ -242,7 +242,7 @@ func TestIssuerInResponses(t *testing.T) {
 		for code, edit := range errors {
 			t.Run("9207-01/"+row.name+"/"+code, func(t *testing.T) {
 				t.Parallel()
-				query := dcrtest.AuthorizeQuery(client.ID(), authRedirect, row.pairs...)
+				query := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, row.pairs...)
 				answer := s.Authorize(t, query, edit(query)...)
 				if row.mode == "form_post" {
 					require.Equal(t, 1, strings.Count(answer.Body, `name="iss" value="`+s.URL+`"`), answer.Body)
@@ -266,7 +266,7 @@ func TestNoIssuerBeforeTheRedirectIsKnown(t *testing.T) {
 	t.Parallel()
 	extension := &countingMode{}
 	s := implicitServer(t, extension)
-	client := registerFor(t, s, "none")
+	client := dcrtest.RegisterFor(t, s, "none")
 	for name, pairs := range map[string][]string{
 		"unregistered_redirect": {"redirect_uri", "https://evil.example/"}, "unknown_client": {"client_id", "nobody"},
 		"no_client": {"client_id", ""},
@@ -274,7 +274,7 @@ func TestNoIssuerBeforeTheRedirectIsKnown(t *testing.T) {
 		for _, mode := range []string{"", "query", "fragment", "form_post", "counting"} {
 			t.Run("9207-01/"+name+"/"+mode, func(t *testing.T) {
 				t.Parallel() // T57
-				query := dcrtest.AuthorizeQuery(client.ID(), authRedirect, append(slices.Clone(pairs), "response_mode", mode)...)
+				query := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, append(slices.Clone(pairs), "response_mode", mode)...)
 				answer := s.Authorize(t, query)
 				shown(t, answer)
 				require.NotContains(t, answer.Body, s.URL)
@@ -299,8 +299,8 @@ func TestIssuerInAResponseModeOfTheHost(t *testing.T) {
 	t.Parallel()
 	extension := &countingMode{}
 	s := implicitServer(t, extension)
-	client := registerFor(t, s, "none")
-	query := dcrtest.AuthorizeQuery(client.ID(), authRedirect, "response_mode", "counting")
+	client := dcrtest.RegisterFor(t, s, "none")
+	query := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "response_mode", "counting")
 	answer := s.Authorize(t, query)
 	require.Equal(t, s.URL, answer.Header.Get("Iss"), "9207-01")
 	require.EqualValues(t, 1, extension.successes.Load())
@@ -327,10 +327,10 @@ func (m *countingMode) WriteAuthorizeError(_ context.Context, w http.ResponseWri
 
 func TestIssuerOfTheOperatorsClients(t *testing.T) {
 	t.Parallel()
-	s := dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{staticClient(t, "static")}})
-	query := dcrtest.AuthorizeQuery("static", authRedirect)
+	s := dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{dcrtest.StaticClient(t, "static")}})
+	query := dcrtest.AuthorizeQuery("static", dcrtest.RedirectURI)
 	require.Equal(t, s.URL, s.Authorize(t, query).Location(t).Query().Get("iss"), "9207-01")
-	denied := redirectedWith(t, s.Authorize(t, query, dcrtest.Header(dcrtest.HeaderDeny, "1")), "access_denied")
+	denied := dcrtest.RequireRedirectError(t, s.Authorize(t, query, dcrtest.Header(dcrtest.HeaderDeny, "1")), "access_denied")
 	require.Equal(t, s.URL, denied.Get("iss"))
 	document := s.Do(t, http.MethodGet, "/.well-known/oauth-authorization-server", nil)
 	require.Equal(t, true, document.Members["authorization_response_iss_parameter_supported"])

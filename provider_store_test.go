@@ -228,7 +228,7 @@ func (storeWithoutPAR) GetPARSession() {}
 func lifeWithoutHTTP(t *testing.T, provider *dcr.Provider, pushes bool) {
 	t.Helper()
 	ctx := context.Background()
-	body := `{"redirect_uris":["` + authRedirect + `"],"token_endpoint_auth_method":"none"}`
+	body := `{"redirect_uris":["` + dcrtest.RedirectURI + `"],"token_endpoint_auth_method":"none"}`
 	r := httptest.NewRequest(http.MethodPost, "/register", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
@@ -237,7 +237,7 @@ func lifeWithoutHTTP(t *testing.T, provider *dcr.Provider, pushes bool) {
 	_, id, _ := strings.Cut(w.Body.String(), `"client_id":"`)
 	id, _, _ = strings.Cut(id, `"`)
 
-	query := dcrtest.AuthorizeQuery(id, authRedirect)
+	query := dcrtest.AuthorizeQuery(id, dcrtest.RedirectURI)
 	request, err := provider.NewAuthorizeRequest(ctx, httptest.NewRequest(http.MethodGet, "/auth?"+query.Encode(), nil))
 	require.NoError(t, err)
 	response, err := provider.NewAuthorizeResponse(ctx, request, dcrtest.NewSession("alice"))

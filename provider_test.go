@@ -2,7 +2,6 @@ package dcr_test
 
 import (
 	"context"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -18,7 +17,7 @@ import (
 )
 
 // registerAt registers a client with one redirect URI and a method.
-func registerAt(t *testing.T, s *dcrtest.Server, method, redirectURI string, pairs ...any) authClient {
+func registerAt(t *testing.T, s *dcrtest.Server, method, redirectURI string, pairs ...any) dcrtest.AuthClient {
 	t.Helper()
 	metadata := map[string]any{
 		"token_endpoint_auth_method": method, "redirect_uris": []string{redirectURI},
@@ -27,40 +26,17 @@ func registerAt(t *testing.T, s *dcrtest.Server, method, redirectURI string, pai
 	for i := 0; i+1 < len(pairs); i += 2 {
 		metadata[pairs[i].(string)] = pairs[i+1]
 	}
-	return authClient{Answer: s.Register(t, metadata), server: s, method: method}
+	return dcrtest.AuthClient{Answer: s.Register(t, metadata), Server: s, Method: method}
 }
 
 // pushedQuery sends an authorization request to the PAR endpoint and returns the one that
 // refers to it.
-func pushedQuery(t *testing.T, client authClient, query url.Values) url.Values {
+func pushedQuery(t *testing.T, client dcrtest.AuthClient, query url.Values) url.Values {
 	t.Helper()
 	query.Del("client_id")
-	answer := client.send(t, "/oauth2/par", client.method, query)
+	answer := client.Send(t, "/oauth2/par", client.Method, query)
 	require.Equal(t, http.StatusCreated, answer.Status, answer.Body)
 	return url.Values{"client_id": {client.ID()}, "request_uri": {answer.Text("request_uri")}}
-}
-
-// refusedPush reports whether a request is refused when it is pushed already.
-func refusedPush(t *testing.T, client authClient, query url.Values) bool {
-	t.Helper()
-	pushed := maps.Clone(query)
-	pushed.Del("client_id")
-	answer := client.send(t, "/oauth2/par", client.method, pushed)
-	if answer.Status != http.StatusCreated {
-		require.Equal(t, http.StatusBadRequest, answer.Status, answer.Body)
-		require.Equal(t, "invalid_request", answer.Text("error"))
-	}
-	return answer.Status != http.StatusCreated
-}
-
-// redirectedWith judges an authorization error that goes back to the client.
-func redirectedWith(t *testing.T, a dcrtest.Answer, code string) url.Values {
-	t.Helper()
-	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
-	values := a.Location(t).Query()
-	require.Equal(t, code, values.Get("error"), a.Location(t))
-	require.Empty(t, values.Get("code"))
-	return values
 }
 
 // shown judges an authorization error that a person sees.
@@ -103,9 +79,9 @@ func TestPKCE(t *testing.T) {
 						Config: dcr.Config{AllowPlainPKCE: row.plain},
 						Fosite: func(c *fosite.Config) { settings(c); c.EnablePKCEPlainChallengeMethod = true },
 					})
-					client := registerFor(t, s, "none")
-					query := dcrtest.AuthorizeQuery(client.ID(), authRedirect, "code_challenge", row.challenge, "code_challenge_method", row.method)
-					if pushed && row.refused && refusedPush(t, client, query) {
+					client := dcrtest.RegisterFor(t, s, "none")
+					query := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "code_challenge", row.challenge, "code_challenge_method", row.method)
+					if pushed && row.refused && dcrtest.RefusedPush(t, client, query) {
 						return
 					}
 					if pushed {
@@ -113,11 +89,11 @@ func TestPKCE(t *testing.T) {
 					}
 					answer := s.Authorize(t, query)
 					if row.refused {
-						redirectedWith(t, answer, "invalid_request")
+						dcrtest.RequireRedirectError(t, answer, "invalid_request")
 						return
 					}
 					code := answer.Location(t).Query().Get("code")
-					token := s.Form(t, "/oauth2/token", dcrtest.CodeForm(client.ID(), code, authRedirect))
+					token := s.Form(t, "/oauth2/token", dcrtest.CodeForm(client.ID(), code, dcrtest.RedirectURI))
 					require.Equal(t, http.StatusOK, token.Status, token.Body)
 				})
 			}
@@ -127,29 +103,29 @@ func TestPKCE(t *testing.T) {
 
 func TestPKCEOfOthers(t *testing.T) {
 	t.Parallel()
-	static := staticClient(t, "static")
+	static := dcrtest.StaticClient(t, "static")
 	static.Public = true
 	s := dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{static}})
-	for _, method := range authMethods[1:] {
+	for _, method := range dcrtest.AuthMethods[1:] {
 		t.Run("PKCE-01/confidential/"+method, func(t *testing.T) {
 			t.Parallel()
-			client := registerFor(t, s, method)
-			code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect, "code_challenge", "", "code_challenge_method", ""))
-			form := dcrtest.CodeForm("", code, authRedirect)
+			client := dcrtest.RegisterFor(t, s, method)
+			code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "code_challenge", "", "code_challenge_method", ""))
+			form := dcrtest.CodeForm("", code, dcrtest.RedirectURI)
 			form.Del("code_verifier")
-			answer := client.send(t, "/oauth2/token", method, form)
+			answer := client.Send(t, "/oauth2/token", method, form)
 			require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 		})
 	}
 	t.Run("PKCE-01/static", func(t *testing.T) {
 		t.Parallel()
-		require.NotEmpty(t, s.Code(t, dcrtest.AuthorizeQuery("static", authRedirect, "code_challenge", "", "code_challenge_method", "")))
+		require.NotEmpty(t, s.Code(t, dcrtest.AuthorizeQuery("static", dcrtest.RedirectURI, "code_challenge", "", "code_challenge_method", "")))
 	})
 	t.Run("PKCE-01/wrong_verifier", func(t *testing.T) {
 		t.Parallel()
-		client := registerFor(t, s, "none")
+		client := dcrtest.RegisterFor(t, s, "none")
 		for _, verifier := range []string{"", strings.Repeat("x", 43), dcrtest.Challenge()} {
-			form := dcrtest.CodeForm(client.ID(), s.Code(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect)), authRedirect)
+			form := dcrtest.CodeForm(client.ID(), s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)), dcrtest.RedirectURI)
 			form.Set("code_verifier", verifier)
 			answer := s.Form(t, "/oauth2/token", form)
 			require.Equal(t, http.StatusBadRequest, answer.Status, answer.Body)
@@ -177,34 +153,34 @@ func TestMissingState(t *testing.T) {
 		for _, method := range []string{"none", "client_secret_basic"} {
 			t.Run("REAL-01/"+row.name+"/"+method, func(t *testing.T) {
 				t.Parallel()
-				client := registerFor(t, s, method)
-				query := dcrtest.AuthorizeQuery(client.ID(), authRedirect, row.pairs...)
+				client := dcrtest.RegisterFor(t, s, method)
+				query := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, row.pairs...)
 				answer := s.Authorize(t, query)
 				if row.refusal != "" {
-					redirectedWith(t, answer, row.refusal)
+					dcrtest.RequireRedirectError(t, answer, row.refusal)
 					return
 				}
 				values := answer.Location(t).Query()
 				require.NotEmpty(t, values.Get("code"), answer.Location(t))
 				require.Equal(t, query["state"], values["state"])
-				denied := redirectedWith(t, s.Authorize(t, query, dcrtest.Header(dcrtest.HeaderDeny, "1")), "access_denied")
+				denied := dcrtest.RequireRedirectError(t, s.Authorize(t, query, dcrtest.Header(dcrtest.HeaderDeny, "1")), "access_denied")
 				require.Equal(t, query["state"], denied["state"])
-				token := client.send(t, "/oauth2/token", method, dcrtest.CodeForm("", values.Get("code"), authRedirect))
+				token := client.Send(t, "/oauth2/token", method, dcrtest.CodeForm("", values.Get("code"), dcrtest.RedirectURI))
 				require.Equal(t, http.StatusOK, token.Status, token.Body)
 			})
 			t.Run("REAL-01/pushed/"+row.name+"/"+method, func(t *testing.T) {
 				t.Parallel()
-				client := registerFor(t, s, method)
-				query := dcrtest.AuthorizeQuery("", authRedirect, row.pairs...)
+				client := dcrtest.RegisterFor(t, s, method)
+				query := dcrtest.AuthorizeQuery("", dcrtest.RedirectURI, row.pairs...)
 				if row.refusal != "" {
 					query.Del("client_id")
-					answer := client.send(t, "/oauth2/par", method, query)
+					answer := client.Send(t, "/oauth2/par", method, query)
 					require.Equal(t, http.StatusBadRequest, answer.Status, answer.Body)
 					require.Equal(t, row.refusal, answer.Text("error"))
 					return
 				}
 				for _, edits := range [][]dcrtest.Edit{nil, {dcrtest.Header(dcrtest.HeaderDeny, "1")}} {
-					values := s.Authorize(t, pushedQuery(t, client, dcrtest.AuthorizeQuery("", authRedirect, row.pairs...)), edits...).Location(t).Query()
+					values := s.Authorize(t, pushedQuery(t, client, dcrtest.AuthorizeQuery("", dcrtest.RedirectURI, row.pairs...)), edits...).Location(t).Query()
 					require.Equal(t, query["state"], values["state"])
 					require.Equal(t, edits == nil, values.Has("code"))
 				}
@@ -216,10 +192,10 @@ func TestMissingState(t *testing.T) {
 func TestMissingStateInOtherModes(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{AllowMissingState: true}})
-	client := registerFor(t, s, "none")
+	client := dcrtest.RegisterFor(t, s, "none")
 	for _, mode := range []string{"query", "fragment", "form_post"} {
 		for _, edits := range [][]dcrtest.Edit{nil, {dcrtest.Header(dcrtest.HeaderDeny, "1")}} {
-			answer := s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect, "state", "", "response_mode", mode), edits...)
+			answer := s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "state", "", "response_mode", mode), edits...)
 			require.NotContains(t, answer.Body+answer.Header.Get("Location"), "state", "REAL-01 %s", mode)
 			require.Contains(t, answer.Body+answer.Header.Get("Location"), "iss")
 		}
@@ -229,21 +205,21 @@ func TestMissingStateInOtherModes(t *testing.T) {
 func TestRefreshToken(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{}) // whose RefreshTokenScopes are empty
-	for _, method := range authMethods {
+	for _, method := range dcrtest.AuthMethods {
 		t.Run("REAL-02/"+method, func(t *testing.T) {
 			t.Parallel()
-			client := registerFor(t, s, method)
-			token := client.tokens(t, s, "scope", "profile").Text("refresh_token")
+			client := dcrtest.RegisterFor(t, s, method)
+			token := client.Tokens(t, s, "scope", "profile").Text("refresh_token")
 			require.NotEmpty(t, token)
-			again := client.send(t, "/oauth2/token", method, dcrtest.RefreshForm("", token))
+			again := client.Send(t, "/oauth2/token", method, dcrtest.RefreshForm("", token))
 			require.Equal(t, http.StatusOK, again.Status, again.Body)
 			require.NotEmpty(t, again.Text("refresh_token"))
 		})
 	}
 	t.Run("REAL-02/not_registered", func(t *testing.T) {
 		t.Parallel()
-		client := registerAt(t, s, "none", authRedirect, "grant_types", []string{"authorization_code"})
-		require.NotContains(t, client.tokens(t, s).Members, "refresh_token")
+		client := registerAt(t, s, "none", dcrtest.RedirectURI, "grant_types", []string{"authorization_code"})
+		require.NotContains(t, client.Tokens(t, s).Members, "refresh_token")
 	})
 }
 
@@ -254,33 +230,33 @@ func TestAudience(t *testing.T) {
 	store := dcr.NewMemoryStore()
 	early := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Issuer: issuer}})
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Issuer: issuer, Audience: []string{resource}}})
-	clients := map[string]authClient{
-		"registered": registerFor(t, s, "none"), "registered_before": registerFor(t, early, "none"),
-		"confidential": registerFor(t, s, "client_secret_basic"),
+	clients := map[string]dcrtest.AuthClient{
+		"registered": dcrtest.RegisterFor(t, s, "none"), "registered_before": dcrtest.RegisterFor(t, early, "none"),
+		"confidential": dcrtest.RegisterFor(t, s, "client_secret_basic"),
 	}
 	for name, client := range clients {
-		client.server = s
+		client.Server = s
 		for _, pushed := range []bool{false, true} {
 			t.Run("AUD-01/"+name+map[bool]string{true: "/pushed"}[pushed], func(t *testing.T) {
 				t.Parallel()
-				query := dcrtest.AuthorizeQuery(client.ID(), authRedirect, "audience", resource)
+				query := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "audience", resource)
 				if pushed {
 					query = pushedQuery(t, client, query)
 				}
-				tokens := client.send(t, "/oauth2/token", client.method, dcrtest.CodeForm("", s.Code(t, query), authRedirect))
+				tokens := client.Send(t, "/oauth2/token", client.Method, dcrtest.CodeForm("", s.Code(t, query), dcrtest.RedirectURI))
 				for range 3 {
 					require.Equal(t, http.StatusOK, tokens.Status, tokens.Body)
 					sees := introspectAudience(t, s, tokens.Text("access_token"))
 					require.Equal(t, []string{resource}, sees)
-					tokens = client.send(t, "/oauth2/token", client.method, dcrtest.RefreshForm("", tokens.Text("refresh_token")))
+					tokens = client.Send(t, "/oauth2/token", client.Method, dcrtest.RefreshForm("", tokens.Text("refresh_token")))
 				}
 			})
 		}
 	}
 	t.Run("AUD-01/another", func(t *testing.T) {
 		t.Parallel()
-		query := dcrtest.AuthorizeQuery(clients["registered"].ID(), authRedirect, "audience", "https://other.example/")
-		redirectedWith(t, s.Authorize(t, query), "invalid_request")
+		query := dcrtest.AuthorizeQuery(clients["registered"].ID(), dcrtest.RedirectURI, "audience", "https://other.example/")
+		dcrtest.RequireRedirectError(t, s.Authorize(t, query), "invalid_request")
 	})
 }
 
@@ -293,7 +269,7 @@ func introspectAudience(t *testing.T, s *dcrtest.Server, token string) []string 
 
 func TestErrorsBeforeSignIn(t *testing.T) {
 	t.Parallel()
-	s := dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{staticClient(t, "static")}})
+	s := dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{dcrtest.StaticClient(t, "static")}})
 	anonymous := dcrtest.Header(dcrtest.HeaderAnonymous, "1")
 	mistakes := map[string][]string{
 		"scope": {"scope", "bogus"}, "state": {"state", "x"}, "response_type": {"response_type", "token"},
@@ -301,8 +277,8 @@ func TestErrorsBeforeSignIn(t *testing.T) {
 		"form_post": {"response_mode", "form_post", "scope", "bogus"},
 	}
 	for name, pairs := range mistakes {
-		for _, redirectURI := range []string{authRedirect, "http://127.0.0.1/cb", "com.example.app:/cb"} {
-			if name == "form_post" && redirectURI != authRedirect {
+		for _, redirectURI := range []string{dcrtest.RedirectURI, "http://127.0.0.1/cb", "com.example.app:/cb"} {
+			if name == "form_post" && redirectURI != dcrtest.RedirectURI {
 				continue // no page posts to an application
 			}
 			t.Run("RED-01/"+name+"/"+redirectURI[:5], func(t *testing.T) {
@@ -326,7 +302,7 @@ func TestErrorsBeforeSignIn(t *testing.T) {
 	}
 	t.Run("RED-01/static", func(t *testing.T) {
 		t.Parallel()
-		redirectedWith(t, s.Authorize(t, dcrtest.AuthorizeQuery("static", authRedirect, "scope", "bogus"), anonymous), "invalid_scope")
+		dcrtest.RequireRedirectError(t, s.Authorize(t, dcrtest.AuthorizeQuery("static", dcrtest.RedirectURI, "scope", "bogus"), anonymous), "invalid_scope")
 	})
 }
 
@@ -345,7 +321,7 @@ func answered(t *testing.T, a dcrtest.Answer, redirectURI string) {
 
 func TestConsentIsAskedAgain(t *testing.T) {
 	t.Parallel()
-	s := dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{staticClient(t, "static")}})
+	s := dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{dcrtest.StaticClient(t, "static")}})
 	rows := []struct {
 		method, redirectURI string
 		asked               bool
@@ -362,7 +338,7 @@ func TestConsentIsAskedAgain(t *testing.T) {
 			t.Parallel()
 			var pairs []any
 			if row.method == "private_key_jwt" {
-				pairs = []any{"jwks", keySet(publicKey(testKeys().p256, "", "", ""))}
+				pairs = []any{"jwks", dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "", "", ""))}
 			}
 			client := registerAt(t, s, row.method, row.redirectURI, pairs...)
 			query := dcrtest.AuthorizeQuery(client.ID(), row.redirectURI)
@@ -378,7 +354,7 @@ func TestConsentIsAskedAgain(t *testing.T) {
 
 func TestReservedScope(t *testing.T) {
 	t.Parallel()
-	static := staticClient(t, "static", "*", "dcr:manage", "dcr:*")
+	static := dcrtest.StaticClient(t, "static", "*", "dcr:manage", "dcr:*")
 	static.ResponseTypes = []string{"code", "token"}
 	static.GrantTypes = append(static.GrantTypes, "implicit")
 	factories := append([]compose.Factory{compose.OAuth2AuthorizeImplicitFactory}, dcrtest.DefaultFactories...)
@@ -393,28 +369,28 @@ func TestReservedScope(t *testing.T) {
 		})
 		t.Run("SCOPE-02/authorization_code/"+scope, func(t *testing.T) {
 			t.Parallel()
-			redirectedWith(t, s.Authorize(t, dcrtest.AuthorizeQuery("static", authRedirect, "scope", scope)), "invalid_scope")
+			dcrtest.RequireRedirectError(t, s.Authorize(t, dcrtest.AuthorizeQuery("static", dcrtest.RedirectURI, "scope", scope)), "invalid_scope")
 		})
 		t.Run("SCOPE-02/pushed/"+scope, func(t *testing.T) {
 			t.Parallel()
-			answer := s.Form(t, "/oauth2/par", dcrtest.AuthorizeQuery("static", authRedirect, "scope", scope), own)
+			answer := s.Form(t, "/oauth2/par", dcrtest.AuthorizeQuery("static", dcrtest.RedirectURI, "scope", scope), own)
 			if answer.Status == http.StatusCreated {
 				query := url.Values{"client_id": {"static"}, "request_uri": {answer.Text("request_uri")}}
-				redirectedWith(t, s.Authorize(t, query), "invalid_scope")
+				dcrtest.RequireRedirectError(t, s.Authorize(t, query), "invalid_scope")
 				return
 			}
 			require.Equal(t, "invalid_scope", answer.Text("error"), answer.Body)
 		})
 		t.Run("SCOPE-02/implicit/"+scope, func(t *testing.T) {
 			t.Parallel()
-			to := s.Authorize(t, dcrtest.AuthorizeQuery("static", authRedirect, "scope", scope, "response_type", "token")).Location(t)
+			to := s.Authorize(t, dcrtest.AuthorizeQuery("static", dcrtest.RedirectURI, "scope", scope, "response_type", "token")).Location(t)
 			require.Contains(t, to.Fragment, "error=invalid_scope")
 			require.NotContains(t, to.Fragment, "access_token")
 		})
 		t.Run("SCOPE-02/refresh_token/"+scope, func(t *testing.T) {
 			t.Parallel()
-			code := s.Code(t, dcrtest.AuthorizeQuery("static", authRedirect, "scope", "profile"))
-			form := dcrtest.RefreshForm("", s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, authRedirect), own).Text("refresh_token"))
+			code := s.Code(t, dcrtest.AuthorizeQuery("static", dcrtest.RedirectURI, "scope", "profile"))
+			form := dcrtest.RefreshForm("", s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, dcrtest.RedirectURI), own).Text("refresh_token"))
 			form.Set("scope", scope)
 			answer := s.Form(t, "/oauth2/token", form, own)
 			require.NotContains(t, answer.Text("scope"), "dcr:manage", answer.Body)

@@ -20,29 +20,29 @@ import (
 func TestClientThatDoesNotExist(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{})
-	for _, method := range authMethods {
-		unknown := registerFor(t, s, method)
-		deleted := registerFor(t, s, method)
+	for _, method := range dcrtest.AuthMethods {
+		unknown := dcrtest.RegisterFor(t, s, method)
+		deleted := dcrtest.RegisterFor(t, s, method)
 		forms := map[string]url.Values{}
-		for _, endpoint := range authEndpoints {
-			forms[endpoint.name] = endpoint.request(t, s, deleted)
+		for _, endpoint := range dcrtest.AuthEndpoints {
+			forms[endpoint.Name] = endpoint.Request(t, s, deleted)
 		}
 		unknown.Members = map[string]any{"client_id": rand.Text(), "client_secret": unknown.Secret()}
 		require.Equal(t, http.StatusNoContent, s.Manage(t, http.MethodDelete, deleted.Answer, nil).Status)
-		for kind, client := range map[string]authClient{"unknown": unknown, "deleted": deleted} {
-			for _, endpoint := range authEndpoints {
-				t.Run("AUTH-01/"+kind+"/"+method+"/"+endpoint.name, func(t *testing.T) {
+		for kind, client := range map[string]dcrtest.AuthClient{"unknown": unknown, "deleted": deleted} {
+			for _, endpoint := range dcrtest.AuthEndpoints {
+				t.Run("AUTH-01/"+kind+"/"+method+"/"+endpoint.Name, func(t *testing.T) {
 					t.Parallel()
 					form := url.Values{}
-					for name, value := range forms[endpoint.name] {
+					for name, value := range forms[endpoint.Name] {
 						form[name] = value
 					}
-					endpoint.refused(t, client.send(t, endpoint.path, method, form))
+					endpoint.RequireRefused(t, client.Send(t, endpoint.Path, method, form))
 				})
 			}
 			t.Run("AUTH-05/"+kind+"/"+method, func(t *testing.T) {
 				t.Parallel()
-				page := s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect))
+				page := s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI))
 				require.GreaterOrEqual(t, page.Status, 400)
 				require.Less(t, page.Status, 500)
 				require.Empty(t, page.Header.Get("Location"))
@@ -54,13 +54,13 @@ func TestClientThatDoesNotExist(t *testing.T) {
 func TestRefreshOfADeletedClient(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{})
-	for _, method := range authMethods {
+	for _, method := range dcrtest.AuthMethods {
 		t.Run("AUTH-01/"+method, func(t *testing.T) {
 			t.Parallel()
-			client := registerFor(t, s, method)
-			refresh := client.tokens(t, s).Text("refresh_token")
+			client := dcrtest.RegisterFor(t, s, method)
+			refresh := client.Tokens(t, s).Text("refresh_token")
 			s.Manage(t, http.MethodDelete, client.Answer, nil)
-			answer := client.send(t, "/oauth2/token", method, dcrtest.RefreshForm("", refresh))
+			answer := client.Send(t, "/oauth2/token", method, dcrtest.RefreshForm("", refresh))
 			require.Equal(t, http.StatusUnauthorized, answer.Status, answer.Body)
 			require.Equal(t, "invalid_client", answer.Text("error"))
 		})
@@ -72,8 +72,8 @@ func garbage(t *testing.T, s *dcrtest.Server, real string) map[string]string {
 	t.Helper()
 	head, signature, _ := strings.Cut(real, ".")
 	encode := base64.RawURLEncoding.EncodeToString
-	foreign := signToken(t, jose.RS256, testKeys().rsaA, "", map[string]any{"client_id": "x", "exp": time.Now().Add(time.Hour).Unix()})
-	expired := signToken(t, jose.RS256, s.Key, "", map[string]any{"client_id": "x", "exp": time.Now().Add(-time.Hour).Unix()})
+	foreign := dcrtest.SignToken(t, jose.RS256, dcrtest.Keys().RSA, "", map[string]any{"client_id": "x", "exp": time.Now().Add(time.Hour).Unix()})
+	expired := dcrtest.SignToken(t, jose.RS256, s.Key, "", map[string]any{"client_id": "x", "exp": time.Now().Add(-time.Hour).Unix()})
 	tokens := map[string]string{
 		"word": "garbage", "dot": ".", "dots": "..", "two_parts": "a.b", "three_parts": "a.b.c", "four_parts": "a.b.c.d",
 		"prefixed": "ory_at_garbage", "prefixed_parts": "ory_at_a.b", "space": "a b", "unicode": "töken.ß", "nul": "a\x00.b",
@@ -106,7 +106,7 @@ func swapped(text string, i int) string {
 // tokenServers are servers with tokens of each kind.
 func tokenServers(t *testing.T) (servers map[string]*dcrtest.Server, credentials dcrtest.Edit) {
 	t.Helper()
-	rs, credentials := resourceServer(t)
+	rs, credentials := dcrtest.ResourceServer(t)
 	stateless := append([]compose.Factory{}, dcrtest.DefaultFactories...)
 	stateless[5] = compose.OAuth2StatelessJWTIntrospectionFactory
 	static := []fosite.Client{rs}
@@ -121,9 +121,9 @@ func TestGarbageIsInactive(t *testing.T) {
 	t.Parallel()
 	servers, credentials := tokenServers(t)
 	for kind, s := range servers {
-		client := registerFor(t, s, "client_secret_basic")
+		client := dcrtest.RegisterFor(t, s, "client_secret_basic")
 		own := dcrtest.Basic(client.ID(), client.Secret())
-		tokens := client.tokens(t, s)
+		tokens := client.Tokens(t, s)
 		for name, token := range garbage(t, s, tokens.Text("access_token")) {
 			for who, edit := range map[string]dcrtest.Edit{"itself": own, "resource_server": credentials} {
 				for _, hint := range []string{"", "access_token", "refresh_token", "garbage"} {
@@ -146,9 +146,9 @@ func TestGarbageElsewhere(t *testing.T) {
 	t.Parallel()
 	servers, _ := tokenServers(t)
 	for kind, s := range servers {
-		client := registerFor(t, s, "client_secret_basic")
+		client := dcrtest.RegisterFor(t, s, "client_secret_basic")
 		own := dcrtest.Basic(client.ID(), client.Secret())
-		tokens := client.tokens(t, s)
+		tokens := client.Tokens(t, s)
 		access := tokens.Text("access_token")
 		for name, token := range garbage(t, s, access) {
 			if strings.ContainsAny(token, "\x00 ß") {
@@ -166,7 +166,7 @@ func TestGarbageElsewhere(t *testing.T) {
 		for name, token := range garbage(t, s, tokens.Text("refresh_token")) {
 			t.Run("AUTH-02/"+kind+"/"+name+"/token", func(t *testing.T) {
 				t.Parallel()
-				for _, form := range []url.Values{dcrtest.RefreshForm("", token), dcrtest.CodeForm("", token, authRedirect)} {
+				for _, form := range []url.Values{dcrtest.RefreshForm("", token), dcrtest.CodeForm("", token, dcrtest.RedirectURI)} {
 					answer := s.Form(t, "/oauth2/token", form, own)
 					require.Equal(t, http.StatusBadRequest, answer.Status, answer.Body)
 					require.Contains(t, []string{"invalid_grant", "invalid_request"}, answer.Text("error"))
@@ -180,12 +180,12 @@ func TestRevocationOfGarbage(t *testing.T) {
 	t.Parallel()
 	servers, _ := tokenServers(t)
 	for kind, s := range servers {
-		client := registerFor(t, s, "client_secret_basic")
-		access := client.accessToken(t, s)
+		client := dcrtest.RegisterFor(t, s, "client_secret_basic")
+		access := client.AccessToken(t, s)
 		for name, token := range garbage(t, s, access) {
 			t.Run("AUTH-02/"+kind+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				answer := client.send(t, "/oauth2/revoke", client.method, url.Values{"token": {token}})
+				answer := client.Send(t, "/oauth2/revoke", client.Method, url.Values{"token": {token}})
 				require.Equal(t, http.StatusOK, answer.Status, "RFC 7009, section 2.2: %s", answer.Body)
 			})
 		}

@@ -15,29 +15,11 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
-// as registers in the name of a user.
-func as(user string) dcrtest.Edit { return dcrtest.Header("Test-User", user) }
-
-// quotaServer lets users register whom a header names, and whoever has an initial access
-// token.
-func quotaServer(t testing.TB, quotas dcr.Quotas, edit ...func(*dcrtest.Setup)) (*dcrtest.Server, *ledger, *noted) {
-	t.Helper()
-	store, events := newLedger(), &noted{}
-	setup := dcrtest.Setup{Storage: store, Config: dcr.Config{Quotas: quotas, Events: events}}
-	setup.Config.Access = dcr.AnyOf(dcr.InitialAccessTokens(), dcr.AccessFunc(func(_ context.Context, r *http.Request) (*dcr.Registrant, error) {
-		return &dcr.Registrant{Kind: "user", Subject: r.Header.Get("Test-User")}, nil
-	}))
-	for _, e := range edit {
-		e(&setup)
-	}
-	return dcrtest.Start(t, setup), store, events
-}
-
 // requireQuota: past a quota nobody is told more than that.
-func requireQuota(t testing.TB, answer dcrtest.Answer, events *noted) {
+func requireQuota(t testing.TB, answer dcrtest.Answer, events *dcrtest.Events) {
 	t.Helper()
-	requireRefusal(t, answer, http.StatusForbidden, "access_denied")
-	seen := events.take()
+	dcrtest.RequireRefusal(t, answer, http.StatusForbidden, "access_denied")
+	seen := events.Take()
 	require.NotEmpty(t, seen)
 	event := seen[len(seen)-1]
 	require.Equal(t, dcr.EventLimited, event.Kind)
@@ -46,75 +28,59 @@ func requireQuota(t testing.TB, answer dcrtest.Answer, events *noted) {
 	require.NotNil(t, event.Registrant)
 }
 
-func uses(t testing.TB, store interface {
-	GetInitialAccessToken(context.Context, string) (*dcr.InitialAccessToken, error)
-}, id string) int {
-	t.Helper()
-	record, err := store.GetInitialAccessToken(context.Background(), id)
-	require.NoError(t, err)
-	return record.Uses
-}
-
 func TestQuotaOfSubject(t *testing.T) {
 	t.Parallel()
-	s, store, events := quotaServer(t, dcr.Quotas{PerSubject: 2})
-	first := s.Register(t, limitedBody, as("alice"))
-	s.Register(t, limitedBody, as("alice"))
-	requireQuota(t, s.Post(t, limitedBody, as("alice")), events)
-	require.Len(t, store.live(t), 2)
-	s.Register(t, limitedBody, as("bob"))
+	s, store, events := dcrtest.StartQuota(t, dcr.Quotas{PerSubject: 2})
+	first := s.Register(t, dcrtest.PlainRegistration, dcrtest.AsUser("alice"))
+	s.Register(t, dcrtest.PlainRegistration, dcrtest.AsUser("alice"))
+	requireQuota(t, s.Post(t, dcrtest.PlainRegistration, dcrtest.AsUser("alice")), events)
+	require.Len(t, store.Live(t), 2)
+	s.Register(t, dcrtest.PlainRegistration, dcrtest.AsUser("bob"))
 	for range 5 {
-		s.Register(t, limitedBody) // nobody's: without a subject there is nothing to count by
+		s.Register(t, dcrtest.PlainRegistration) // nobody's: without a subject there is nothing to count by
 	}
 
 	require.Equal(t, http.StatusNoContent, s.Manage(t, http.MethodDelete, first, nil).Status)
-	again := s.Register(t, limitedBody, as("alice"))
-	requireQuota(t, s.Post(t, limitedBody, as("alice")), events)
+	again := s.Register(t, dcrtest.PlainRegistration, dcrtest.AsUser("alice"))
+	requireQuota(t, s.Post(t, dcrtest.PlainRegistration, dcrtest.AsUser("alice")), events)
 	require.NoError(t, s.Provider.DeleteClient(context.Background(), again.ID()))
-	s.Register(t, limitedBody, as("alice"))
-	requireQuota(t, s.Post(t, limitedBody, as("alice")), events)
+	s.Register(t, dcrtest.PlainRegistration, dcrtest.AsUser("alice"))
+	requireQuota(t, s.Post(t, dcrtest.PlainRegistration, dcrtest.AsUser("alice")), events)
 
-	token, record := mint(t, s, dcr.InitialAccessTokenRequest{Subject: "alice", Uses: 1})
-	requireQuota(t, s.Post(t, limitedBody, dcrtest.Bearer(token)), events)
-	require.Zero(t, uses(t, store, record.ID), "a token for alice is alice's, and no use is gone")
+	token, record := dcrtest.Mint(t, s, dcr.InitialAccessTokenRequest{Subject: "alice", Uses: 1})
+	requireQuota(t, s.Post(t, dcrtest.PlainRegistration, dcrtest.Bearer(token)), events)
+	require.Zero(t, dcrtest.UsesOf(t, store, record.ID), "a token for alice is alice's, and no use is gone")
 }
 
 func TestQuotaOfInitialAccessToken(t *testing.T) {
 	t.Parallel()
-	s, store, events := quotaServer(t, dcr.Quotas{PerInitialAccessToken: 2})
-	token, record := mint(t, s, dcr.InitialAccessTokenRequest{Uses: 3})
-	first := s.Register(t, limitedBody, dcrtest.Bearer(token))
-	s.Register(t, limitedBody, dcrtest.Bearer(token))
+	s, store, events := dcrtest.StartQuota(t, dcr.Quotas{PerInitialAccessToken: 2})
+	token, record := dcrtest.Mint(t, s, dcr.InitialAccessTokenRequest{Uses: 3})
+	first := s.Register(t, dcrtest.PlainRegistration, dcrtest.Bearer(token))
+	s.Register(t, dcrtest.PlainRegistration, dcrtest.Bearer(token))
 	for range 3 {
-		requireQuota(t, s.Post(t, limitedBody, dcrtest.Bearer(token)), events)
-		require.Equal(t, 2, uses(t, store, record.ID), "IAT-01: what a quota refuses costs no use")
+		requireQuota(t, s.Post(t, dcrtest.PlainRegistration, dcrtest.Bearer(token)), events)
+		require.Equal(t, 2, dcrtest.UsesOf(t, store, record.ID), "IAT-01: what a quota refuses costs no use")
 	}
-	other, _ := mint(t, s, dcr.InitialAccessTokenRequest{})
-	s.Register(t, limitedBody, dcrtest.Bearer(other))
+	other, _ := dcrtest.Mint(t, s, dcr.InitialAccessTokenRequest{})
+	s.Register(t, dcrtest.PlainRegistration, dcrtest.Bearer(other))
 
 	require.Equal(t, http.StatusNoContent, s.Manage(t, http.MethodDelete, first, nil).Status)
-	third := s.Register(t, limitedBody, dcrtest.Bearer(token))
+	third := s.Register(t, dcrtest.PlainRegistration, dcrtest.Bearer(token))
 	require.Equal(t, http.StatusNoContent, s.Manage(t, http.MethodDelete, third, nil).Status)
-	answer := s.Post(t, limitedBody, dcrtest.Bearer(token))
-	require.Equal(t, "user", clientOf(t, store, answer.ID()).Origin.Kind, "IAT-01: the uses are gone, whatever places there are")
-	require.Equal(t, 3, uses(t, store, record.ID))
-}
-
-func clientOf(t testing.TB, store dcr.ClientStorage, id string) *dcr.Client {
-	t.Helper()
-	client, err := store.GetDynamicClient(context.Background(), id)
-	require.NoError(t, err, id)
-	return client
+	answer := s.Post(t, dcrtest.PlainRegistration, dcrtest.Bearer(token))
+	require.Equal(t, "user", dcrtest.RecordOf(t, store, answer.ID()).Origin.Kind, "IAT-01: the uses are gone, whatever places there are")
+	require.Equal(t, 3, dcrtest.UsesOf(t, store, record.ID))
 }
 
 // TestQuotaBodyUnread: who has no place left is told before anything is read.
 func TestQuotaBodyUnread(t *testing.T) {
 	t.Parallel()
-	s, _, _ := quotaServer(t, dcr.Quotas{PerSubject: 1})
-	s.Register(t, limitedBody, as("alice"))
-	request := jsonPost(t.Context(), "")
+	s, _, _ := dcrtest.StartQuota(t, dcr.Quotas{PerSubject: 1})
+	s.Register(t, dcrtest.PlainRegistration, dcrtest.AsUser("alice"))
+	request := dcrtest.JSONPost(t.Context(), "")
 	request.Header.Set("Test-User", "alice")
-	request.Body = io.NopCloser(readerFunc(func([]byte) (int, error) {
+	request.Body = io.NopCloser(dcrtest.ReaderFunc(func([]byte) (int, error) {
 		t.Error("the body is read")
 		return 0, io.EOF
 	}))
@@ -128,36 +94,36 @@ func TestQuotaParallel(t *testing.T) {
 	t.Parallel()
 	const quota = 5
 	for name, by := range map[string]func(token string) dcrtest.Edit{
-		"T31/subject":              func(string) dcrtest.Edit { return as("alice") },
+		"T31/subject":              func(string) dcrtest.Edit { return dcrtest.AsUser("alice") },
 		"T31/initial_access_token": dcrtest.Bearer,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, store, events := quotaServer(t, dcr.Quotas{PerSubject: quota, PerInitialAccessToken: quota})
-			token, record := mint(t, s, dcr.InitialAccessTokenRequest{})
+			s, store, events := dcrtest.StartQuota(t, dcr.Quotas{PerSubject: quota, PerInitialAccessToken: quota})
+			token, record := dcrtest.Mint(t, s, dcr.InitialAccessTokenRequest{})
 			registered := 0
-			for _, answer := range allAtOnce(50, func(int) dcrtest.Answer { return s.Post(t, limitedBody, by(token)) }) {
+			for _, answer := range dcrtest.AllAtOnce(50, func(int) dcrtest.Answer { return s.Post(t, dcrtest.PlainRegistration, by(token)) }) {
 				if answer.Status == http.StatusCreated {
-					require.Contains(t, store.live(t), answer.ID())
+					require.Contains(t, store.Live(t), answer.ID())
 					registered++
 					continue
 				}
-				requireRefusal(t, answer, http.StatusForbidden, "access_denied")
+				dcrtest.RequireRefusal(t, answer, http.StatusForbidden, "access_denied")
 			}
 			require.LessOrEqual(t, registered, quota)
 			requireOnly := func() {
 				t.Helper()
-				require.Len(t, store.live(t), registered, "no record that nobody was told of")
-				require.Equal(t, registered, store.liveEntries(t), "no token that nobody was told of")
+				require.Len(t, store.Live(t), registered, "no record that nobody was told of")
+				require.Equal(t, registered, store.LiveEntries(t), "no token that nobody was told of")
 				if name != "T31/subject" {
-					require.Equal(t, registered, uses(t, store, record.ID))
+					require.Equal(t, registered, dcrtest.UsesOf(t, store, record.ID))
 				}
 			}
 			requireOnly()
 			for ; registered < quota; registered++ {
-				s.Register(t, limitedBody, by(token))
+				s.Register(t, dcrtest.PlainRegistration, by(token))
 			}
-			requireQuota(t, s.Post(t, limitedBody, by(token)), events)
+			requireQuota(t, s.Post(t, dcrtest.PlainRegistration, by(token)), events)
 			requireOnly()
 		})
 	}
@@ -166,30 +132,30 @@ func TestQuotaParallel(t *testing.T) {
 // TestQuotaOfOtherIssuer: clients under another issuer are those of another server (T41).
 func TestQuotaOfOtherIssuer(t *testing.T) {
 	t.Parallel()
-	one, store, events := quotaServer(t, dcr.Quotas{PerSubject: 1})
-	other, _, otherEvents := quotaServer(t, dcr.Quotas{PerSubject: 1}, func(setup *dcrtest.Setup) { setup.Storage = store })
-	one.Register(t, limitedBody, as("alice"))
-	other.Register(t, limitedBody, as("alice"))
-	requireQuota(t, one.Post(t, limitedBody, as("alice")), events)
-	requireQuota(t, other.Post(t, limitedBody, as("alice")), otherEvents)
-	require.Len(t, store.live(t), 2)
+	one, store, events := dcrtest.StartQuota(t, dcr.Quotas{PerSubject: 1})
+	other, _, otherEvents := dcrtest.StartQuota(t, dcr.Quotas{PerSubject: 1}, func(setup *dcrtest.Setup) { setup.Storage = store })
+	one.Register(t, dcrtest.PlainRegistration, dcrtest.AsUser("alice"))
+	other.Register(t, dcrtest.PlainRegistration, dcrtest.AsUser("alice"))
+	requireQuota(t, one.Post(t, dcrtest.PlainRegistration, dcrtest.AsUser("alice")), events)
+	requireQuota(t, other.Post(t, dcrtest.PlainRegistration, dcrtest.AsUser("alice")), otherEvents)
+	require.Len(t, store.Live(t), 2)
 }
 
 // TestQuotaOfEndedClients: those that have ended count until they are swept, as
 // documented.
 func TestQuotaOfEndedClients(t *testing.T) {
 	t.Parallel()
-	clock := new(movableClock)
-	s, _, events := quotaServer(t, dcr.Quotas{PerSubject: 1}, func(setup *dcrtest.Setup) {
-		setup.Config.Now, setup.Config.Lifecycle.Unused = clock.now, time.Hour
+	clock := new(dcrtest.Clock)
+	s, _, events := dcrtest.StartQuota(t, dcr.Quotas{PerSubject: 1}, func(setup *dcrtest.Setup) {
+		setup.Config.Now, setup.Config.Lifecycle.Unused = clock.Now, time.Hour
 	})
-	s.Register(t, limitedBody, as("alice"))
-	clock.forward(2 * time.Hour)
-	requireQuota(t, s.Post(t, limitedBody, as("alice")), events)
+	s.Register(t, dcrtest.PlainRegistration, dcrtest.AsUser("alice"))
+	clock.Forward(2 * time.Hour)
+	requireQuota(t, s.Post(t, dcrtest.PlainRegistration, dcrtest.AsUser("alice")), events)
 	removed, err := s.Provider.Sweep(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 1, removed)
-	s.Register(t, limitedBody, as("alice"))
+	s.Register(t, dcrtest.PlainRegistration, dcrtest.AsUser("alice"))
 }
 
 // TestQuotaComposition: a quota takes a storage that counts, and is no number below zero.
@@ -201,17 +167,12 @@ func TestQuotaComposition(t *testing.T) {
 	}
 	for _, quotas := range []dcr.Quotas{{PerSubject: 1}, {PerInitialAccessToken: 1}} {
 		require.NoError(t, compose(dcr.NewMemoryStore(), quotas))
-		require.ErrorContains(t, compose(uncountedStore{dcr.NewMemoryStore()}, quotas), "ClientLister")
+		require.ErrorContains(t, compose(dcrtest.UncountedStore{MemoryStore: dcr.NewMemoryStore()}, quotas), "ClientLister")
 	}
-	require.NoError(t, compose(uncountedStore{dcr.NewMemoryStore()}, dcr.Quotas{}))
+	require.NoError(t, compose(dcrtest.UncountedStore{MemoryStore: dcr.NewMemoryStore()}, dcr.Quotas{}))
 	require.Error(t, compose(dcr.NewMemoryStore(), dcr.Quotas{PerSubject: -1}))
 	require.Error(t, compose(dcr.NewMemoryStore(), dcr.Quotas{PerInitialAccessToken: -1}))
 }
-
-// uncountedStore hides CountClients by a method of another form.
-type uncountedStore struct{ *dcr.MemoryStore }
-
-func (uncountedStore) CountClients() {}
 
 // committedStore is a MemoryStore with transactions as databases have them: what one has
 // written is seen by others once it is committed.
@@ -220,14 +181,17 @@ type committedStore struct {
 	counted func(inTransaction bool) // runs when clients were counted
 }
 
+// openTransactionKey is the key of an openTransaction in a context.
+type openTransactionKey struct{}
+
 type openTransaction struct{ created []*dcr.Client }
 
 func (s *committedStore) BeginTX(ctx context.Context) (context.Context, error) {
-	return context.WithValue(ctx, transactionKey{}, &openTransaction{}), nil
+	return context.WithValue(ctx, openTransactionKey{}, &openTransaction{}), nil
 }
 
 func (s *committedStore) Commit(ctx context.Context) error {
-	for _, client := range ctx.Value(transactionKey{}).(*openTransaction).created {
+	for _, client := range ctx.Value(openTransactionKey{}).(*openTransaction).created {
 		if err := s.MemoryStore.CreateClient(ctx, client); err != nil {
 			return err
 		}
@@ -238,7 +202,7 @@ func (s *committedStore) Commit(ctx context.Context) error {
 func (s *committedStore) Rollback(context.Context) error { return nil }
 
 func (s *committedStore) CreateClient(ctx context.Context, client *dcr.Client) error {
-	if tx, ok := ctx.Value(transactionKey{}).(*openTransaction); ok {
+	if tx, ok := ctx.Value(openTransactionKey{}).(*openTransaction); ok {
 		tx.created = append(tx.created, client.Clone())
 		return nil
 	}
@@ -251,7 +215,7 @@ func (s *committedStore) CreateAccessTokenSession(_ context.Context, signature s
 
 func (s *committedStore) CountClients(ctx context.Context, filter dcr.ClientFilter, most int) (int, error) {
 	found, err := s.MemoryStore.CountClients(ctx, filter, most)
-	tx, open := ctx.Value(transactionKey{}).(*openTransaction)
+	tx, open := ctx.Value(openTransactionKey{}).(*openTransaction)
 	if open {
 		for _, client := range tx.created {
 			if filter.Matches(client) {
@@ -281,7 +245,7 @@ func TestQuotaInTransactions(t *testing.T) {
 			return &dcr.Registrant{Kind: "user", Subject: "alice"}, nil
 		}),
 	}})
-	allAtOnce(2, func(int) dcrtest.Answer { return s.Post(t, limitedBody) })
+	dcrtest.AllAtOnce(2, func(int) dcrtest.Answer { return s.Post(t, dcrtest.PlainRegistration) })
 	found, err := store.MemoryStore.CountClients(t.Context(), dcr.ClientFilter{Subject: "alice"}, 10)
 	require.NoError(t, err)
 	require.LessOrEqual(t, found, 1)

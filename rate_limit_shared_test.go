@@ -63,13 +63,13 @@ func TestLimiterFails(t *testing.T) {
 		for status, cause := range map[int]error{500: errLimiterDown, 503: fmt.Errorf("%w: %w", dcr.ErrUnavailable, errLimiterDown)} {
 			t.Run(fmt.Sprintf("T52/%s/%d", which, status), func(t *testing.T) {
 				t.Parallel()
-				store := newLedger()
+				store := dcrtest.NewLedger()
 				failing := limit
 				failing.Limiter = limiterFunc(func() (time.Duration, error) { return time.Hour, cause })
 				s := startLimited(t, failing, func(setup *dcrtest.Setup) { setup.Storage = store })
-				requireFailure(t, s.from(peerA), status)
-				require.Empty(t, store.live(t))
-				event := s.events.takeOne(t)
+				dcrtest.RequireFailure(t, s.from(peerA), status)
+				require.Empty(t, store.Live(t))
+				event := s.events.TakeOne(t)
 				require.Equal(t, dcr.EventRefused, event.Kind)
 				require.ErrorIs(t, event.Err, errLimiterDown)
 			})
@@ -90,7 +90,7 @@ func TestLimiterContext(t *testing.T) {
 	s := startLimited(t, dcr.RateLimit{PerCaller: dcr.Rate{Count: 3, Per: time.Minute}, Limiter: limiter})
 	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), mark{}, "here"))
 	cancel()
-	request := httptest.NewRequestWithContext(ctx, http.MethodPost, "/register", strings.NewReader(limitedBody))
+	request := httptest.NewRequestWithContext(ctx, http.MethodPost, "/register", strings.NewReader(dcrtest.PlainRegistration))
 	request.Header.Set("Content-Type", "application/json")
 	recorder := httptest.NewRecorder()
 	s.Provider.RegistrationHandler().ServeHTTP(recorder, request)
@@ -207,7 +207,7 @@ func redisReady(output io.Reader) bool {
 // limit says, and tell truly how long to wait (LIFE-06, 7591-3-05).
 func TestRedisLimiter(t *testing.T) {
 	t.Parallel()
-	clock := newFakeClock()
+	clock := dcrtest.NewStillClock()
 	limit := dcr.RateLimit{
 		PerCaller: dcr.Rate{Count: 10, Per: time.Minute}, Total: dcr.Rate{Count: 15, Per: time.Minute},
 		Limiter: redisLimiter{startRedis(t), clock.Now},
@@ -215,7 +215,7 @@ func TestRedisLimiter(t *testing.T) {
 	servers := []*limitedServer{startLimited(t, limit, nobody), startLimited(t, limit, nobody)}
 	flood := func(peer string) int {
 		passed := 0
-		for _, answer := range allAtOnce(100, func(i int) dcrtest.Answer { return servers[i%2].from(peer) }) {
+		for _, answer := range dcrtest.AllAtOnce(100, func(i int) dcrtest.Answer { return servers[i%2].from(peer) }) {
 			if answer.Status == http.StatusForbidden {
 				passed++
 				continue
@@ -247,5 +247,5 @@ func TestRedisLimiterDown(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, listener.Close())
 	s := startLimited(t, dcr.RateLimit{PerCaller: dcr.Rate{Count: 10, Per: time.Minute}, Limiter: redisLimiter{listener.Addr().String(), time.Now}})
-	requireFailure(t, s.from(peerA), http.StatusInternalServerError)
+	dcrtest.RequireFailure(t, s.from(peerA), http.StatusInternalServerError)
 }

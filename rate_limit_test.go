@@ -25,13 +25,13 @@ import (
 // limitedServer is a server with a limit and a clock that stands still.
 type limitedServer struct {
 	*dcrtest.Server
-	clock  *fakeClock
-	events *noted
+	clock  *dcrtest.StillClock
+	events *dcrtest.Events
 }
 
 func startLimited(t testing.TB, limit dcr.RateLimit, edit ...func(*dcrtest.Setup)) *limitedServer {
 	t.Helper()
-	s := &limitedServer{clock: newFakeClock(), events: &noted{}}
+	s := &limitedServer{clock: dcrtest.NewStillClock(), events: &dcrtest.Events{}}
 	setup := dcrtest.Setup{CallersLimited: true, Config: dcr.Config{RateLimit: limit, Now: s.clock.Now, Events: s.events}}
 	for _, e := range edit {
 		e(&setup)
@@ -48,11 +48,9 @@ func nobody(setup *dcrtest.Setup) {
 // unlogged leaves the events away, for tests that cause very many.
 func unlogged(setup *dcrtest.Setup) { setup.Config.Events = nil }
 
-const limitedBody = `{"redirect_uris":["https://app.example/cb"]}`
-
 // from asks for a registration as a caller at an address does, such as 192.0.2.1:1024.
 func (s *limitedServer) from(peer string, edits ...dcrtest.Edit) dcrtest.Answer {
-	request := httptest.NewRequest(http.MethodPost, "/register", strings.NewReader(limitedBody))
+	request := httptest.NewRequest(http.MethodPost, "/register", strings.NewReader(dcrtest.PlainRegistration))
 	request.RemoteAddr = peer
 	request.Header.Set("Content-Type", "application/json")
 	for _, edit := range edits {
@@ -68,7 +66,7 @@ func (s *limitedServer) from(peer string, edits ...dcrtest.Edit) dcrtest.Answer 
 // requireLimited returns what Retry-After says.
 func requireLimited(t testing.TB, answer dcrtest.Answer) time.Duration {
 	t.Helper()
-	requireError(t, answer, http.StatusTooManyRequests, "temporarily_unavailable")
+	dcrtest.RequireError(t, answer, http.StatusTooManyRequests, "temporarily_unavailable")
 	seconds, err := strconv.Atoi(answer.Header.Get("Retry-After"))
 	require.NoError(t, err)
 	require.Positive(t, seconds)
@@ -95,10 +93,10 @@ func TestRateLimitAnswer(t *testing.T) {
 				for range rate.Count {
 					require.Equal(t, http.StatusCreated, s.from(peerA).Status)
 				}
-				s.events.take()
+				s.events.Take()
 				wait := requireLimited(t, s.from(peerA))
 				require.LessOrEqual(t, wait, (rate.Per/time.Duration(rate.Count)).Truncate(time.Second)+time.Second)
-				event := s.events.takeOne(t)
+				event := s.events.TakeOne(t)
 				require.Equal(t, dcr.EventLimited, event.Kind)
 				require.Equal(t, "temporarily_unavailable", event.Reason())
 				require.Equal(t, "192.0.2.1", event.Address.String())
@@ -119,7 +117,7 @@ func TestRateLimitBodyUnread(t *testing.T) {
 	require.Equal(t, http.StatusCreated, s.from(peerA).Status)
 	requireLimited(t, s.from(peerA, func(r *http.Request) {
 		r.ContentLength = -1
-		r.Body = io.NopCloser(readerFunc(func([]byte) (int, error) {
+		r.Body = io.NopCloser(dcrtest.ReaderFunc(func([]byte) (int, error) {
 			t.Error("the body is read")
 			return 0, io.EOF
 		}))
@@ -169,7 +167,7 @@ func TestRateLimitDefault(t *testing.T) {
 		s := startLimited(t, dcr.RateLimit{}, func(setup *dcrtest.Setup) {
 			setup.Config.Access = dcr.AnyOf(dcr.InitialAccessTokens(), dcr.Open())
 		})
-		token, _ := mint(t, s.Server, dcr.InitialAccessTokenRequest{})
+		token, _ := dcrtest.Mint(t, s.Server, dcr.InitialAccessTokenRequest{})
 		require.Equal(t, 60, passing(t, s))
 		require.Equal(t, 100, passing(t, s, dcrtest.Bearer(token)), "who brings a token is not anonymous")
 		require.Zero(t, passing(t, s, dcrtest.Bearer("wrong")), "who brings a wrong one is")
@@ -256,10 +254,10 @@ func TestRateLimitParallel(t *testing.T) {
 			if limit == (dcr.RateLimit{}) {
 				want = 60
 			}
-			store := newLedger()
+			store := dcrtest.NewLedger()
 			s := startLimited(t, limit, func(setup *dcrtest.Setup) { setup.Storage = store })
 			passed := 0
-			for _, answer := range allAtOnce(200, func(int) dcrtest.Answer { return s.Post(t, limitedBody) }) {
+			for _, answer := range dcrtest.AllAtOnce(200, func(int) dcrtest.Answer { return s.Post(t, dcrtest.PlainRegistration) }) {
 				if answer.Status == http.StatusCreated {
 					passed++
 					continue
@@ -267,7 +265,7 @@ func TestRateLimitParallel(t *testing.T) {
 				requireLimited(t, answer)
 			}
 			require.Equal(t, want, passed)
-			require.Len(t, store.live(t), want)
+			require.Len(t, store.Live(t), want)
 		})
 	}
 }
@@ -279,7 +277,7 @@ func TestRateLimitRefusedTakeNothing(t *testing.T) {
 	s := startLimited(t, dcr.RateLimit{PerCaller: dcr.Rate{Count: -1}, Total: dcr.Rate{Count: 1, Per: time.Second}}, nobody, unlogged)
 	require.Equal(t, http.StatusForbidden, s.from(peerA).Status)
 	var passed atomic.Int32
-	inParallel(16, func(i int) {
+	dcrtest.InParallel(16, func(i int) {
 		for range 2000 {
 			if s.from(fmt.Sprintf("192.0.2.%d:1", i)).Status == http.StatusForbidden {
 				passed.Add(1)
@@ -296,13 +294,13 @@ func TestRateLimitRefusedTakeNothing(t *testing.T) {
 func TestRateLimitManagement(t *testing.T) {
 	t.Parallel()
 	s := startLimited(t, dcr.RateLimit{PerCaller: dcr.Rate{Count: 1, Per: time.Hour}, Total: dcr.Rate{Count: 1, Per: time.Hour}})
-	client := s.Register(t, managed())
-	requireLimited(t, s.Post(t, managed()))
-	client = s.Manage(t, http.MethodPut, client, replacing(client))
+	client := s.Register(t, dcrtest.Managed())
+	requireLimited(t, s.Post(t, dcrtest.Managed()))
+	client = s.Manage(t, http.MethodPut, client, dcrtest.Replacing(client))
 	require.Equal(t, http.StatusOK, client.Status, client.Body)
 	for range 5 {
 		require.Equal(t, http.StatusOK, s.Manage(t, http.MethodGet, client, nil).Status)
-		requireLimited(t, s.Manage(t, http.MethodPut, client, replacing(client)))
+		requireLimited(t, s.Manage(t, http.MethodPut, client, dcrtest.Replacing(client)))
 		require.Equal(t, http.StatusOK, s.Manage(t, http.MethodGet, client, nil).Status, "T15: nothing changed")
 	}
 	require.Equal(t, http.StatusNoContent, s.Manage(t, http.MethodDelete, client, nil).Status)
@@ -429,8 +427,8 @@ func TestRateLimitBehindAProxy(t *testing.T) {
 					r.Header.Set("X-Forwarded-For", header)
 				}
 			}
-			s.Register(t, plainRegistration, edit)
-			answer := s.Post(t, plainRegistration, edit)
+			s.Register(t, dcrtest.PlainRegistration, edit)
+			answer := s.Post(t, dcrtest.PlainRegistration, edit)
 			require.Equal(t, http.StatusTooManyRequests, answer.Status)
 			require.NotContains(t, answer.Body, "TrustedProxies")
 			require.Equal(t, header != "", strings.Contains(log.String(), "Config.TrustedProxies"), log.String())

@@ -29,12 +29,12 @@ func TestRegistrationAnswer(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_900_000_000, 987_654_321)
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Now: func() time.Time { return now }}})
-	answer := s.Register(t, plainRegistration)
+	answer := s.Register(t, dcrtest.PlainRegistration)
 	t.Run("7591-3.2.1-01/T25", func(t *testing.T) {
 		t.Parallel()
 		require.Equal(t, http.StatusCreated, answer.Status)
 		require.Equal(t, "application/json", answer.Header.Get("Content-Type"))
-		requireJSONNoStore(t, answer)
+		dcrtest.RequireJSONNoStore(t, answer)
 		require.NotNil(t, answer.Members)
 	})
 	t.Run("7591-3.2.1-05", func(t *testing.T) {
@@ -60,8 +60,8 @@ func TestRegistrationAnswer(t *testing.T) {
 			require.Contains(t, got, name)
 			delete(got, name)
 		}
-		require.Equal(t, viaJSON(t, map[string]any{
-			"redirect_uris": []string{clientURI}, "grant_types": []string{"authorization_code"},
+		require.Equal(t, dcrtest.ViaJSON(t, map[string]any{
+			"redirect_uris": []string{dcrtest.RedirectURI}, "grant_types": []string{"authorization_code"},
 			"response_types": []string{"code"}, "token_endpoint_auth_method": "client_secret_basic",
 			"application_type": "web", "scope": "openid profile email offline_access",
 		}), any(got))
@@ -78,12 +78,12 @@ func TestRegistrationAnswersAllMetadata(t *testing.T) {
 		"client_uri": "https://client.example/#about", "logo_uri": "http://client.example/logo.png?v=2", "tos_uri": "https://client.example/tos",
 		"policy_uri": "https://client.example/policy", "policy_uri#de": "https://client.example/datenschutz",
 		"scope": "email openid", "contacts": []string{"ops@client.example", "Ömer"}, "software_id": "4NRB1-0XZABZI9E6-5SM3R", "software_version": "2.2.1",
-		"jwks": map[string]any{"keys": []any{ecJWK(t, "one")}}, "response_modes": []string{"form_post", "query"},
+		"jwks": map[string]any{"keys": []any{dcrtest.ECJWK(t, "one")}}, "response_modes": []string{"form_post", "query"},
 		"require_pushed_authorization_requests": true, "default_max_age": 3600, "request_object_signing_alg": "ES256",
 		"subject_type": "public", "id_token_signed_response_alg": "RS256",
 	}
 	setup := dcrtest.Setup{}
-	vouched(&setup)
+	dcrtest.Vouched(&setup)
 	s := dcrtest.Start(t, setup)
 	answer := s.Register(t, sent)
 	for _, row := range []struct {
@@ -100,7 +100,7 @@ func TestRegistrationAnswersAllMetadata(t *testing.T) {
 				require.Contains(t, got, name)
 				delete(got, name)
 			}
-			require.Equal(t, viaJSON(t, sent), any(got))
+			require.Equal(t, dcrtest.ViaJSON(t, sent), any(got))
 		})
 	}
 }
@@ -118,7 +118,7 @@ func TestClientIdentifiers(t *testing.T) {
 		group.Go(func() {
 			for range each {
 				recorder := httptest.NewRecorder()
-				handler.ServeHTTP(recorder, jsonPost(context.Background(), plainRegistration))
+				handler.ServeHTTP(recorder, dcrtest.JSONPost(context.Background(), dcrtest.PlainRegistration))
 				answer := dcrtest.Answer{Status: recorder.Code, Body: recorder.Body.String()}
 				_ = json.Unmarshal(recorder.Body.Bytes(), &answer.Members)
 				answers[g] = append(answers[g], answer)
@@ -156,12 +156,6 @@ func TestClientIdentifiers(t *testing.T) {
 	})
 }
 
-func jsonPost(ctx context.Context, body string) *http.Request {
-	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/register", strings.NewReader(body))
-	r.Header.Set("Content-Type", "application/json")
-	return r
-}
-
 func TestClientSecrets(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_900_000_000, 0)
@@ -175,9 +169,9 @@ func TestClientSecrets(t *testing.T) {
 		for _, method := range []string{"client_secret_basic", "client_secret_post"} {
 			t.Run(fmt.Sprintf("7591-3.2.1-03/7591-3.2.1-04/%s/%s", method, lifetime), func(t *testing.T) {
 				t.Parallel()
-				answer := s.Register(t, registration(map[string]any{"token_endpoint_auth_method": method}))
+				answer := s.Register(t, dcrtest.Registration(map[string]any{"token_endpoint_auth_method": method}))
 				require.NotEmpty(t, answer.Secret())
-				requireMembers(t, answer, map[string]any{"client_secret_expires_at": expires})
+				dcrtest.RequireMembers(t, answer, map[string]any{"client_secret_expires_at": expires})
 			})
 		}
 		for method, keys := range map[string]map[string]any{
@@ -186,10 +180,10 @@ func TestClientSecrets(t *testing.T) {
 		} {
 			t.Run(fmt.Sprintf("7591-3.2.1-03/7591-3.2.1-04/%s/%s", method, lifetime), func(t *testing.T) {
 				t.Parallel()
-				body := registration(keys)
+				body := dcrtest.Registration(keys)
 				body["token_endpoint_auth_method"] = method
-				requireMembers(t, s.Register(t, body), map[string]any{
-					"client_secret": missing{}, "client_secret_expires_at": missing{},
+				dcrtest.RequireMembers(t, s.Register(t, body), map[string]any{
+					"client_secret": dcrtest.Missing{}, "client_secret_expires_at": dcrtest.Missing{},
 				})
 			})
 		}
@@ -200,12 +194,12 @@ func TestSoftwareStatementWithoutIssuers(t *testing.T) {
 	t.Parallel()
 	// {"alg":"none"} and {"client_name":"Claimed","software_id":"claimed","scope":"profile"}
 	const statement = "eyJhbGciOiJub25lIn0.eyJjbGllbnRfbmFtZSI6IkNsYWltZWQiLCJzb2Z0d2FyZV9pZCI6ImNsYWltZWQiLCJzY29wZSI6InByb2ZpbGUifQ."
-	ignored := map[string]any{"software_statement": missing{}, "client_name": "Plain", "software_id": missing{}}
-	runOutcomes(t, nil, []outcome{
-		{name: "7591-3.2.1-07/7591-2.3-03/ignored", send: map[string]any{"software_statement": statement, "client_name": "Plain"}, back: ignored},
-		{name: "7591-3.2.1-07/7591-2.3-03/nonsense", send: map[string]any{"software_statement": "no JWT", "client_name": "Plain"}, back: ignored},
-		{name: "7591-2.3-03/no_string", send: map[string]any{"software_statement": map[string]any{"client_name": "Claimed"}},
-			code: badMetadata, names: []string{"software_statement"}},
+	ignored := map[string]any{"software_statement": dcrtest.Missing{}, "client_name": "Plain", "software_id": dcrtest.Missing{}}
+	dcrtest.RunOutcomes(t, nil, []dcrtest.Outcome{
+		{Name: "7591-3.2.1-07/7591-2.3-03/ignored", Send: map[string]any{"software_statement": statement, "client_name": "Plain"}, Back: ignored},
+		{Name: "7591-3.2.1-07/7591-2.3-03/nonsense", Send: map[string]any{"software_statement": "no JWT", "client_name": "Plain"}, Back: ignored},
+		{Name: "7591-2.3-03/no_string", Send: map[string]any{"software_statement": map[string]any{"client_name": "Claimed"}},
+			Code: dcrtest.BadMetadata, Names: []string{"software_statement"}},
 	})
 }
 
@@ -220,33 +214,33 @@ func TestSoftwareStatementComesBack(t *testing.T) {
 	require.NoError(t, err)
 	statement, err := signed.CompactSerialize()
 	require.NoError(t, err)
-	trusting := configured(func(cfg *dcr.Config) {
+	trusting := dcrtest.Configured(func(cfg *dcr.Config) {
 		cfg.StatementIssuers = []dcr.StatementIssuer{{Issuer: "https://directory.example",
 			Keys: &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "directory"}}}}}
 	})
-	runOutcomes(t, trusting, []outcome{{
-		name: "7591-3.2.1-07/verified", send: map[string]any{"software_statement": statement, "client_name": "Plain"},
-		back: map[string]any{"software_statement": statement, "client_name": "Claimed", "software_id": "4NRB1"},
+	dcrtest.RunOutcomes(t, trusting, []dcrtest.Outcome{{
+		Name: "7591-3.2.1-07/verified", Send: map[string]any{"software_statement": statement, "client_name": "Plain"},
+		Back: map[string]any{"software_statement": statement, "client_name": "Claimed", "software_id": "4NRB1"},
 	}})
 }
 
 func TestErrorCodes(t *testing.T) {
 	t.Parallel()
-	refusing := configured(func(cfg *dcr.Config) { cfg.RefuseStatements = true })
-	trusting := configured(func(cfg *dcr.Config) {
+	refusing := dcrtest.Configured(func(cfg *dcr.Config) { cfg.RefuseStatements = true })
+	trusting := dcrtest.Configured(func(cfg *dcr.Config) {
 		cfg.StatementIssuers = []dcr.StatementIssuer{{Issuer: "https://directory.example", JWKSURI: "https://directory.example/jwks"}}
 	})
 	// {"alg":"none"} and {"iss":"https://evil.example","software_id":"x"}
 	const unsigned = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJodHRwczovL2V2aWwuZXhhbXBsZSIsInNvZnR3YXJlX2lkIjoieCJ9."
-	runOutcomes(t, nil, []outcome{
-		{name: "7591-3.2.2-01/7591-3.2.2-02/invalid_software_statement", setup: trusting, send: map[string]any{"software_statement": "no JWT"},
-			code: "invalid_software_statement", names: []string{"software_statement"}},
-		{name: "7591-3.2.2-01/7591-3.2.2-02/unapproved_software_statement", setup: refusing, send: map[string]any{"software_statement": unsigned},
-			code: "unapproved_software_statement"},
-		{name: "7591-3.2.2-01/7591-3.2.2-02/invalid_redirect_uri", send: map[string]any{"redirect_uris": []string{clientURI, "http://client.example/cb"}},
-			code: badRedirect, names: []string{"redirect_uris[1]"}},
-		{name: "7591-3.2.2-01/7591-3.2.2-02/invalid_client_metadata", send: map[string]any{"logo_uri": "ftp://client.example/logo"},
-			code: badMetadata, names: []string{"logo_uri"}},
+	dcrtest.RunOutcomes(t, nil, []dcrtest.Outcome{
+		{Name: "7591-3.2.2-01/7591-3.2.2-02/invalid_software_statement", Setup: trusting, Send: map[string]any{"software_statement": "no JWT"},
+			Code: "invalid_software_statement", Names: []string{"software_statement"}},
+		{Name: "7591-3.2.2-01/7591-3.2.2-02/unapproved_software_statement", Setup: refusing, Send: map[string]any{"software_statement": unsigned},
+			Code: "unapproved_software_statement"},
+		{Name: "7591-3.2.2-01/7591-3.2.2-02/invalid_redirect_uri", Send: map[string]any{"redirect_uris": []string{dcrtest.RedirectURI, "http://client.example/cb"}},
+			Code: dcrtest.BadRedirect, Names: []string{"redirect_uris[1]"}},
+		{Name: "7591-3.2.2-01/7591-3.2.2-02/invalid_client_metadata", Send: map[string]any{"logo_uri": "ftp://client.example/logo"},
+			Code: dcrtest.BadMetadata, Names: []string{"logo_uri"}},
 	})
 }
 
@@ -282,14 +276,14 @@ func TestErrorDescriptions(t *testing.T) {
 		for kind, value := range hostileTexts {
 			t.Run(fmt.Sprintf("7591-3.2.2-03/%s/%s", member, kind), func(t *testing.T) {
 				t.Parallel()
-				code := badMetadata
+				code := dcrtest.BadMetadata
 				if member == "redirect_uris" {
-					code = badRedirect
+					code = dcrtest.BadRedirect
 				}
-				body := registration(place(value))
+				body := dcrtest.Registration(place(value))
 				body["client_secret"] = secret
 				answer := s.Post(t, body)
-				requireRefusal(t, answer, http.StatusBadRequest, code, member)
+				dcrtest.RequireRefusal(t, answer, http.StatusBadRequest, code, member)
 				require.NotContains(t, answer.Body, secret)
 				require.NotContains(t, answer.Body, "<script>")
 				require.NotContains(t, answer.Body, strings.Repeat("long-value-", 30))
@@ -303,7 +297,7 @@ func TestErrorDescriptions(t *testing.T) {
 			require.NoError(t, err)
 			body := fmt.Sprintf(`{"redirect_uris":["https://client.example/cb"],%s:1,%[1]s:2}`, name)
 			answer := s.Post(t, body)
-			requireRefusal(t, answer, http.StatusBadRequest, badMetadata)
+			dcrtest.RequireRefusal(t, answer, http.StatusBadRequest, dcrtest.BadMetadata)
 			require.NotContains(t, answer.Body, "<script>", kind)
 		}
 	})
@@ -325,15 +319,15 @@ func TestEveryRefusalIsJSON(t *testing.T) {
 		status       int
 		code, header string
 	}{
-		{"400", dcrtest.Setup{}, "POST", "{}", nil, 400, badRedirect, ""},
-		{"401", dcrtest.Setup{Closed: true}, "POST", plainRegistration, nil, 401, "invalid_token", "WWW-Authenticate"},
-		{"403", access(dcr.ErrAccessDenied), "POST", plainRegistration, nil, 403, "access_denied", ""},
-		{"405", dcrtest.Setup{}, "PATCH", plainRegistration, nil, 405, "invalid_request", "Allow"},
+		{"400", dcrtest.Setup{}, "POST", "{}", nil, 400, dcrtest.BadRedirect, ""},
+		{"401", dcrtest.Setup{Closed: true}, "POST", dcrtest.PlainRegistration, nil, 401, "invalid_token", "WWW-Authenticate"},
+		{"403", access(dcr.ErrAccessDenied), "POST", dcrtest.PlainRegistration, nil, 403, "access_denied", ""},
+		{"405", dcrtest.Setup{}, "PATCH", dcrtest.PlainRegistration, nil, 405, "invalid_request", "Allow"},
 		{"413", dcrtest.Setup{}, "POST", strings.Repeat(" ", 2<<20), nil, 413, "invalid_request", ""},
-		{"415", dcrtest.Setup{}, "POST", plainRegistration, dcrtest.Header("Content-Type", "text/html"), 415, "invalid_request", ""},
-		{"429", access(tooMany), "POST", plainRegistration, nil, 429, "temporarily_unavailable", "Retry-After"},
-		{"500", access(errors.New("disk on fire")), "POST", plainRegistration, nil, 500, "server_error", ""},
-		{"503", access(dcr.ErrUnavailable), "POST", plainRegistration, nil, 503, "temporarily_unavailable", "Retry-After"},
+		{"415", dcrtest.Setup{}, "POST", dcrtest.PlainRegistration, dcrtest.Header("Content-Type", "text/html"), 415, "invalid_request", ""},
+		{"429", access(tooMany), "POST", dcrtest.PlainRegistration, nil, 429, "temporarily_unavailable", "Retry-After"},
+		{"500", access(errors.New("disk on fire")), "POST", dcrtest.PlainRegistration, nil, 500, "server_error", ""},
+		{"503", access(dcr.ErrUnavailable), "POST", dcrtest.PlainRegistration, nil, 503, "temporarily_unavailable", "Retry-After"},
 	}
 	for _, row := range rows {
 		for kind, accept := range map[string]string{"no_accept": "", "html": "text/html", "nothing": "image/png;q=1, */*;q=0"} {
@@ -347,7 +341,7 @@ func TestEveryRefusalIsJSON(t *testing.T) {
 					edits = append(edits, row.edit)
 				}
 				answer := dcrtest.Start(t, row.setup).Do(t, row.method, "/register", []byte(row.body), edits...)
-				requireRefusal(t, answer, row.status, row.code)
+				dcrtest.RequireRefusal(t, answer, row.status, row.code)
 				if row.header != "" {
 					require.NotEmpty(t, answer.Header.Get(row.header), "%s in %v", row.header, answer.Header)
 				}

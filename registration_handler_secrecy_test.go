@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,32 +16,6 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
-
-// eventLog is an EventSink that remembers.
-type eventLog struct {
-	mu     sync.Mutex
-	events []dcr.Event
-}
-
-func (l *eventLog) Record(_ context.Context, event dcr.Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.events = append(l.events, event)
-}
-
-func (l *eventLog) all() []dcr.Event {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return append([]dcr.Event(nil), l.events...)
-}
-
-func (l *eventLog) kinds() []dcr.EventKind {
-	var kinds []dcr.EventKind
-	for _, event := range l.all() {
-		kinds = append(kinds, event.Kind)
-	}
-	return kinds
-}
 
 // printed is a value in every form in which it may reach a log.
 func printed(value any) map[string]string {
@@ -82,9 +55,9 @@ func requireNoSecrets(t *testing.T, forms map[string]string, secrets []string) {
 
 func TestNothingPrintsSecrets(t *testing.T) {
 	t.Parallel()
-	events := &eventLog{}
+	events := &dcrtest.Events{}
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Events: events}})
-	answer := s.Register(t, plainRegistration)
+	answer := s.Register(t, dcrtest.PlainRegistration)
 	client, err := s.Store.GetDynamicClient(context.Background(), answer.ID())
 	require.NoError(t, err)
 	client.RotatedSecrets = []dcr.RotatedSecret{{Hash: []byte("$hash-of-an-earlier-secret"), ExpiresAt: time.Now()}}
@@ -117,8 +90,8 @@ func TestNothingPrintsSecrets(t *testing.T) {
 	})
 	t.Run("T26/events", func(t *testing.T) {
 		t.Parallel()
-		require.NotEmpty(t, events.all())
-		for _, event := range events.all() {
+		require.NotEmpty(t, events.All())
+		for _, event := range events.All() {
 			requireNoSecrets(t, printed(event), secrets)
 		}
 	})
@@ -135,20 +108,20 @@ func TestNothingPrintsSecrets(t *testing.T) {
 func TestLogsHoldNoSecrets(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	store := newLedger()
+	store := dcrtest.NewLedger()
 	handler := slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Events: dcr.LogEvents(slog.New(handler))}})
-	answer := s.Register(t, registration(map[string]any{"client_name": "Client\u00a0X"}))
+	answer := s.Register(t, dcrtest.Registration(map[string]any{"client_name": "Client\u00a0X"}))
 	record, err := store.GetDynamicClient(context.Background(), answer.ID())
 	require.NoError(t, err)
-	updated := s.Manage(t, http.MethodPut, answer, registration(map[string]any{"client_id": answer.ID(), "client_secret": answer.Secret()}))
+	updated := s.Manage(t, http.MethodPut, answer, dcrtest.Registration(map[string]any{"client_id": answer.ID(), "client_secret": answer.Secret()}))
 	require.Equal(t, http.StatusOK, updated.Status, updated.Body)
 	const chosen = "a-secret-that-the-caller-chose"
-	wrong := s.Manage(t, http.MethodPut, updated, registration(map[string]any{"client_id": answer.ID(), "client_secret": chosen}))
+	wrong := s.Manage(t, http.MethodPut, updated, dcrtest.Registration(map[string]any{"client_id": answer.ID(), "client_secret": chosen}))
 	require.Equal(t, http.StatusBadRequest, wrong.Status, wrong.Body)
-	s.Post(t, registration(map[string]any{"client_secret": chosen, "logo_uri": "https://user:" + chosen + "@client.example/\r\ninjected=1"}))
-	store.beforeEntry = func() error { return errDisk }
-	s.Post(t, plainRegistration)
+	s.Post(t, dcrtest.Registration(map[string]any{"client_secret": chosen, "logo_uri": "https://user:" + chosen + "@client.example/\r\ninjected=1"}))
+	store.BeforeEntry = func() error { return dcrtest.ErrDatabase }
+	s.Post(t, dcrtest.PlainRegistration)
 	t.Run("T26/LIFE-05", func(t *testing.T) {
 		require.GreaterOrEqual(t, strings.Count(log.String(), "\n"), 5, log.String())
 		for _, secret := range []string{
@@ -161,6 +134,6 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 	})
 	t.Run("T45", func(t *testing.T) {
 		require.NotContains(t, log.String(), "\ninjected")
-		require.Contains(t, log.String(), errDisk.Error(), "the operator is told the cause")
+		require.Contains(t, log.String(), dcrtest.ErrDatabase.Error(), "the operator is told the cause")
 	})
 }

@@ -1,14 +1,11 @@
 package dcr_test
 
 import (
-	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -20,8 +17,6 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
-
-const plainRegistration = `{"redirect_uris":["https://client.example/cb"]}`
 
 // forged are the ways in which a request may lie about where it arrived.
 var forged = map[string]dcrtest.Edit{
@@ -39,7 +34,7 @@ func TestPublicURLsComeFromConfiguration(t *testing.T) {
 	for name, edit := range forged {
 		t.Run("7591-3-01/T24/"+name, func(t *testing.T) {
 			t.Parallel()
-			client := s.Register(t, plainRegistration, edit)
+			client := s.Register(t, dcrtest.PlainRegistration, edit)
 			require.Equal(t, s.URL+"/register/"+client.ID(), client.URI())
 			read := s.Manage(t, http.MethodGet, client, nil, edit)
 			require.Equal(t, client.URI(), read.URI(), read.Body)
@@ -58,7 +53,7 @@ func TestPublicURLsComeFromConfiguration(t *testing.T) {
 		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
 			RegistrationEndpoint: func(context.Context) string { return "https://as.example/clients/" },
 		}})
-		client := s.Register(t, plainRegistration)
+		client := s.Register(t, dcrtest.PlainRegistration)
 		require.Equal(t, "https://as.example/clients/"+client.ID(), client.URI())
 	})
 	t.Run("7591-3-01/issuer_without_tls", func(t *testing.T) {
@@ -75,7 +70,7 @@ func TestRegistrationMediaType(t *testing.T) {
 	zipped := func(r *http.Request) {
 		var body bytes.Buffer
 		w := gzip.NewWriter(&body)
-		_, _ = io.WriteString(w, plainRegistration)
+		_, _ = io.WriteString(w, dcrtest.PlainRegistration)
 		_ = w.Close()
 		r.Body, r.ContentLength = io.NopCloser(&body), int64(body.Len())
 		r.Header.Set("Content-Encoding", "gzip")
@@ -85,25 +80,25 @@ func TestRegistrationMediaType(t *testing.T) {
 		edit                  dcrtest.Edit
 		status                int
 	}{
-		{"json", "application/json", plainRegistration, nil, 201},
-		{"charset", "application/json; charset=utf-8", plainRegistration, nil, 201},
-		{"quoted_charset", `application/json;charset="UTF-8"`, plainRegistration, nil, 201},
-		{"case_and_parameter", "Application/JSON; profile=x", plainRegistration, nil, 201},
+		{"json", "application/json", dcrtest.PlainRegistration, nil, 201},
+		{"charset", "application/json; charset=utf-8", dcrtest.PlainRegistration, nil, 201},
+		{"quoted_charset", `application/json;charset="UTF-8"`, dcrtest.PlainRegistration, nil, 201},
+		{"case_and_parameter", "Application/JSON; profile=x", dcrtest.PlainRegistration, nil, 201},
 		{"form_body", "application/x-www-form-urlencoded", "redirect_uris=https%3A%2F%2Fclient.example%2Fcb", nil, 415},
-		{"json_as_form", "application/x-www-form-urlencoded", plainRegistration, nil, 415},
-		{"none", "", plainRegistration, nil, 415},
-		{"text", "text/plain", plainRegistration, nil, 415},
-		{"text_json", "text/json", plainRegistration, nil, 415},
-		{"suffix", "application/ld+json", plainRegistration, nil, 415},
-		{"prefix", "application/jsonp", plainRegistration, nil, 415},
-		{"jwt", "application/jwt", plainRegistration, nil, 415},
-		{"multipart", "multipart/form-data; boundary=x", plainRegistration, nil, 415},
-		{"nonsense", ";;;", plainRegistration, nil, 415},
-		{"compressed", "application/json", plainRegistration, zipped, 415},
+		{"json_as_form", "application/x-www-form-urlencoded", dcrtest.PlainRegistration, nil, 415},
+		{"none", "", dcrtest.PlainRegistration, nil, 415},
+		{"text", "text/plain", dcrtest.PlainRegistration, nil, 415},
+		{"text_json", "text/json", dcrtest.PlainRegistration, nil, 415},
+		{"suffix", "application/ld+json", dcrtest.PlainRegistration, nil, 415},
+		{"prefix", "application/jsonp", dcrtest.PlainRegistration, nil, 415},
+		{"jwt", "application/jwt", dcrtest.PlainRegistration, nil, 415},
+		{"multipart", "multipart/form-data; boundary=x", dcrtest.PlainRegistration, nil, 415},
+		{"nonsense", ";;;", dcrtest.PlainRegistration, nil, 415},
+		{"compressed", "application/json", dcrtest.PlainRegistration, zipped, 415},
 	} {
 		t.Run("7591-3-02/"+row.name, func(t *testing.T) {
 			t.Parallel()
-			store := newLedger()
+			store := dcrtest.NewLedger()
 			s := dcrtest.Start(t, dcrtest.Setup{Storage: store})
 			edits := []dcrtest.Edit{func(r *http.Request) {
 				r.Header.Del("Content-Type")
@@ -117,26 +112,26 @@ func TestRegistrationMediaType(t *testing.T) {
 			answer := s.Do(t, http.MethodPost, "/register", []byte(row.body), edits...)
 			if row.status == http.StatusCreated {
 				require.Equal(t, row.status, answer.Status, answer.Body)
-				require.Equal(t, []string{answer.ID()}, store.live(t))
+				require.Equal(t, []string{answer.ID()}, store.Live(t))
 				return
 			}
-			requireRefusal(t, answer, row.status, "invalid_request", "application/json")
-			require.Empty(t, store.live(t))
+			dcrtest.RequireRefusal(t, answer, row.status, "invalid_request", "application/json")
+			require.Empty(t, store.Live(t))
 		})
 	}
 }
 
 func TestRegistrationMethods(t *testing.T) {
 	t.Parallel()
-	store := newLedger()
+	store := dcrtest.NewLedger()
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store})
 	for _, method := range []string{"GET", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "post"} {
 		t.Run("7591-3-03/"+method, func(t *testing.T) {
 			t.Parallel()
-			answer := s.Do(t, method, "/register", []byte(plainRegistration), dcrtest.Header("Content-Type", "application/json"))
-			requireRefusal(t, answer, http.StatusMethodNotAllowed, "invalid_request")
+			answer := s.Do(t, method, "/register", []byte(dcrtest.PlainRegistration), dcrtest.Header("Content-Type", "application/json"))
+			dcrtest.RequireRefusal(t, answer, http.StatusMethodNotAllowed, "invalid_request")
 			require.Equal(t, []string{"POST"}, answer.Header.Values("Allow"))
-			require.Empty(t, store.live(t))
+			require.Empty(t, store.Live(t))
 		})
 	}
 	t.Run("7591-3-03/HTTP-01/HEAD", func(t *testing.T) {
@@ -145,43 +140,45 @@ func TestRegistrationMethods(t *testing.T) {
 		require.Equal(t, http.StatusMethodNotAllowed, answer.Status)
 		require.Equal(t, []string{"POST"}, answer.Header.Values("Allow"))
 		require.Empty(t, answer.Body)
-		requireJSONNoStore(t, answer)
+		dcrtest.RequireJSONNoStore(t, answer)
 	})
 	t.Run("7591-3-03/closed_and_without_token", func(t *testing.T) {
 		t.Parallel()
 		closed := dcrtest.Start(t, dcrtest.Setup{Closed: true})
 		answer := closed.Do(t, http.MethodGet, "/register", nil)
-		requireRefusal(t, answer, http.StatusMethodNotAllowed, "invalid_request")
+		dcrtest.RequireRefusal(t, answer, http.StatusMethodNotAllowed, "invalid_request")
 		require.Equal(t, []string{"POST"}, answer.Header.Values("Allow"))
 	})
 }
 
 func TestRegistrationBody(t *testing.T) {
 	t.Parallel()
-	inside := func(members string) string { return plainRegistration[:len(plainRegistration)-1] + "," + members + "}" }
+	inside := func(members string) string {
+		return dcrtest.PlainRegistration[:len(dcrtest.PlainRegistration)-1] + "," + members + "}"
+	}
 	nested := func(levels int) string {
 		return inside(`"x":` + strings.Repeat("[", levels-1) + strings.Repeat("]", levels-1))
 	}
-	refused := func(name, body string, names ...string) outcome {
-		return outcome{name: name, raw: body, code: badMetadata, names: names}
+	refused := func(name, body string, names ...string) dcrtest.Outcome {
+		return dcrtest.Outcome{Name: name, Raw: body, Code: dcrtest.BadMetadata, Names: names}
 	}
-	runOutcomes(t, nil, []outcome{
-		refused("7591-3.1-01/array", `[`+plainRegistration+`]`),
+	dcrtest.RunOutcomes(t, nil, []dcrtest.Outcome{
+		refused("7591-3.1-01/array", `[`+dcrtest.PlainRegistration+`]`),
 		refused("7591-3.1-01/string", `"redirect_uris"`),
 		refused("7591-3.1-01/number", `7`),
 		refused("7591-3.1-01/true", `true`),
 		refused("7591-3.1-01/null", `null`),
 		refused("7591-3.1-01/white_space", " \n\t "),
-		refused("7591-3.1-01/truncated", plainRegistration[:len(plainRegistration)-1]),
-		refused("7591-3.1-01/truncated_in_string", plainRegistration[:20]),
-		refused("7591-3.1-01/trailing_bytes", plainRegistration+"x"),
-		refused("7591-3.1-01/trailing_object", plainRegistration+"{}"),
-		refused("7591-3.1-01/trailing_nul", plainRegistration+"\x00"),
-		refused("7591-3.1-01/trailing_comma", plainRegistration[:len(plainRegistration)-1]+",}"),
-		refused("7591-3.1-01/comment", `/**/`+plainRegistration),
-		refused("7591-3.1-01/single_quotes", strings.ReplaceAll(plainRegistration, `"`, `'`)),
+		refused("7591-3.1-01/truncated", dcrtest.PlainRegistration[:len(dcrtest.PlainRegistration)-1]),
+		refused("7591-3.1-01/truncated_in_string", dcrtest.PlainRegistration[:20]),
+		refused("7591-3.1-01/trailing_bytes", dcrtest.PlainRegistration+"x"),
+		refused("7591-3.1-01/trailing_object", dcrtest.PlainRegistration+"{}"),
+		refused("7591-3.1-01/trailing_nul", dcrtest.PlainRegistration+"\x00"),
+		refused("7591-3.1-01/trailing_comma", dcrtest.PlainRegistration[:len(dcrtest.PlainRegistration)-1]+",}"),
+		refused("7591-3.1-01/comment", `/**/`+dcrtest.PlainRegistration),
+		refused("7591-3.1-01/single_quotes", strings.ReplaceAll(dcrtest.PlainRegistration, `"`, `'`)),
 		refused("7591-3.1-01/utf16", "\xff\xfe{\x00}\x00"),
-		{name: "7591-3.1-01/white_space_around", raw: " \r\n\t" + plainRegistration + "\n "},
+		{Name: "7591-3.1-01/white_space_around", Raw: " \r\n\t" + dcrtest.PlainRegistration + "\n "},
 
 		refused("7591-3.1-03/T18/duplicate", inside(`"client_name":"a","client_name":"b"`)),
 		refused("7591-3.1-03/T18/duplicate_equal", inside(`"client_name":"a","client_name":"a"`)),
@@ -197,23 +194,23 @@ func TestRegistrationBody(t *testing.T) {
 		refused("7591-3.1-03/T18/invalid_utf8_name", inside("\"x\xff\":1")),
 		refused("7591-3.1-03/T18/surrogate", inside(`"client_name":"\ud800"`)),
 		refused("7591-3.1-03/T18/surrogate_unknown", inside(`"x":["\udc00\ud800"]`)),
-		refused("7591-3.1-03/T18/byte_order_mark", "\ufeff"+plainRegistration),
+		refused("7591-3.1-03/T18/byte_order_mark", "\ufeff"+dcrtest.PlainRegistration),
 		refused("7591-3.1-03/T17/nested_33_levels", nested(33)),
 		refused("7591-3.1-03/T17/nested_10000_levels", nested(10000)),
 		refused("7591-3.1-03/T17/long_name", inside(`"`+strings.Repeat("x", 100_000)+`":1`)),
 		refused("7591-3.1-03/T17/many_members", inside(manyMembers(10_000))),
-		{name: "7591-3.1-03/nested_32_levels", raw: nested(32)},
-		{name: "7591-3.1-03/surrogate_pair", raw: inside(`"client_name":"\ud83d\ude00"`), back: map[string]any{"client_name": "😀"}},
-		{name: "7591-3.1-03/case_of_names", raw: inside(`"Client_Name":"a","CLIENT_URI":7`),
-			back: map[string]any{"client_name": missing{}, "Client_Name": missing{}, "client_uri": missing{}, "CLIENT_URI": missing{}}},
-		{name: "7591-3.1-03/case_of_required_name", raw: `{"Redirect_URIs":["https://client.example/cb"]}`,
-			code: badRedirect, names: []string{"redirect_uris"}},
+		{Name: "7591-3.1-03/nested_32_levels", Raw: nested(32)},
+		{Name: "7591-3.1-03/surrogate_pair", Raw: inside(`"client_name":"\ud83d\ude00"`), Back: map[string]any{"client_name": "😀"}},
+		{Name: "7591-3.1-03/case_of_names", Raw: inside(`"Client_Name":"a","CLIENT_URI":7`),
+			Back: map[string]any{"client_name": dcrtest.Missing{}, "Client_Name": dcrtest.Missing{}, "client_uri": dcrtest.Missing{}, "CLIENT_URI": dcrtest.Missing{}}},
+		{Name: "7591-3.1-03/case_of_required_name", Raw: `{"Redirect_URIs":["https://client.example/cb"]}`,
+			Code: dcrtest.BadRedirect, Names: []string{"redirect_uris"}},
 	})
 	t.Run("7591-3.1-01/empty", func(t *testing.T) {
 		t.Parallel()
-		store := newLedger()
-		requireRefusal(t, dcrtest.Start(t, dcrtest.Setup{Storage: store}).Post(t, ""), http.StatusBadRequest, badMetadata)
-		require.Empty(t, store.live(t))
+		store := dcrtest.NewLedger()
+		dcrtest.RequireRefusal(t, dcrtest.Start(t, dcrtest.Setup{Storage: store}).Post(t, ""), http.StatusBadRequest, dcrtest.BadMetadata)
+		require.Empty(t, store.Live(t))
 	})
 }
 
@@ -236,10 +233,10 @@ func TestUnknownMembersAreIgnored(t *testing.T) {
 		"origin": map[string]any{"kind": "admin"}, "secret_hash": "x", "expires_at": 0, "issuer": "https://evil.example",
 		"public": true, "require_pkce": false, "version": 7,
 	}
-	store := newLedger()
+	store := dcrtest.NewLedger()
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store})
-	plain := s.Register(t, plainRegistration)
-	answer := s.Register(t, registration(unknown))
+	plain := s.Register(t, dcrtest.PlainRegistration)
+	answer := s.Register(t, dcrtest.Registration(unknown))
 	t.Run("7591-3.1-02/T07/not_echoed", func(t *testing.T) {
 		t.Parallel()
 		for name := range unknown {
@@ -262,9 +259,9 @@ func TestUnknownMembersAreIgnored(t *testing.T) {
 	})
 	t.Run("7591-3.1-05/null", func(t *testing.T) {
 		t.Parallel()
-		answer := s.Register(t, registration(map[string]any{"client_uri": nil, "scope": nil, "grant_types": nil, "jwks": nil}))
-		requireMembers(t, answer, map[string]any{
-			"client_uri": missing{}, "jwks": missing{}, "grant_types": []string{"authorization_code"},
+		answer := s.Register(t, dcrtest.Registration(map[string]any{"client_uri": nil, "scope": nil, "grant_types": nil, "jwks": nil}))
+		dcrtest.RequireMembers(t, answer, map[string]any{
+			"client_uri": dcrtest.Missing{}, "jwks": dcrtest.Missing{}, "grant_types": []string{"authorization_code"},
 			"scope": plain.Text("scope"),
 		})
 	})
@@ -283,17 +280,17 @@ func TestServerMembersAreTheServers(t *testing.T) {
 	s := dcrtest.Start(t, setup)
 	t.Run("7591-3.1-06/T06/ignored", func(t *testing.T) {
 		t.Parallel()
-		answer := s.Register(t, registration(chosen))
+		answer := s.Register(t, dcrtest.Registration(chosen))
 		for name, value := range chosen {
 			require.Contains(t, answer.Members, name)
-			require.NotEqual(t, viaJSON(t, value), answer.Members[name], name)
+			require.NotEqual(t, dcrtest.ViaJSON(t, value), answer.Members[name], name)
 		}
 		require.NotContains(t, answer.Body, "chose")
 		require.NotContains(t, answer.Body, "evil")
 		found, err := s.Store.GetClient(context.Background(), "admin")
 		require.NoError(t, err)
 		require.Same(t, operator, found)
-		requireRefusal(t, s.Do(t, "GET", s.URL+"/register/admin", nil, dcrtest.Bearer("a-token-that-the-caller-chose")), 401, "invalid_token")
+		dcrtest.RequireRefusal(t, s.Do(t, "GET", s.URL+"/register/admin", nil, dcrtest.Bearer("a-token-that-the-caller-chose")), 401, "invalid_token")
 	})
 	wrong := map[string]string{
 		"null": `null`, "number": `7`, "huge": `1e999`, "true": `true`, "list": `["admin"]`, "object": `{"a":{"b":[]}}`, "empty": `""`,
@@ -316,47 +313,27 @@ func TestOverlongBody(t *testing.T) {
 	t.Parallel()
 	t.Run("7591-3.1-04/content_length", func(t *testing.T) {
 		t.Parallel()
-		store := newLedger()
+		store := dcrtest.NewLedger()
 		s := dcrtest.Start(t, dcrtest.Setup{Storage: store})
 		// Nothing of the body is ever sent, so an answer means that it was not waited for.
-		answer := rawExchange(t, s, "Content-Length: 2097152\r\n\r\n", "")
-		requireRefusal(t, answer, http.StatusRequestEntityTooLarge, "invalid_request")
-		require.Empty(t, store.live(t))
+		answer := dcrtest.RawExchange(t, s, "Content-Length: 2097152\r\n\r\n", "")
+		dcrtest.RequireRefusal(t, answer, http.StatusRequestEntityTooLarge, "invalid_request")
+		require.Empty(t, store.Live(t))
 	})
 	t.Run("7591-3.1-04/chunked", func(t *testing.T) {
 		t.Parallel()
-		store := newLedger()
+		store := dcrtest.NewLedger()
 		s := dcrtest.Start(t, dcrtest.Setup{Storage: store})
 		chunk := fmt.Sprintf("%x\r\n{\"x\":\"%s", 300<<10, strings.Repeat("a", 300<<10-6))
-		answer := rawExchange(t, s, "Transfer-Encoding: chunked\r\n\r\n", chunk)
-		requireRefusal(t, answer, http.StatusRequestEntityTooLarge, "invalid_request")
-		require.Empty(t, store.live(t))
+		answer := dcrtest.RawExchange(t, s, "Transfer-Encoding: chunked\r\n\r\n", chunk)
+		dcrtest.RequireRefusal(t, answer, http.StatusRequestEntityTooLarge, "invalid_request")
+		require.Empty(t, store.Live(t))
 	})
 	t.Run("7591-3.1-04/limit_of_the_host", func(t *testing.T) {
 		t.Parallel()
 		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Limits: dcr.Limits{Body: 64}}})
-		fits := plainRegistration + strings.Repeat(" ", 64-len(plainRegistration))
+		fits := dcrtest.PlainRegistration + strings.Repeat(" ", 64-len(dcrtest.PlainRegistration))
 		s.Register(t, fits)
-		requireRefusal(t, s.Post(t, fits+" "), http.StatusRequestEntityTooLarge, "invalid_request")
+		dcrtest.RequireRefusal(t, s.Post(t, fits+" "), http.StatusRequestEntityTooLarge, "invalid_request")
 	})
-}
-
-// rawExchange sends a registration byte by byte as given, and no more, and reads the
-// answer.
-func rawExchange(t *testing.T, s *dcrtest.Server, headers, body string) dcrtest.Answer {
-	t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
-	require.NoError(t, err)
-	defer func() { _ = conn.Close() }()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
-	_, err = io.WriteString(conn, "POST /register HTTP/1.1\r\nHost: as.example\r\nContent-Type: application/json\r\n"+headers+body)
-	require.NoError(t, err)
-	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	require.NoError(t, err)
-	defer func() { _ = response.Body.Close() }()
-	read, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
-	answer := dcrtest.Answer{Status: response.StatusCode, Header: response.Header, Body: string(read)}
-	_ = json.Unmarshal(read, &answer.Members)
-	return answer
 }

@@ -32,9 +32,9 @@ func TestSecretRotation(t *testing.T) {
 	} {
 		t.Run("7592-2.2-09/"+name, func(t *testing.T) {
 			t.Parallel()
-			clock := new(movableClock)
+			clock := new(dcrtest.Clock)
 			s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
-				Now: clock.now, Policies: []dcr.Policy{rotating}, SecretGrace: row.grace, SecretLifetime: row.lifetime,
+				Now: clock.Now, Policies: []dcr.Policy{rotating}, SecretGrace: row.grace, SecretLifetime: row.lifetime,
 				AnonymousGrantTypes: []string{"client_credentials"}, RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true},
 			}})
 			client := s.Register(t, `{"grant_types":["client_credentials"]}`)
@@ -58,9 +58,9 @@ func TestSecretRotation(t *testing.T) {
 			require.Equal(t, row.works > 0, authenticates(client.Secret()))
 			require.Empty(t, put("keep").Secret(), "once")
 			if row.works > 0 {
-				clock.forward(row.works - time.Minute)
+				clock.Forward(row.works - time.Minute)
 				require.True(t, authenticates(client.Secret()))
-				clock.forward(2 * time.Minute)
+				clock.Forward(2 * time.Minute)
 				require.False(t, authenticates(client.Secret()))
 			}
 		})

@@ -59,18 +59,18 @@ func TestSectorDocument(t *testing.T) {
 		require.Equal(t, "pairwise", client.Text("subject_type"))
 	})
 	t.Run("OIDC-2-02/two_hosts", func(t *testing.T) {
-		requireRefused(t, s.Post(t, metadata("pairwise", "", a, b)), "invalid_client_metadata", "sector_identifier_uri")
+		dcrtest.RequireMemberRefused(t, s.Post(t, metadata("pairwise", "", a, b)), "invalid_client_metadata", "sector_identifier_uri")
 	})
 	t.Run("OIDC-2-03/good", func(t *testing.T) {
 		client := s.Register(t, metadata("pairwise", host.URL+"/good", a, b))
 		require.Equal(t, host.URL+"/good", client.Text("sector_identifier_uri"))
 		body := metadata("pairwise", host.URL+"/missing", a, b)
 		body["client_id"] = client.ID()
-		requireRefused(t, s.Manage(t, http.MethodPut, client, body), "invalid_client_metadata", "sector_identifier_uri")
+		dcrtest.RequireMemberRefused(t, s.Manage(t, http.MethodPut, client, body), "invalid_client_metadata", "sector_identifier_uri")
 	})
 	for _, path := range []string{"/missing", "/object", "/numbers", "/trailing", "/empty", "/redirect"} {
 		t.Run("OIDC-2-03"+path, func(t *testing.T) {
-			requireRefused(t, s.Post(t, metadata("pairwise", host.URL+path, a, b)), "invalid_client_metadata", "sector_identifier_uri")
+			dcrtest.RequireMemberRefused(t, s.Post(t, metadata("pairwise", host.URL+path, a, b)), "invalid_client_metadata", "sector_identifier_uri")
 		})
 	}
 	t.Run("OIDC-2-03/public_is_left_out_unfetched", func(t *testing.T) {
@@ -84,7 +84,7 @@ func TestSectorDocument(t *testing.T) {
 	t.Run("OIDC-2-03/OUT-01/T10", func(t *testing.T) {
 		guarded := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Supports: cfg.Supports}})
 		before := fetched.Load()
-		requireRefused(t, guarded.Post(t, metadata("pairwise", host.URL+"/good", a, b)), "invalid_client_metadata", "sector_identifier_uri")
+		dcrtest.RequireMemberRefused(t, guarded.Post(t, metadata("pairwise", host.URL+"/good", a, b)), "invalid_client_metadata", "sector_identifier_uri")
 		require.Equal(t, before, fetched.Load(), "and nothing was connected to")
 	})
 }
@@ -109,7 +109,7 @@ func TestHostsOwnMembers(t *testing.T) {
 		for i := range long {
 			long[i] = 'x'
 		}
-		requireRefused(t, s.Post(t, map[string]any{"redirect_uris": []string{"https://a.example/cb"}, "org_tier": string(long)}), "invalid_client_metadata", "org_tier")
+		dcrtest.RequireMemberRefused(t, s.Post(t, map[string]any{"redirect_uris": []string{"https://a.example/cb"}, "org_tier": string(long)}), "invalid_client_metadata", "org_tier")
 	})
 	t.Run("7591-2-10/baseline_scopes", func(t *testing.T) {
 		require.Equal(t, "profile openid", s.Register(t, `{"redirect_uris":["https://a.example/cb"]}`).Text("scope"))

@@ -1,9 +1,6 @@
 package dcr_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"maps"
@@ -22,67 +19,11 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
 
-// directory issues software statements, as that of a banking scheme does.
-type directory struct {
-	key *ecdsa.PrivateKey
-	kid string
-}
-
-const directoryIssuer = "https://directory.example"
-
-func newDirectory(t testing.TB, kid string) directory {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	return directory{key, kid}
-}
-
-func (d directory) set() *jose.JSONWebKeySet {
-	return &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: d.key.Public(), KeyID: d.kid, Algorithm: "ES256", Use: "sig"}}}
-}
-
-func (d directory) trusted() dcr.Config {
-	return dcr.Config{StatementIssuers: []dcr.StatementIssuer{{Issuer: directoryIssuer, Keys: d.set()}}}
-}
-
-// claims are an ordinary statement's, with changes; nil removes a claim.
-func claims(changes ...any) map[string]any {
-	all := map[string]any{
-		"iss": directoryIssuer, "iat": time.Now().Unix(), "software_id": "bank-app", "client_name": "Bank App",
-		"redirect_uris": []string{"https://bank.example/cb"}, "grant_types": []string{"authorization_code"},
-	}
-	for i := 0; i+1 < len(changes); i += 2 {
-		all[changes[i].(string)] = changes[i+1]
-		if changes[i+1] == nil {
-			delete(all, changes[i].(string))
-		}
-	}
-	return all
-}
-
-func (d directory) sign(t testing.TB, claims map[string]any) string {
-	t.Helper()
-	return signClaims(t, jose.ES256, jose.JSONWebKey{Key: d.key, KeyID: d.kid}, nil, claims)
-}
-
-func signClaims(t testing.TB, alg jose.SignatureAlgorithm, key any, header map[jose.HeaderKey]any, claims any) string {
-	t.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key}, &jose.SignerOptions{ExtraHeaders: header})
-	require.NoError(t, err)
-	payload, err := json.Marshal(claims)
-	require.NoError(t, err)
-	signed, err := signer.Sign(payload)
-	require.NoError(t, err)
-	compact, err := signed.CompactSerialize()
-	require.NoError(t, err)
-	return compact
-}
-
 func TestStatementTakesPrecedence(t *testing.T) {
 	t.Parallel()
-	d := newDirectory(t, "1")
-	s := dcrtest.Start(t, dcrtest.Setup{Config: d.trusted()})
-	raw := d.sign(t, claims("client_name#fr", "Banque", "scope", "openid", "roles", []string{"admin"}, "client_id", "chosen"))
+	d := dcrtest.NewDirectory(t, "1")
+	s := dcrtest.Start(t, dcrtest.Setup{Config: d.Trusted()})
+	raw := d.Sign(t, dcrtest.StatementClaims("client_name#fr", "Banque", "scope", "openid", "roles", []string{"admin"}, "client_id", "chosen"))
 
 	client := s.Register(t, map[string]any{
 		"client_name": "Something Else", "redirect_uris": []string{"https://evil.example/cb"}, "software_statement": raw,
@@ -103,55 +44,48 @@ func TestStatementTakesPrecedence(t *testing.T) {
 		require.Equal(t, raw, s.Manage(t, http.MethodGet, client, nil).Text("software_statement"))
 	})
 	t.Run("7591-2.3-02/rules_hold_for_claims", func(t *testing.T) {
-		answer := s.Post(t, map[string]any{"software_statement": d.sign(t, claims("redirect_uris", []string{"http://bank.example/cb"}))})
-		requireRefused(t, answer, "invalid_redirect_uri", "redirect_uris")
-		answer = s.Post(t, map[string]any{"software_statement": d.sign(t, claims("redirect_uris", "https://bank.example/cb"))})
-		requireRefused(t, answer, "invalid_software_statement", "redirect_uris")
+		answer := s.Post(t, map[string]any{"software_statement": d.Sign(t, dcrtest.StatementClaims("redirect_uris", []string{"http://bank.example/cb"}))})
+		dcrtest.RequireMemberRefused(t, answer, "invalid_redirect_uri", "redirect_uris")
+		answer = s.Post(t, map[string]any{"software_statement": d.Sign(t, dcrtest.StatementClaims("redirect_uris", "https://bank.example/cb"))})
+		dcrtest.RequireMemberRefused(t, answer, "invalid_software_statement", "redirect_uris")
 	})
-}
-
-func requireRefused(t testing.TB, answer dcrtest.Answer, code, member string) {
-	t.Helper()
-	require.Equal(t, http.StatusBadRequest, answer.Status, answer.Body)
-	require.Equal(t, code, answer.Text("error"), answer.Body)
-	require.Contains(t, answer.Text("error_description"), member)
 }
 
 // TestStatementsThatDeserveNoTrust: every attack of T29 by itself.
 func TestStatementsThatDeserveNoTrust(t *testing.T) {
 	t.Parallel()
-	d, stranger := newDirectory(t, "1"), newDirectory(t, "1")
-	s := dcrtest.Start(t, dcrtest.Setup{Config: d.trusted()})
-	good := d.sign(t, claims())
+	d, stranger := dcrtest.NewDirectory(t, "1"), dcrtest.NewDirectory(t, "1")
+	s := dcrtest.Start(t, dcrtest.Setup{Config: d.Trusted()})
+	good := d.Sign(t, dcrtest.StatementClaims())
 	parts := strings.Split(good, ".")
 	unsigned := func(header string) string {
 		return base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + parts[1] + "."
 	}
-	public, err := json.Marshal(d.set().Keys[0])
+	public, err := json.Marshal(d.Set().Keys[0])
 	require.NoError(t, err)
-	own := jose.JSONWebKey{Key: stranger.key.Public(), KeyID: "1", Algorithm: "ES256"}
+	own := jose.JSONWebKey{Key: stranger.Key.Public(), KeyID: "1", Algorithm: "ES256"}
 	day := int64(24 * 60 * 60)
 	now := time.Now().Unix()
 
 	for name, row := range map[string]struct{ raw, code string }{
 		"none":              {unsigned(`{"alg":"none"}`), "invalid_software_statement"},
 		"none_mixed_case":   {unsigned(`{"alg":"nOnE"}`), "invalid_software_statement"},
-		"hmac_public_key":   {signClaims(t, jose.HS256, public, nil, claims()), "invalid_software_statement"},
-		"jku":               {signClaims(t, jose.ES256, stranger.key, map[jose.HeaderKey]any{"jku": "https://127.0.0.1:1/jwks"}, claims()), "invalid_software_statement"},
-		"x5u":               {signClaims(t, jose.ES256, stranger.key, map[jose.HeaderKey]any{"x5u": "https://127.0.0.1:1/cert"}, claims()), "invalid_software_statement"},
-		"jwk":               {signClaims(t, jose.ES256, stranger.key, map[jose.HeaderKey]any{"jwk": own}, claims()), "invalid_software_statement"},
-		"kid_of_another":    {stranger.sign(t, claims()), "invalid_software_statement"},
-		"kid_injection":     {signClaims(t, jose.ES256, jose.JSONWebKey{Key: stranger.key, KeyID: "../../1"}, nil, claims()), "invalid_software_statement"},
-		"expired":           {d.sign(t, claims("exp", now-1)), "invalid_software_statement"},
-		"not_before":        {d.sign(t, claims("nbf", now+day)), "invalid_software_statement"},
-		"issued_later":      {d.sign(t, claims("iat", now+day)), "invalid_software_statement"},
-		"exp_of_wrong_type": {d.sign(t, claims("exp", "tomorrow")), "invalid_software_statement"},
-		"no_issuer":         {d.sign(t, claims("iss", nil)), "invalid_software_statement"},
-		"wrong_issuer":      {d.sign(t, claims("iss", "https://evil.example")), "unapproved_software_statement"},
-		"other_audience":    {d.sign(t, claims("aud", "https://other.example")), "invalid_software_statement"},
-		"changed_claims":    {parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"`+directoryIssuer+`"}`)) + "." + parts[2], "invalid_software_statement"},
-		"duplicate_claim":   {signRaw(t, d, `{"iss":"`+directoryIssuer+`","iss":"x"}`), "invalid_software_statement"},
-		"huge":              {d.sign(t, claims("padding", strings.Repeat("p", 64<<10))), "invalid_software_statement"},
+		"hmac_public_key":   {dcrtest.SignClaims(t, jose.HS256, public, nil, dcrtest.StatementClaims()), "invalid_software_statement"},
+		"jku":               {dcrtest.SignClaims(t, jose.ES256, stranger.Key, map[jose.HeaderKey]any{"jku": "https://127.0.0.1:1/jwks"}, dcrtest.StatementClaims()), "invalid_software_statement"},
+		"x5u":               {dcrtest.SignClaims(t, jose.ES256, stranger.Key, map[jose.HeaderKey]any{"x5u": "https://127.0.0.1:1/cert"}, dcrtest.StatementClaims()), "invalid_software_statement"},
+		"jwk":               {dcrtest.SignClaims(t, jose.ES256, stranger.Key, map[jose.HeaderKey]any{"jwk": own}, dcrtest.StatementClaims()), "invalid_software_statement"},
+		"kid_of_another":    {stranger.Sign(t, dcrtest.StatementClaims()), "invalid_software_statement"},
+		"kid_injection":     {dcrtest.SignClaims(t, jose.ES256, jose.JSONWebKey{Key: stranger.Key, KeyID: "../../1"}, nil, dcrtest.StatementClaims()), "invalid_software_statement"},
+		"expired":           {d.Sign(t, dcrtest.StatementClaims("exp", now-1)), "invalid_software_statement"},
+		"not_before":        {d.Sign(t, dcrtest.StatementClaims("nbf", now+day)), "invalid_software_statement"},
+		"issued_later":      {d.Sign(t, dcrtest.StatementClaims("iat", now+day)), "invalid_software_statement"},
+		"exp_of_wrong_type": {d.Sign(t, dcrtest.StatementClaims("exp", "tomorrow")), "invalid_software_statement"},
+		"no_issuer":         {d.Sign(t, dcrtest.StatementClaims("iss", nil)), "invalid_software_statement"},
+		"wrong_issuer":      {d.Sign(t, dcrtest.StatementClaims("iss", "https://evil.example")), "unapproved_software_statement"},
+		"other_audience":    {d.Sign(t, dcrtest.StatementClaims("aud", "https://other.example")), "invalid_software_statement"},
+		"changed_claims":    {parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"`+dcrtest.DirectoryIssuer+`"}`)) + "." + parts[2], "invalid_software_statement"},
+		"duplicate_claim":   {signRaw(t, d, `{"iss":"`+dcrtest.DirectoryIssuer+`","iss":"x"}`), "invalid_software_statement"},
+		"huge":              {d.Sign(t, dcrtest.StatementClaims("padding", strings.Repeat("p", 64<<10))), "invalid_software_statement"},
 		"garbage":           {"not.a.jwt", "invalid_software_statement"},
 		"one_part":          {"abcdef", "invalid_software_statement"},
 		"encrypted":         {"a.b.c.d.e", "invalid_software_statement"},
@@ -161,32 +95,32 @@ func TestStatementsThatDeserveNoTrust(t *testing.T) {
 		t.Run("T29/7591-2.3-01/"+name, func(t *testing.T) {
 			t.Parallel()
 			answer := s.Post(t, map[string]any{"redirect_uris": []string{"https://bank.example/cb"}, "software_statement": row.raw})
-			requireRefused(t, answer, row.code, "software_statement")
+			dcrtest.RequireMemberRefused(t, answer, row.code, "software_statement")
 		})
 	}
 	t.Run("T29/other_software", func(t *testing.T) {
 		t.Parallel()
-		requireRefused(t, s.Post(t, map[string]any{"software_id": "other-app", "software_statement": good}), "invalid_software_statement", "software_id")
+		dcrtest.RequireMemberRefused(t, s.Post(t, map[string]any{"software_id": "other-app", "software_statement": good}), "invalid_software_statement", "software_id")
 	})
 	t.Run("7591-2.3-03/no_string", func(t *testing.T) {
 		t.Parallel()
-		requireRefused(t, s.Post(t, `{"redirect_uris":["https://bank.example/cb"],"software_statement":7}`), "invalid_client_metadata", "software_statement")
+		dcrtest.RequireMemberRefused(t, s.Post(t, `{"redirect_uris":["https://bank.example/cb"],"software_statement":7}`), "invalid_client_metadata", "software_statement")
 	})
 	t.Run("7591-2.3-01/good", func(t *testing.T) {
 		t.Parallel()
-		s.Register(t, map[string]any{"software_statement": d.sign(t, claims("exp", now+day, "nbf", now-day, "aud", []string{"x", s.URL}))})
+		s.Register(t, map[string]any{"software_statement": d.Sign(t, dcrtest.StatementClaims("exp", now+day, "nbf", now-day, "aud", []string{"x", s.URL}))})
 	})
 }
 
-func signRaw(t testing.TB, d directory, payload string) string {
+func signRaw(t testing.TB, d dcrtest.Directory, payload string) string {
 	t.Helper()
-	return signClaims(t, jose.ES256, jose.JSONWebKey{Key: d.key, KeyID: d.kid}, nil, json.RawMessage(payload))
+	return dcrtest.SignClaims(t, jose.ES256, jose.JSONWebKey{Key: d.Key, KeyID: d.KID}, nil, json.RawMessage(payload))
 }
 
 func TestStatementWithoutIssuers(t *testing.T) {
 	t.Parallel()
-	d := newDirectory(t, "1")
-	metadata := map[string]any{"client_name": "Plain", "redirect_uris": []string{"https://plain.example/cb"}, "software_statement": d.sign(t, claims())}
+	d := dcrtest.NewDirectory(t, "1")
+	metadata := map[string]any{"client_name": "Plain", "redirect_uris": []string{"https://plain.example/cb"}, "software_statement": d.Sign(t, dcrtest.StatementClaims())}
 	t.Run("7591-2.3-03/ignored", func(t *testing.T) {
 		t.Parallel()
 		client := dcrtest.Start(t, dcrtest.Setup{}).Register(t, metadata)
@@ -208,12 +142,12 @@ func TestStatementWithoutIssuers(t *testing.T) {
 // another one (7591-2.3-05).
 func TestStatementBindsUpdates(t *testing.T) {
 	t.Parallel()
-	d := newDirectory(t, "1")
-	setup := dcrtest.Setup{Config: d.trusted()}
+	d := dcrtest.NewDirectory(t, "1")
+	setup := dcrtest.Setup{Config: d.Trusted()}
 	setup.Config.RegistrationToken.KeepOnUpdate = true
 	s := dcrtest.Start(t, setup)
 	// One claim is more than the server has: what is registered is less than the claim.
-	first := d.sign(t, claims("grant_types", []string{"authorization_code", "urn:example:more"}, "exp", time.Now().Unix()+1))
+	first := d.Sign(t, dcrtest.StatementClaims("grant_types", []string{"authorization_code", "urn:example:more"}, "exp", time.Now().Unix()+1))
 	client := s.Register(t, map[string]any{"software_statement": first, "client_uri": "https://bank.example/"})
 	put := func(changes map[string]any) dcrtest.Answer {
 		body := map[string]any{"client_id": client.ID()}
@@ -228,8 +162,8 @@ func TestStatementBindsUpdates(t *testing.T) {
 		require.NotContains(t, answer.Members, "client_uri", "what nobody vouched for is reset")
 	})
 	t.Run("another_value", func(t *testing.T) {
-		requireRefused(t, put(map[string]any{"client_name": "Other"}), "invalid_client_metadata", "client_name")
-		requireRefused(t, put(map[string]any{"redirect_uris": []string{"https://evil.example/cb"}}), "invalid_redirect_uri", "redirect_uris")
+		dcrtest.RequireMemberRefused(t, put(map[string]any{"client_name": "Other"}), "invalid_client_metadata", "client_name")
+		dcrtest.RequireMemberRefused(t, put(map[string]any{"redirect_uris": []string{"https://evil.example/cb"}}), "invalid_redirect_uri", "redirect_uris")
 		require.Equal(t, "Bank App", s.Manage(t, http.MethodGet, client, nil).Text("client_name"))
 	})
 	t.Run("7592-2.2-10/sent_back", func(t *testing.T) {
@@ -241,14 +175,14 @@ func TestStatementBindsUpdates(t *testing.T) {
 		require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 	})
 	t.Run("a_newer_one", func(t *testing.T) {
-		newer := d.sign(t, claims("client_name", "Bank App 2"))
+		newer := d.Sign(t, dcrtest.StatementClaims("client_name", "Bank App 2"))
 		answer := put(map[string]any{"software_statement": newer})
 		require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 		require.Equal(t, "Bank App 2", answer.Text("client_name"))
 	})
 	t.Run("T29/of_other_software", func(t *testing.T) {
-		other := d.sign(t, claims("software_id", "another-app"))
-		requireRefused(t, put(map[string]any{"software_statement": other}), "invalid_software_statement", "software")
+		other := d.Sign(t, dcrtest.StatementClaims("software_id", "another-app"))
+		dcrtest.RequireMemberRefused(t, put(map[string]any{"software_statement": other}), "invalid_software_statement", "software")
 	})
 }
 
@@ -256,9 +190,9 @@ func TestStatementBindsUpdates(t *testing.T) {
 // when a key identifier is unknown (7591-2.3-04).
 func TestStatementKeysAtAURI(t *testing.T) {
 	t.Parallel()
-	old, rolled := newDirectory(t, "1"), newDirectory(t, "2")
+	old, rolled := dcrtest.NewDirectory(t, "1"), dcrtest.NewDirectory(t, "2")
 	keys, fetched := atomic.Pointer[jose.JSONWebKeySet]{}, atomic.Int32{}
-	keys.Store(old.set())
+	keys.Store(old.Set())
 	host := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fetched.Add(1)
 		w.Header().Set("Content-Type", "application/json")
@@ -268,20 +202,20 @@ func TestStatementKeysAtAURI(t *testing.T) {
 	now := atomic.Int64{}
 	clock := func() time.Time { return time.Now().Add(time.Duration(now.Load())) }
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
-		StatementIssuers: []dcr.StatementIssuer{{Issuer: directoryIssuer, JWKSURI: host.URL}},
+		StatementIssuers: []dcr.StatementIssuer{{Issuer: dcrtest.DirectoryIssuer, JWKSURI: host.URL}},
 		Outbound:         outbound.Options{InsecureAllowLoopback: true, Now: clock},
 	}})
-	s.Register(t, map[string]any{"software_statement": old.sign(t, claims())})
-	s.Register(t, map[string]any{"software_statement": old.sign(t, claims())})
+	s.Register(t, map[string]any{"software_statement": old.Sign(t, dcrtest.StatementClaims())})
+	s.Register(t, map[string]any{"software_statement": old.Sign(t, dcrtest.StatementClaims())})
 	require.EqualValues(t, 1, fetched.Load(), "the keys are kept")
 
-	keys.Store(rolled.set())
+	keys.Store(rolled.Set())
 	now.Store(int64(2 * time.Minute))
-	s.Register(t, map[string]any{"software_statement": rolled.sign(t, claims())})
+	s.Register(t, map[string]any{"software_statement": rolled.Sign(t, dcrtest.StatementClaims())})
 	require.EqualValues(t, 2, fetched.Load(), "an unknown key is looked for once more")
 
 	host.Close()
 	now.Store(int64(24 * time.Hour))
-	answer := s.Post(t, map[string]any{"software_statement": rolled.sign(t, claims())})
+	answer := s.Post(t, map[string]any{"software_statement": rolled.Sign(t, dcrtest.StatementClaims())})
 	require.Equal(t, http.StatusServiceUnavailable, answer.Status, "a host that is down says nothing about the statement: %s", answer.Body)
 }

@@ -75,7 +75,7 @@ func (s *spanServer) take(t *testing.T) (spans []stepSpan) {
 	for _, span := range ended[:len(ended)-1] {
 		require.Equal(t, host.SpanContext().SpanID(), span.Parent().SpanID())
 		require.Equal(t, host.SpanContext().TraceID(), span.SpanContext().TraceID())
-		require.Equal(t, module, span.InstrumentationScope().Name)
+		require.Equal(t, dcrtest.Module, span.InstrumentationScope().Name)
 		require.Empty(t, span.Events(), "no error is recorded with its text")
 		set := attribute.NewSet(span.Attributes()...)
 		spans = append(spans, stepSpan{span.Name(), span.Status().Code.String(), set.Encoded(attribute.DefaultEncoder())})
@@ -96,9 +96,9 @@ const (
 // refused for, and has failed only where the server did (LIFE-05).
 func TestSpans(t *testing.T) {
 	t.Parallel()
-	store := newWatchedStore()
+	store := dcrtest.NewWatchedStore()
 	s := startSpans(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Management: dcr.Management{ForbidDelete: true}}})
-	client := s.Register(t, managed())
+	client := s.Register(t, dcrtest.Managed())
 	who := "oauth.client_id=" + client.ID()
 	require.Equal(t, []stepSpan{{ofRegistrationRequest, "Unset", ""}, {ofRegistrationResponse, "Unset", who}}, s.take(t))
 
@@ -112,21 +112,23 @@ func TestSpans(t *testing.T) {
 	}{
 		{"read", func() dcrtest.Answer { return s.Manage(t, "GET", client, nil) },
 			[]stepSpan{{ofManagementRequest, "Unset", who}, {ofManagementResponse, "Unset", who}}},
-		{"metadata", func() dcrtest.Answer { return s.Post(t, managed("contacts", 1)) },
+		{"metadata", func() dcrtest.Answer { return s.Post(t, dcrtest.Managed("contacts", 1)) },
 			[]stepSpan{{ofRegistrationRequest, "Unset", refused("invalid_client_metadata", 400)}}},
-		{"media_type", func() dcrtest.Answer { return s.Post(t, managed(), dcrtest.Header("Content-Type", "text/plain")) },
+		{"media_type", func() dcrtest.Answer {
+			return s.Post(t, dcrtest.Managed(), dcrtest.Header("Content-Type", "text/plain"))
+		},
 			[]stepSpan{{ofRegistrationRequest, "Unset", refused("invalid_request", 415)}}},
 		{"token", func() dcrtest.Answer { return s.Manage(t, "GET", client, nil, dcrtest.Bearer("wrong")) },
 			[]stepSpan{{ofManagementRequest, "Unset", refused("invalid_token", 401)}}},
 		{"forbidden", func() dcrtest.Answer { return s.Manage(t, "DELETE", client, nil) },
 			[]stepSpan{{ofManagementRequest, "Unset", refused("access_denied", 403)}}},
-		{"create_fails", failing(t, s, store, "CreateClient", errBroken, client, "POST"),
+		{"create_fails", failing(t, s, store, "CreateClient", dcrtest.ErrBroken, client, "POST"),
 			[]stepSpan{{ofRegistrationRequest, "Unset", ""}, {ofRegistrationResponse, "Error", refused("server_error", 500)}}},
 		{"create_is_down", failing(t, s, store, "CreateClient", dcr.ErrUnavailable, client, "POST"),
 			[]stepSpan{{ofRegistrationRequest, "Unset", ""}, {ofRegistrationResponse, "Error", refused("temporarily_unavailable", 503)}}},
-		{"look_up_fails", failing(t, s, store, "GetDynamicClient", errBroken, client, "GET"),
+		{"look_up_fails", failing(t, s, store, "GetDynamicClient", dcrtest.ErrBroken, client, "GET"),
 			[]stepSpan{{ofManagementRequest, "Error", refused("server_error", 500)}}},
-		{"update_fails", failing(t, s, store, "UpdateClient", errBroken, client, "PUT"),
+		{"update_fails", failing(t, s, store, "UpdateClient", dcrtest.ErrBroken, client, "PUT"),
 			[]stepSpan{{ofManagementRequest, "Unset", who}, {ofManagementResponse, "Error", refused("server_error", 500) + "," + who}}},
 	} {
 		t.Run("LIFE-05/"+row.name, func(t *testing.T) { // in turn: they share the recorder
@@ -137,19 +139,19 @@ func TestSpans(t *testing.T) {
 }
 
 // failing sends a request while one call of the storage fails.
-func failing(t *testing.T, s *spanServer, store *watchedStore, call string, cause error, client dcrtest.Answer, method string) func() dcrtest.Answer {
+func failing(t *testing.T, s *spanServer, store *dcrtest.WatchedStore, call string, cause error, client dcrtest.Answer, method string) func() dcrtest.Answer {
 	return func() dcrtest.Answer {
-		store.set(func(_ context.Context, name string, do func() error) error {
+		store.Watch(func(_ context.Context, name string, do func() error) error {
 			if name == call {
 				return cause
 			}
 			return do()
 		})
-		defer store.set(nil)
+		defer store.Watch(nil)
 		if method == "POST" {
-			return s.Post(t, managed())
+			return s.Post(t, dcrtest.Managed())
 		}
-		return s.Manage(t, method, client, replacing(client))
+		return s.Manage(t, method, client, dcrtest.Replacing(client))
 	}
 }
 
@@ -157,14 +159,14 @@ func failing(t *testing.T, s *spanServer, store *watchedStore, call string, caus
 func TestSpansHoldNoSecrets(t *testing.T) {
 	t.Parallel()
 	s := startSpans(t, dcrtest.Setup{})
-	client := s.Register(t, managed())
+	client := s.Register(t, dcrtest.Managed())
 	record, err := s.Store.GetDynamicClient(t.Context(), client.ID())
 	require.NoError(t, err)
 	s.Manage(t, "GET", client, nil, dcrtest.Bearer(client.Secret()))
-	s.Manage(t, "PUT", client, replacing(client, "client_secret", client.Secret(), "registration_access_token", client.Token()))
-	updated := s.Manage(t, "PUT", client, replacing(client, "client_secret", client.Secret()))
+	s.Manage(t, "PUT", client, dcrtest.Replacing(client, "client_secret", client.Secret(), "registration_access_token", client.Token()))
+	updated := s.Manage(t, "PUT", client, dcrtest.Replacing(client, "client_secret", client.Secret()))
 	require.Equal(t, http.StatusOK, updated.Status, updated.Body)
-	s.Post(t, managed("client_uri", "https://u:"+client.Secret()+"@client.example/"))
+	s.Post(t, dcrtest.Managed("client_uri", "https://u:"+client.Secret()+"@client.example/"))
 	require.Equal(t, http.StatusNoContent, s.Manage(t, "DELETE", updated, nil).Status)
 	text := fmt.Sprintf("%+v", tracetest.SpanStubsFromReadOnlySpans(s.recorder.Ended()))
 	require.Contains(t, text, client.ID(), "the search would find something")
@@ -179,7 +181,7 @@ func TestNoSpansWithout(t *testing.T) {
 	t.Run("LIFE-05/not_sampled", func(t *testing.T) {
 		t.Parallel()
 		s := startSpans(t, dcrtest.Setup{}, sdktrace.WithSampler(sdktrace.NeverSample()))
-		client := s.Register(t, managed())
+		client := s.Register(t, dcrtest.Managed())
 		require.Equal(t, http.StatusUnauthorized, s.Manage(t, "GET", client, nil, dcrtest.Bearer("wrong")).Status)
 		require.Empty(t, s.recorder.Started())
 	})
@@ -190,7 +192,7 @@ func TestNoSpansWithout(t *testing.T) {
 			return idle.Tracer("").Start(ctx, "host")
 		}}
 		s.listen(t, dcrtest.Setup{})
-		client := s.Register(t, managed())
+		client := s.Register(t, dcrtest.Managed())
 		require.Equal(t, http.StatusUnauthorized, s.Manage(t, "GET", client, nil, dcrtest.Bearer("wrong")).Status)
 		require.Equal(t, http.StatusOK, s.Manage(t, "GET", client, nil).Status)
 		require.EqualValues(t, 8, idle.started.Load(), "three of the host's, five of the steps")
@@ -202,8 +204,8 @@ func TestNoSpansWithout(t *testing.T) {
 			return ctx, trace.SpanFromContext(ctx)
 		}}
 		s.listen(t, dcrtest.Setup{})
-		client := s.Register(t, managed())
-		require.Equal(t, http.StatusOK, s.Manage(t, "PUT", client, replacing(client)).Status)
+		client := s.Register(t, dcrtest.Managed())
+		require.Equal(t, http.StatusOK, s.Manage(t, "PUT", client, dcrtest.Replacing(client)).Status)
 	})
 }
 

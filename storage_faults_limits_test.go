@@ -19,7 +19,7 @@ import (
 
 // countFaults is a storage whose n-th count of clients fails.
 type countFaults struct {
-	*ledger
+	*dcrtest.Ledger
 	failAt, counts atomic.Int64
 	cause          error
 }
@@ -28,7 +28,7 @@ func (s *countFaults) CountClients(ctx context.Context, filter dcr.ClientFilter,
 	if s.counts.Add(1) == s.failAt.Load() {
 		return 0, s.cause
 	}
-	return s.ledger.CountClients(ctx, filter, most)
+	return s.Ledger.CountClients(ctx, filter, most)
 }
 
 // TestQuotaFaults: where clients can't be counted, before one is created or after, nobody
@@ -36,23 +36,23 @@ func (s *countFaults) CountClients(ctx context.Context, filter dcr.ClientFilter,
 func TestQuotaFaults(t *testing.T) {
 	t.Parallel()
 	for count, when := range map[int64]string{1: "before", 2: "after"} {
-		for status, cause := range map[int]error{500: errBroken, 503: fmt.Errorf("%w: %w", dcr.ErrUnavailable, errBroken)} {
-			for by, edit := range map[string]func(token string) dcrtest.Edit{"subject": func(string) dcrtest.Edit { return as("alice") }, "token": dcrtest.Bearer} {
+		for status, cause := range map[int]error{500: dcrtest.ErrBroken, 503: fmt.Errorf("%w: %w", dcr.ErrUnavailable, dcrtest.ErrBroken)} {
+			for by, edit := range map[string]func(token string) dcrtest.Edit{"subject": func(string) dcrtest.Edit { return dcrtest.AsUser("alice") }, "token": dcrtest.Bearer} {
 				t.Run(fmt.Sprintf("T34/%s/%s/%d", when, by, status), func(t *testing.T) {
 					t.Parallel()
-					store := &countFaults{ledger: newLedger(), cause: cause}
-					s, _, events := quotaServer(t, dcr.Quotas{PerSubject: 1, PerInitialAccessToken: 1}, func(setup *dcrtest.Setup) { setup.Storage = store })
-					token, record := mint(t, s, dcr.InitialAccessTokenRequest{Uses: 1})
-					events.take()
+					store := &countFaults{Ledger: dcrtest.NewLedger(), cause: cause}
+					s, _, events := dcrtest.StartQuota(t, dcr.Quotas{PerSubject: 1, PerInitialAccessToken: 1}, func(setup *dcrtest.Setup) { setup.Storage = store })
+					token, record := dcrtest.Mint(t, s, dcr.InitialAccessTokenRequest{Uses: 1})
+					events.Take()
 					store.failAt.Store(count)
-					requireFailure(t, s.Post(t, limitedBody, edit(token)), status)
-					require.Empty(t, store.live(t))
-					require.Zero(t, store.liveEntries(t))
-					require.Zero(t, uses(t, store, record.ID), "IAT-01: nor a use")
-					event := events.takeOne(t)
+					dcrtest.RequireFailure(t, s.Post(t, dcrtest.PlainRegistration, edit(token)), status)
+					require.Empty(t, store.Live(t))
+					require.Zero(t, store.LiveEntries(t))
+					require.Zero(t, dcrtest.UsesOf(t, store, record.ID), "IAT-01: nor a use")
+					event := events.TakeOne(t)
 					require.Equal(t, dcr.EventRefused, event.Kind)
-					require.ErrorIs(t, event.Err, errBroken)
-					s.Register(t, limitedBody, edit(token))
+					require.ErrorIs(t, event.Err, dcrtest.ErrBroken)
+					s.Register(t, dcrtest.PlainRegistration, edit(token))
 				})
 			}
 		}
@@ -65,22 +65,22 @@ func TestShareFaults(t *testing.T) {
 	t.Parallel()
 	for call, name := range map[int]string{1: "GetDynamicClient", 2: "UpdateClient"} {
 		forEachFault(t, "POST/shared/"+name, func(t *testing.T, mode how, cause error, status int) {
-			s := startSharing(t)
-			id := s.Register(t, shareable()).ID()
-			code := s.Code(t, dcrtest.AuthorizeQuery(id, sharedRedirect, "scope", "openid"))
-			s.clock.forward(5 * time.Minute) // so that it is renewed
-			s.events.take()
-			s.store.set(failAt(call, mode, cause))
+			s := dcrtest.StartSharing(t)
+			id := s.Register(t, dcrtest.Shareable()).ID()
+			code := s.Code(t, dcrtest.AuthorizeQuery(id, dcrtest.LoopbackURI, "scope", "openid"))
+			s.Clock.Forward(5 * time.Minute) // so that it is renewed
+			s.Events.Take()
+			s.Store.Watch(failAt(call, mode, cause))
 			var answer dcrtest.Answer
-			calls := s.store.during(func() { answer = s.Post(t, shareable()) })
-			s.store.set(nil)
+			calls := s.Store.During(func() { answer = s.Post(t, dcrtest.Shareable()) })
+			s.Store.Watch(nil)
 			require.Equal(t, name, calls[call-1])
-			requireFailure(t, answer, status)
-			require.Equal(t, id, clientOf(t, s.store, id).ID, "the client of others is not ours to remove")
-			tokens := s.Form(t, "/oauth2/token", dcrtest.CodeForm(id, code, sharedRedirect))
+			dcrtest.RequireFailure(t, answer, status)
+			require.Equal(t, id, dcrtest.RecordOf(t, s.Store, id).ID, "the client of others is not ours to remove")
+			tokens := s.Form(t, "/oauth2/token", dcrtest.CodeForm(id, code, dcrtest.LoopbackURI))
 			require.Equal(t, http.StatusOK, tokens.Status, tokens.Body)
-			require.Equal(t, id, s.Register(t, shareable()).ID(), "and the next one is answered")
-			require.Equal(t, 1, records(t, s.store))
+			require.Equal(t, id, s.Register(t, dcrtest.Shareable()).ID(), "and the next one is answered")
+			require.Equal(t, 1, dcrtest.CountRecords(t, s.Store))
 		})
 	}
 }
@@ -90,13 +90,13 @@ func TestShareFaults(t *testing.T) {
 func TestShareFaultsOfTheFirst(t *testing.T) {
 	t.Parallel()
 	forEachFault(t, "POST/first/CreateClient", func(t *testing.T, mode how, cause error, status int) {
-		s := startSharing(t)
-		s.store.set(failAt(1, mode, cause))
-		requireFailure(t, s.Post(t, shareable()), status)
-		s.store.set(nil)
-		id := s.Register(t, shareable()).ID()
-		require.Equal(t, 1, records(t, s.store))
-		signInShared(t, s.Server, id)
+		s := dcrtest.StartSharing(t)
+		s.Store.Watch(failAt(1, mode, cause))
+		dcrtest.RequireFailure(t, s.Post(t, dcrtest.Shareable()), status)
+		s.Store.Watch(nil)
+		id := s.Register(t, dcrtest.Shareable()).ID()
+		require.Equal(t, 1, dcrtest.CountRecords(t, s.Store))
+		dcrtest.SignInPublic(t, s.Server, id)
 	})
 }
 
@@ -104,17 +104,17 @@ func TestShareFaultsOfTheFirst(t *testing.T) {
 // anybody could who knows what others register (T34).
 func TestShareEndedRequest(t *testing.T) {
 	t.Parallel()
-	s := startSharing(t)
-	id := s.Register(t, shareable()).ID()
-	tokens := signInShared(t, s.Server, id)
+	s := dcrtest.StartSharing(t)
+	id := s.Register(t, dcrtest.Shareable()).ID()
+	tokens := dcrtest.SignInPublic(t, s.Server, id)
 	ctx, cancel := context.WithCancel(t.Context())
-	request, err := s.Provider.NewRegistrationRequest(ctx, jsonPost(ctx, encoded(t, shareable())))
+	request, err := s.Provider.NewRegistrationRequest(ctx, dcrtest.JSONPost(ctx, dcrtest.JSONText(t, dcrtest.Shareable())))
 	require.NoError(t, err)
 	cancel()
 	_, err = s.Provider.NewRegistrationResponse(ctx, request)
 	require.Error(t, err)
-	require.Equal(t, id, clientOf(t, s.store, id).ID)
-	require.Equal(t, http.StatusOK, refreshed(t, s.Server, id, tokens).Status)
+	require.Equal(t, id, dcrtest.RecordOf(t, s.Store, id).ID)
+	require.Equal(t, http.StatusOK, dcrtest.Refresh(t, s.Server, id, tokens).Status)
 }
 
 // TestShareFaultsOfTheEnded fails each call of a registration that finds a client which has
@@ -123,24 +123,24 @@ func TestShareFaultsOfTheEnded(t *testing.T) {
 	t.Parallel()
 	for call := 1; call <= 6; call++ {
 		forEachFault(t, fmt.Sprintf("POST/ended/call_%d", call), func(t *testing.T, mode how, cause error, status int) {
-			s := startSharing(t)
-			id := s.Register(t, shareable()).ID()
-			s.clock.forward(2 * time.Hour)
-			s.events.take()
-			s.store.set(failAt(call, mode, cause))
+			s := dcrtest.StartSharing(t)
+			id := s.Register(t, dcrtest.Shareable()).ID()
+			s.Clock.Forward(2 * time.Hour)
+			s.Events.Take()
+			s.Store.Watch(failAt(call, mode, cause))
 			var answer dcrtest.Answer
-			calls := s.store.during(func() { answer = s.Post(t, shareable()) })
-			s.store.set(nil)
-			told := kindsOf(s.events.take())
+			calls := s.Store.During(func() { answer = s.Post(t, dcrtest.Shareable()) })
+			s.Store.Watch(nil)
+			told := dcrtest.KindsOf(s.Events.Take())
 			switch {
 			case answer.Status != http.StatusCreated:
-				requireFailure(t, answer, status)
+				dcrtest.RequireFailure(t, answer, status)
 			case len(calls) >= call:
 				require.Contains(t, told, dcr.EventLeftover, "answered although %s failed", calls[call-1])
 			}
-			require.Equal(t, id, s.Register(t, shareable()).ID())
-			signInShared(t, s.Server, id)
-			require.Equal(t, 1, records(t, s.store))
+			require.Equal(t, id, s.Register(t, dcrtest.Shareable()).ID())
+			dcrtest.SignInPublic(t, s.Server, id)
+			require.Equal(t, 1, dcrtest.CountRecords(t, s.Store))
 		})
 	}
 }
@@ -152,16 +152,16 @@ func TestShareOvertaken(t *testing.T) {
 	for _, overtaken := range []int{1, 2, 3, 4} {
 		t.Run(fmt.Sprintf("LIFE-06/%d_times", overtaken), func(t *testing.T) {
 			t.Parallel()
-			s := startSharing(t)
-			id := s.Register(t, shareable()).ID()
-			old := clientOf(t, s.store, id)
+			s := dcrtest.StartSharing(t)
+			id := s.Register(t, dcrtest.Shareable()).ID()
+			old := dcrtest.RecordOf(t, s.Store, id)
 			require.NoError(t, s.Provider.DeleteClient(t.Context(), id))
-			s.clock.forward(2 * time.Hour)
+			s.Clock.Forward(2 * time.Hour)
 			ahead := 0
-			s.store.set(func(ctx context.Context, call string, do func() error) error {
+			s.Store.Watch(func(ctx context.Context, call string, do func() error) error {
 				if call == "CreateClient" && ahead < overtaken {
 					ahead++
-					if err := s.store.MemoryStore.CreateClient(ctx, old); err != nil {
+					if err := s.Store.MemoryStore.CreateClient(ctx, old); err != nil {
 						return err
 					}
 				}
@@ -172,7 +172,7 @@ func TestShareOvertaken(t *testing.T) {
 			var err error
 			require.NotPanics(t, func() {
 				var request *dcr.RegistrationRequest
-				request, err = s.Provider.NewRegistrationRequest(ctx, jsonPost(ctx, encoded(t, shareable())))
+				request, err = s.Provider.NewRegistrationRequest(ctx, dcrtest.JSONPost(ctx, dcrtest.JSONText(t, dcrtest.Shareable())))
 				require.NoError(t, err)
 				response, err = s.Provider.NewRegistrationResponse(ctx, request)
 			})
@@ -192,20 +192,20 @@ func TestShareOvertaken(t *testing.T) {
 // the one that another process registered in its place meanwhile.
 func TestShareEndedAndOvertaken(t *testing.T) {
 	t.Parallel()
-	s := startSharing(t)
-	id := s.Register(t, shareable()).ID()
-	s.clock.forward(2 * time.Hour)
+	s := dcrtest.StartSharing(t)
+	id := s.Register(t, dcrtest.Shareable()).ID()
+	s.Clock.Forward(2 * time.Hour)
 	var tokens dcrtest.Answer
-	s.store.set(func(_ context.Context, call string, do func() error) error {
+	s.Store.Watch(func(_ context.Context, call string, do func() error) error {
 		if call == "DeleteClient" || call == "UpdateClient" {
-			s.store.set(nil)
-			require.Equal(t, id, s.Register(t, shareable()).ID()) // the other one is faster
-			tokens = signInShared(t, s.Server, id)
+			s.Store.Watch(nil)
+			require.Equal(t, id, s.Register(t, dcrtest.Shareable()).ID()) // the other one is faster
+			tokens = dcrtest.SignInPublic(t, s.Server, id)
 		}
 		return do()
 	})
-	require.Equal(t, id, s.Register(t, shareable()).ID())
-	answer := refreshed(t, s.Server, id, tokens)
+	require.Equal(t, id, s.Register(t, dcrtest.Shareable()).ID())
+	answer := dcrtest.Refresh(t, s.Server, id, tokens)
 	require.Equal(t, http.StatusOK, answer.Status, "LIFE-06: %s", answer.Body)
 }
 
@@ -220,21 +220,21 @@ func (s *roomFaults) MakeRoom(context.Context, time.Time) (string, error) { retu
 // TestRoomFaults: where no room can be made the answer is 503, and the host is told why.
 func TestRoomFaults(t *testing.T) {
 	t.Parallel()
-	events := &noted{}
-	store := &roomFaults{MemoryStore: dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 1})), cause: errBroken}
+	events := &dcrtest.Events{}
+	store := &roomFaults{MemoryStore: dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 1})), cause: dcrtest.ErrBroken}
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Events: events, Lifecycle: dcr.Lifecycle{Young: -1}}})
-	client := s.Register(t, limitedBody)
-	events.take()
-	requireFailure(t, s.Post(t, limitedBody), http.StatusServiceUnavailable)
-	seen := events.take()
-	require.Equal(t, []dcr.EventKind{dcr.EventLeftover, dcr.EventLimited}, kindsOf(seen), "LIFE-02")
-	require.ErrorIs(t, seen[0].Err, errBroken)
+	client := s.Register(t, dcrtest.PlainRegistration)
+	events.Take()
+	dcrtest.RequireFailure(t, s.Post(t, dcrtest.PlainRegistration), http.StatusServiceUnavailable)
+	seen := events.Take()
+	require.Equal(t, []dcr.EventKind{dcr.EventLeftover, dcr.EventLimited}, dcrtest.KindsOf(seen), "LIFE-02")
+	require.ErrorIs(t, seen[0].Err, dcrtest.ErrBroken)
 	require.ErrorIs(t, seen[1].Err, dcr.ErrFull)
-	require.True(t, lives(t, s, client))
+	require.True(t, dcrtest.Lives(t, s, client))
 }
 
 // failNth fails the nth call of one name, after it was done or instead.
-func failNth(name string, nth int, mode how) watcher {
+func failNth(name string, nth int, mode how) dcrtest.Watcher {
 	seen := 0
 	return func(_ context.Context, called string, do func() error) error {
 		if called != name {
@@ -246,7 +246,7 @@ func failNth(name string, nth int, mode how) watcher {
 		if mode == doneYet {
 			_ = do()
 		}
-		return errBroken
+		return dcrtest.ErrBroken
 	}
 }
 
@@ -258,24 +258,24 @@ func TestRedirectChangeUnrevoked(t *testing.T) {
 		for _, mode := range []how{once, doneYet} {
 			t.Run(fmt.Sprintf("T39/keep_token=%t/%s", keepToken, mode), func(t *testing.T) {
 				t.Parallel()
-				store, events := newWatchedStore(), &noted{}
+				store, events := dcrtest.NewWatchedStore(), &dcrtest.Events{}
 				s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{
 					RevokeOnRedirectChange: true, Events: events, RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: keepToken},
 				}})
-				client := s.Register(t, managed())
-				tokens := signIn(t, s, client)
-				events.take()
-				store.set(failNth("RevokeClientGrants", 1, mode))
-				moved := replacing(client, "redirect_uris", []string{"https://other.example/cb"})
-				requireFailure(t, s.Manage(t, http.MethodPut, client, moved), http.StatusInternalServerError)
-				store.set(nil)
-				require.Equal(t, []dcr.EventKind{dcr.EventRefused}, kindsOf(events.take()), "nothing was updated, and nothing is left")
+				client := s.Register(t, dcrtest.Managed())
+				tokens := dcrtest.SignIn(t, s, client)
+				events.Take()
+				store.Watch(failNth("RevokeClientGrants", 1, mode))
+				moved := dcrtest.Replacing(client, "redirect_uris", []string{"https://other.example/cb"})
+				dcrtest.RequireFailure(t, s.Manage(t, http.MethodPut, client, moved), http.StatusInternalServerError)
+				store.Watch(nil)
+				require.Equal(t, []dcr.EventKind{dcr.EventRefused}, dcrtest.KindsOf(events.Take()), "nothing was updated, and nothing is left")
 
 				now := s.Manage(t, http.MethodGet, client, nil)
 				require.Equal(t, http.StatusOK, now.Status, "the token that was presented is good still")
-				require.Equal(t, []any{managedRedirect}, now.Members["redirect_uris"])
+				require.Equal(t, []any{dcrtest.RedirectURI}, now.Members["redirect_uris"])
 				require.Equal(t, http.StatusOK, s.Manage(t, http.MethodPut, client, moved).Status)
-				require.Contains(t, kindsOf(events.take()), dcr.EventGrantsRevoked)
+				require.Contains(t, dcrtest.KindsOf(events.Take()), dcr.EventGrantsRevoked)
 				refresh := s.Form(t, "/oauth2/token", dcrtest.RefreshForm("", tokens.Text("refresh_token")), dcrtest.Basic(client.ID(), client.Secret()))
 				require.NotEqual(t, http.StatusOK, refresh.Status)
 			})
@@ -290,22 +290,22 @@ func TestRedirectChangeEntryLost(t *testing.T) {
 	for _, mode := range []how{once, doneYet} {
 		t.Run("T39/"+string(mode), func(t *testing.T) {
 			t.Parallel()
-			store, events := newWatchedStore(), &noted{}
+			store, events := dcrtest.NewWatchedStore(), &dcrtest.Events{}
 			s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{RevokeOnRedirectChange: true, Events: events}})
-			client := s.Register(t, managed())
-			tokens := signIn(t, s, client)
-			events.take()
-			store.set(failNth("CreateAccessTokenSession", 2, mode))
-			updated := s.Manage(t, http.MethodPut, client, replacing(client, "redirect_uris", []string{"https://other.example/cb"}))
-			store.set(nil)
+			client := s.Register(t, dcrtest.Managed())
+			tokens := dcrtest.SignIn(t, s, client)
+			events.Take()
+			store.Watch(failNth("CreateAccessTokenSession", 2, mode))
+			updated := s.Manage(t, http.MethodPut, client, dcrtest.Replacing(client, "redirect_uris", []string{"https://other.example/cb"}))
+			store.Watch(nil)
 			require.Equal(t, http.StatusOK, updated.Status, updated.Body)
-			told := events.take()
+			told := events.Take()
 			leftover := slices.IndexFunc(told, func(e dcr.Event) bool { return e.Kind == dcr.EventLeftover })
 			require.GreaterOrEqual(t, leftover, 0, told)
-			require.ErrorIs(t, told[leftover].Err, errBroken)
+			require.ErrorIs(t, told[leftover].Err, dcrtest.ErrBroken)
 			require.Equal(t, client.ID(), told[leftover].ClientID)
-			require.Contains(t, kindsOf(told), dcr.EventUpdated)
-			require.Contains(t, kindsOf(told), dcr.EventGrantsRevoked)
+			require.Contains(t, dcrtest.KindsOf(told), dcr.EventUpdated)
+			require.Contains(t, dcrtest.KindsOf(told), dcr.EventGrantsRevoked)
 
 			refresh := s.Form(t, "/oauth2/token", dcrtest.RefreshForm("", tokens.Text("refresh_token")), dcrtest.Basic(client.ID(), client.Secret()))
 			require.NotEqual(t, http.StatusOK, refresh.Status)
@@ -329,7 +329,7 @@ func TestDisplayFaults(t *testing.T) {
 	t.Parallel()
 	store := displayFaults{dcr.NewMemoryStore()}
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store})
-	client := clientOf(t, store, s.Register(t, managed()).ID())
+	client := dcrtest.RecordOf(t, store, s.Register(t, dcrtest.Managed()).ID())
 	d, err := s.Provider.Display(t.Context(), client)
 	require.ErrorIs(t, err, errNoCount)
 	require.Equal(t, client.Display(), d, "T21")

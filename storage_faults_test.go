@@ -18,24 +18,24 @@ import (
 // ever made, whether a client was told of it or not.
 type breakable struct {
 	*dcrtest.Server
-	store  *watchedStore
-	maker  *opaqueMaker
-	events *noted
+	store  *dcrtest.WatchedStore
+	maker  *dcrtest.OpaqueMaker
+	events *dcrtest.Events
 	client dcrtest.Answer // registered before anything fails
 }
 
 func startBreakable(t *testing.T, tokens dcr.RegistrationToken) *breakable {
 	t.Helper()
-	f := &breakable{store: newWatchedStore(), events: &noted{}}
-	f.Server = composition{
-		store: f.store, config: dcr.Config{RegistrationToken: tokens, Events: f.events},
-		strategy: func(c *fosite.Config) any {
-			f.maker = newOpaqueMaker(c)
+	f := &breakable{store: dcrtest.NewWatchedStore(), events: &dcrtest.Events{}}
+	f.Server = dcrtest.Composition{
+		Store: f.store, Config: dcr.Config{RegistrationToken: tokens, Events: f.events},
+		Strategy: func(c *fosite.Config) any {
+			f.maker = dcrtest.NewOpaqueMaker(c)
 			return f.maker
 		},
-	}.start(t)
-	f.client = f.Register(t, managed())
-	f.events.take()
+	}.Start(t)
+	f.client = f.Register(t, dcrtest.Managed())
+	f.events.Take()
 	return f
 }
 
@@ -43,20 +43,20 @@ func startBreakable(t *testing.T, tokens dcr.RegistrationToken) *breakable {
 func (f *breakable) alive(t *testing.T, id string) []string {
 	t.Helper()
 	var alive []string
-	for _, token := range f.maker.tokens() {
+	for _, token := range f.maker.Tokens() {
 		head := f.Do(t, "GET", "/register/"+id, nil, dcrtest.Bearer(token))
 		if head.Status == http.StatusOK {
 			alive = append(alive, token)
 			continue
 		}
-		requireUniformRefusal(t, head)
+		dcrtest.RequireUniformRefusal(t, head)
 	}
 	return alive
 }
 
 func (f *breakable) leftovers() int {
 	n := 0
-	for _, event := range f.events.take() {
+	for _, event := range f.events.Take() {
 		if event.Kind == dcr.EventLeftover {
 			n++
 		}
@@ -77,7 +77,7 @@ const (
 )
 
 // failAt makes the n-th call fail.
-func failAt(n int, mode how, cause error) watcher {
+func failAt(n int, mode how, cause error) dcrtest.Watcher {
 	calls := 0
 	return func(_ context.Context, _ string, do func() error) error {
 		calls++
@@ -124,27 +124,13 @@ var breakRows = []breakRow{
 func forEachFault(t *testing.T, name string, run func(t *testing.T, mode how, cause error, status int)) {
 	t.Helper()
 	for _, mode := range []how{once, forGood, doneYet} {
-		for status, cause := range map[int]error{500: errBroken, 503: fmt.Errorf("%w: %w", dcr.ErrUnavailable, errBroken)} {
+		for status, cause := range map[int]error{500: dcrtest.ErrBroken, 503: fmt.Errorf("%w: %w", dcr.ErrUnavailable, dcrtest.ErrBroken)} {
 			t.Run(fmt.Sprintf("T34/%s/%s/%d", name, mode, status), func(t *testing.T) {
 				t.Parallel()
 				run(t, mode, cause, status)
 			})
 		}
 	}
-}
-
-// requireFailure: a storage that fails is a failure of the server's own, of which
-// nothing is said (7591-3.2.2-04, 7591-3.2.2-05, T52).
-func requireFailure(t *testing.T, answer dcrtest.Answer, status int) {
-	t.Helper()
-	code := map[int]string{500: "server_error", 503: "temporarily_unavailable"}[status]
-	requireError(t, answer, status, code)
-	require.Len(t, answer.Members, 2, answer.Body)
-	require.NotContains(t, answer.Body, "fire")
-	require.NotContains(t, answer.Body, "10.0.0.7")
-	require.NotContains(t, answer.Body, "storage")
-	require.Empty(t, answer.Header.Get("WWW-Authenticate"))
-	require.Equal(t, status == 503, answer.Header.Get("Retry-After") != "")
 }
 
 // TestManagementFaults fails every call of GET, PUT and DELETE (T34).
@@ -154,12 +140,12 @@ func TestManagementFaults(t *testing.T) {
 		forEachFault(t, fmt.Sprintf("%s/%d_%s", row.method, row.call, row.name), func(t *testing.T, mode how, cause error, status int) {
 			f := startBreakable(t, dcr.RegistrationToken{})
 			var answer dcrtest.Answer
-			f.store.set(failAt(row.call, mode, cause))
-			calls := f.store.during(func() { answer = manageAt(t, f.Server, row.method, f.client, f.client.Token()) })
-			f.store.set(nil)
+			f.store.Watch(failAt(row.call, mode, cause))
+			calls := f.store.During(func() { answer = dcrtest.ManageAt(t, f.Server, row.method, f.client, f.client.Token()) })
+			f.store.Watch(nil)
 			require.Equal(t, row.name, calls[row.call-1], "the test fails the call that it means")
 			if row.status == 0 {
-				requireFailure(t, answer, status)
+				dcrtest.RequireFailure(t, answer, status)
 			} else {
 				require.Equal(t, row.status, answer.Status, answer.Body)
 			}
@@ -184,15 +170,15 @@ func TestUpdateFaultsLeaveNothing(t *testing.T) {
 	for call, name := range map[int]string{3: "CreateAccessTokenSession", 4: "UpdateClient"} {
 		forEachFault(t, name, func(t *testing.T, mode how, cause error, status int) {
 			f := startBreakable(t, dcr.RegistrationToken{})
-			f.store.set(failAt(call, mode, cause))
-			requireFailure(t, manageAt(t, f.Server, "PUT", f.client, f.client.Token()), status)
-			f.store.set(nil)
+			f.store.Watch(failAt(call, mode, cause))
+			dcrtest.RequireFailure(t, dcrtest.ManageAt(t, f.Server, "PUT", f.client, f.client.Token()), status)
+			f.store.Watch(nil)
 			if mode == forGood {
 				require.Equal(t, 1, f.leftovers())
 				return
 			}
 			if mode == once || name != "UpdateClient" {
-				require.Len(t, f.store.stored(), 1, "no orphan")
+				require.Len(t, f.store.Stored(), 1, "no orphan")
 				require.Zero(t, f.leftovers())
 			}
 		})
@@ -200,12 +186,12 @@ func TestUpdateFaultsLeaveNothing(t *testing.T) {
 	t.Run("T35/grace_outlives_a_lost_answer", func(t *testing.T) {
 		t.Parallel()
 		f := startBreakable(t, dcr.RegistrationToken{Grace: time.Hour})
-		f.store.set(failAt(4, doneYet, errBroken))
-		requireFailure(t, manageAt(t, f.Server, "PUT", f.client, f.client.Token()), 500)
-		f.store.set(nil)
-		again := manageAt(t, f.Server, "PUT", f.client, f.client.Token())
+		f.store.Watch(failAt(4, doneYet, dcrtest.ErrBroken))
+		dcrtest.RequireFailure(t, dcrtest.ManageAt(t, f.Server, "PUT", f.client, f.client.Token()), 500)
+		f.store.Watch(nil)
+		again := dcrtest.ManageAt(t, f.Server, "PUT", f.client, f.client.Token())
 		require.Equal(t, http.StatusOK, again.Status, "never neither: %s", again.Body)
-		require.Equal(t, http.StatusOK, manageAt(t, f.Server, "GET", f.client, again.Token()).Status)
+		require.Equal(t, http.StatusOK, dcrtest.ManageAt(t, f.Server, "GET", f.client, again.Token()).Status)
 		require.Equal(t, []string{again.Token()}, f.alive(t, f.client.ID()))
 	})
 }
@@ -217,9 +203,9 @@ func TestRotatingReadFaults(t *testing.T) {
 	for call, name := range rows {
 		forEachFault(t, name, func(t *testing.T, mode how, cause error, status int) {
 			f := startBreakable(t, dcr.RegistrationToken{RotateOnRead: true})
-			f.store.set(failAt(call, mode, cause))
-			answer := manageAt(t, f.Server, "GET", f.client, f.client.Token())
-			f.store.set(nil)
+			f.store.Watch(failAt(call, mode, cause))
+			answer := dcrtest.ManageAt(t, f.Server, "GET", f.client, f.client.Token())
+			f.store.Watch(nil)
 			record, err := f.store.MemoryStore.GetDynamicClient(t.Context(), f.client.ID())
 			require.NoError(t, err)
 			lives := func(token string) bool {
@@ -231,9 +217,9 @@ func TestRotatingReadFaults(t *testing.T) {
 				require.True(t, lives(answer.Token()))
 				require.Equal(t, 1, f.leftovers())
 			case call == 4 && mode == doneYet:
-				requireFailure(t, answer, status)
+				dcrtest.RequireFailure(t, answer, status)
 			default:
-				requireFailure(t, answer, status)
+				dcrtest.RequireFailure(t, answer, status)
 				require.True(t, lives(f.client.Token()))
 			}
 			require.Empty(t, record.PreviousRegistrationToken.Signature, "never both")
@@ -249,11 +235,11 @@ func TestRegistrationFaults(t *testing.T) {
 		forEachFault(t, "POST/"+name, func(t *testing.T, mode how, cause error, status int) {
 			f := startBreakable(t, dcr.RegistrationToken{})
 			var answer dcrtest.Answer
-			f.store.set(failAt(call, mode, cause))
-			calls := f.store.during(func() { answer = f.Post(t, managed()) })
-			f.store.set(nil)
+			f.store.Watch(failAt(call, mode, cause))
+			calls := f.store.During(func() { answer = f.Post(t, dcrtest.Managed()) })
+			f.store.Watch(nil)
 			require.Equal(t, name, calls[call-1])
-			requireFailure(t, answer, status)
+			dcrtest.RequireFailure(t, answer, status)
 			left, leftovers := f.strangers(t), f.leftovers()
 			if call == 2 && mode == forGood {
 				require.Len(t, left, 1, "nobody could take it away")
@@ -271,7 +257,7 @@ func TestRegistrationFaults(t *testing.T) {
 func (f *breakable) strangers(t *testing.T) []string {
 	t.Helper()
 	var left []string
-	for _, id := range f.store.clientIDs() {
+	for _, id := range f.store.ClientIDs() {
 		_, err := f.store.MemoryStore.GetDynamicClient(t.Context(), id)
 		if id != f.client.ID() && err == nil {
 			left = append(left, id)
@@ -289,7 +275,7 @@ func TestIdentifierTaken(t *testing.T) {
 			t.Parallel()
 			f := startBreakable(t, dcr.RegistrationToken{})
 			left := tries
-			f.store.set(func(_ context.Context, name string, do func() error) error {
+			f.store.Watch(func(_ context.Context, name string, do func() error) error {
 				if name == "CreateClient" && left > 0 {
 					left--
 					return fmt.Errorf("host: %w", dcr.ErrClientExists)
@@ -297,16 +283,16 @@ func TestIdentifierTaken(t *testing.T) {
 				return do()
 			})
 			var answer dcrtest.Answer
-			calls := f.store.during(func() { answer = f.Post(t, managed()) })
-			f.store.set(nil)
+			calls := f.store.During(func() { answer = f.Post(t, dcrtest.Managed()) })
+			f.store.Watch(nil)
 			require.NotContains(t, calls, "DeleteClient", "the other client is not ours to remove")
 			if answer.Status != http.StatusCreated {
 				require.Greater(t, tries, 1, "it is tried again")
-				requireFailure(t, answer, 500)
+				dcrtest.RequireFailure(t, answer, 500)
 				require.NotContains(t, calls, "CreateAccessTokenSession")
 				return
 			}
-			require.Equal(t, http.StatusOK, manageAt(t, f.Server, "GET", answer, answer.Token()).Status)
+			require.Equal(t, http.StatusOK, dcrtest.ManageAt(t, f.Server, "GET", answer, answer.Token()).Status)
 		})
 	}
 }
@@ -315,11 +301,11 @@ func TestIdentifierTaken(t *testing.T) {
 // while it lives (RAT-02, T52).
 func TestRevocationFault(t *testing.T) {
 	t.Parallel()
-	for status, cause := range map[int]error{500: errBroken, 503: fmt.Errorf("%w: %w", dcr.ErrUnavailable, errBroken)} {
+	for status, cause := range map[int]error{500: dcrtest.ErrBroken, 503: fmt.Errorf("%w: %w", dcr.ErrUnavailable, dcrtest.ErrBroken)} {
 		t.Run(fmt.Sprintf("RAT-02/%d", status), func(t *testing.T) {
 			t.Parallel()
 			f := startBreakable(t, dcr.RegistrationToken{})
-			f.store.set(func(_ context.Context, name string, do func() error) error {
+			f.store.Watch(func(_ context.Context, name string, do func() error) error {
 				if name == "DeleteAccessTokenSession" {
 					return cause
 				}
@@ -327,7 +313,7 @@ func TestRevocationFault(t *testing.T) {
 			})
 			form := map[string][]string{"token": {f.client.Token()}}
 			answer := f.Form(t, "/oauth2/revoke", form, dcrtest.Basic(f.client.ID(), f.client.Secret()))
-			f.store.set(nil)
+			f.store.Watch(nil)
 			require.Equal(t, status, answer.Status, answer.Body)
 			require.NotContains(t, answer.Body, "fire")
 			require.Len(t, f.alive(t, f.client.ID()), 1)

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
 // TestMemoryStoreCountsAtOnce: whatever happens to the same and to other clients at once,
@@ -21,7 +22,7 @@ import (
 func TestMemoryStoreCountsAtOnce(t *testing.T) {
 	t.Parallel()
 	s := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 40}))
-	inParallel(8, func(g int) {
+	dcrtest.InParallel(8, func(g int) {
 		random := rand.New(rand.NewPCG(2, uint64(g)))
 		for range 3000 {
 			churn(t.Context(), s, random)
@@ -38,7 +39,7 @@ const churnedAges = 1000
 
 // churn does one thing to one of a few clients: several do it to the same.
 func churn(ctx context.Context, s *dcr.MemoryStore, random *rand.Rand) {
-	id, at := strconv.Itoa(random.IntN(60)), clockStart.Add(time.Duration(random.IntN(churnedAges))*time.Second)
+	id, at := strconv.Itoa(random.IntN(60)), dcrtest.ClockStart.Add(time.Duration(random.IntN(churnedAges))*time.Second)
 	switch random.IntN(8) {
 	case 0, 1, 2:
 		_ = s.CreateClient(ctx, churned(id, at, random))
@@ -52,7 +53,7 @@ func churn(ctx context.Context, s *dcr.MemoryStore, random *rand.Rand) {
 		_ = s.TouchClient(ctx, id, at, at)
 	case 6:
 		if random.IntN(4) == 0 {
-			_, _ = s.DeleteExpiredClients(ctx, dcr.Expiry{Now: clockStart.Add(-time.Hour), IdleSince: at.Add(-churnedAges / 2 * time.Second)}, 2)
+			_, _ = s.DeleteExpiredClients(ctx, dcr.Expiry{Now: dcrtest.ClockStart.Add(-time.Hour), IdleSince: at.Add(-churnedAges / 2 * time.Second)}, 2)
 		}
 		_, _ = s.MakeRoom(ctx, at)
 	case 7:
@@ -113,7 +114,7 @@ func TestMemoryStoreListsMany(t *testing.T) {
 	s := dcr.NewMemoryStore()
 	want := make([]string, clients)
 	for _, i := range rand.Perm(clients) {
-		c := &dcr.Client{ID: fmt.Sprintf("%05d", i), Version: 1, CreatedAt: clockStart.Add(time.Duration(i/7) * time.Second)}
+		c := &dcr.Client{ID: fmt.Sprintf("%05d", i), Version: 1, CreatedAt: dcrtest.ClockStart.Add(time.Duration(i/7) * time.Second)}
 		c.Origin.Kind = strconv.Itoa(i % 3)
 		require.NoError(t, s.CreateClient(t.Context(), c))
 		want[clients-1-i] = c.ID
@@ -126,7 +127,7 @@ func TestMemoryStoreListsMany(t *testing.T) {
 		return n%3 != 1
 	})
 	require.Equal(t, third, pagesOf(t, s, dcr.ClientFilter{Kind: "1"}, 500))
-	last, err := s.ListClients(t.Context(), dcr.ClientFilter{}, dcr.ClientCursor{CreatedAt: clockStart, ID: "00003"}, 50)
+	last, err := s.ListClients(t.Context(), dcr.ClientFilter{}, dcr.ClientCursor{CreatedAt: dcrtest.ClockStart, ID: "00003"}, 50)
 	require.NoError(t, err)
 	require.Equal(t, []string{"00002", "00001", "00000"}, idsOf(last))
 }
@@ -222,15 +223,15 @@ func TestNameKeyOfLongNames(t *testing.T) {
 // TestClientFilterMatches: the reference that storages are held to.
 func TestClientFilterMatches(t *testing.T) {
 	t.Parallel()
-	c := &dcr.Client{ID: "Some-ID", Issuer: "https://as.example", CreatedAt: clockStart, UnusedUntil: clockStart.Add(time.Hour)}
+	c := &dcr.Client{ID: "Some-ID", Issuer: "https://as.example", CreatedAt: dcrtest.ClockStart, UnusedUntil: dcrtest.ClockStart.Add(time.Hour)}
 	c.Origin = dcr.Registrant{Kind: "user", Subject: "alice", InitialAccessToken: "poster"}
 	c.Metadata.ClientName, c.Metadata.SoftwareID = "Some Éditor", "editor"
 	c.Metadata.RedirectURIs = []string{"com.example:/cb", "https://APP.example:8443/cb", "http://[::1]/"}
 	used := c.Clone()
-	used.LastUsedAt = clockStart
+	used.LastUsedAt = dcrtest.ClockStart
 	ends := used.Clone()
-	ends.ExpiresAt = clockStart.Add(time.Hour)
-	at := func(d time.Duration) time.Time { return clockStart.Add(d) }
+	ends.ExpiresAt = dcrtest.ClockStart.Add(time.Hour)
+	at := func(d time.Duration) time.Time { return dcrtest.ClockStart.Add(d) }
 	for name, row := range map[string]struct {
 		filter           dcr.ClientFilter
 		fresh, old, last bool // c, used and ends
@@ -259,10 +260,10 @@ func TestClientFilterMatches(t *testing.T) {
 		"search_id_case":        {dcr.ClientFilter{Search: "some-id"}, false, false, false},
 		"search_part_of_the_id": {dcr.ClientFilter{Search: "Some-I"}, false, false, false},
 		"search_pattern":        {dcr.ClientFilter{Search: "some%"}, false, false, false},
-		"created_from":          {dcr.ClientFilter{CreatedFrom: clockStart}, true, true, true},
+		"created_from":          {dcr.ClientFilter{CreatedFrom: dcrtest.ClockStart}, true, true, true},
 		"created_from_later":    {dcr.ClientFilter{CreatedFrom: at(1)}, false, false, false},
 		"created_before":        {dcr.ClientFilter{CreatedBefore: at(1)}, true, true, true},
-		"created_before_then":   {dcr.ClientFilter{CreatedBefore: clockStart}, false, false, false},
+		"created_before_then":   {dcr.ClientFilter{CreatedBefore: dcrtest.ClockStart}, false, false, false},
 	} {
 		t.Run("LIFE-03/"+name, func(t *testing.T) {
 			t.Parallel()
@@ -280,7 +281,7 @@ func TestClientCursorFollows(t *testing.T) {
 	var clients []*dcr.Client
 	for second := range 3 {
 		for _, id := range ids {
-			clients = append(clients, &dcr.Client{ID: id + ".", CreatedAt: clockStart.Add(time.Duration(second) * time.Second)})
+			clients = append(clients, &dcr.Client{ID: id + ".", CreatedAt: dcrtest.ClockStart.Add(time.Duration(second) * time.Second)})
 		}
 	}
 	slices.SortFunc(clients, func(a, b *dcr.Client) int {

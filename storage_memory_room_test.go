@@ -13,11 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
 // waitingRecord was never used, and waits since so many seconds after clockStart.
 func waitingRecord(id string, seconds int) *dcr.Client {
-	at := clockStart.Add(time.Duration(seconds) * time.Second)
+	at := dcrtest.ClockStart.Add(time.Duration(seconds) * time.Second)
 	return &dcr.Client{ID: id, Version: 1, CreatedAt: at, UpdatedAt: at}
 }
 
@@ -38,7 +39,7 @@ func TestMemoryStoreRoomOrder(t *testing.T) {
 		id := strconv.Itoa(i)
 		switch random.IntN(4) {
 		case 0:
-			require.NoError(t, s.TouchClient(t.Context(), id, clockStart, time.Time{}))
+			require.NoError(t, s.TouchClient(t.Context(), id, dcrtest.ClockStart, time.Time{}))
 			kept[id] = true
 			delete(since, id)
 		case 1:
@@ -51,7 +52,7 @@ func TestMemoryStoreRoomOrder(t *testing.T) {
 			delete(since, id)
 		}
 	}
-	end := clockStart.Add(3 * clients * time.Second)
+	end := dcrtest.ClockStart.Add(3 * clients * time.Second)
 	for last := (time.Time{}); len(since) > 0; {
 		id, err := s.MakeRoom(t.Context(), end)
 		require.NoError(t, err)
@@ -73,9 +74,9 @@ func TestMemoryStoreRoomYoung(t *testing.T) {
 		require.NoError(t, s.CreateClient(t.Context(), waitingRecord(strconv.Itoa(i), i)))
 	}
 	for i := range 100 {
-		_, err := s.MakeRoom(t.Context(), clockStart.Add(time.Duration(i)*time.Second))
+		_, err := s.MakeRoom(t.Context(), dcrtest.ClockStart.Add(time.Duration(i)*time.Second))
 		require.ErrorIs(t, err, fosite.ErrNotFound)
-		id, err := s.MakeRoom(t.Context(), clockStart.Add(time.Duration(i)*time.Second+1))
+		id, err := s.MakeRoom(t.Context(), dcrtest.ClockStart.Add(time.Duration(i)*time.Second+1))
 		require.NoError(t, err)
 		require.Equal(t, strconv.Itoa(i), id)
 	}
@@ -87,10 +88,10 @@ func TestMemoryStoreRoomAtOnce(t *testing.T) {
 	t.Parallel()
 	const clients, workers = 2000, 6
 	s := dcr.NewMemoryStore()
-	end := clockStart.Add(clients * time.Second)
+	end := dcrtest.ClockStart.Add(clients * time.Second)
 	var mu sync.Mutex
 	evicted, used := map[string]int{}, map[string]bool{}
-	inParallel(workers, func(g int) {
+	dcrtest.InParallel(workers, func(g int) {
 		random := rand.New(rand.NewPCG(4, uint64(g)))
 		for i := g; i < clients; i += workers {
 			id := strconv.Itoa(i)
@@ -186,7 +187,7 @@ func TestMemoryStoreQueue(t *testing.T) {
 			if err := s.CreateClient(t.Context(), waitingRecord(strconv.Itoa(i), i)); err != nil {
 				return err
 			}
-			_, err := s.MakeRoom(t.Context(), clockStart.Add(rounds*time.Second))
+			_, err := s.MakeRoom(t.Context(), dcrtest.ClockStart.Add(rounds*time.Second))
 			return err
 		},
 	} {
@@ -209,14 +210,14 @@ func TestMemoryStoreQueueOfUsed(t *testing.T) {
 	for i := range 3000 {
 		id := fmt.Sprintf("used %d", i)
 		require.NoError(t, s.CreateClient(t.Context(), waitingRecord(id, i)))
-		require.NoError(t, s.TouchClient(t.Context(), id, clockStart, clockStart))
+		require.NoError(t, s.TouchClient(t.Context(), id, dcrtest.ClockStart, dcrtest.ClockStart))
 		if i%10 == 0 {
 			require.NoError(t, s.CreateClient(t.Context(), waitingRecord(fmt.Sprintf("waiting %d", i), i)))
 		}
 		require.LessOrEqual(t, queued(s), max(1024, 2*(i+1+i/10+1)))
 	}
 	for i := 0; i < 3000; i += 10 {
-		id, err := s.MakeRoom(t.Context(), clockStart.Add(time.Hour))
+		id, err := s.MakeRoom(t.Context(), dcrtest.ClockStart.Add(time.Hour))
 		require.NoError(t, err)
 		require.Equal(t, fmt.Sprintf("waiting %d", i), id)
 	}

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 	"github.com/fosite-contrib/fosite-dcr/storagetest"
 )
 
@@ -60,7 +60,7 @@ func TestMemoryStoreClientLimitAtOnce(t *testing.T) {
 	const limit = 50
 	s := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: limit}))
 	var stored atomic.Int64
-	inParallel(8, func(g int) {
+	dcrtest.InParallel(8, func(g int) {
 		for i := range 20 {
 			if s.CreateClient(t.Context(), freshRecord(fmt.Sprintf("%d-%d", g, i))) == nil {
 				stored.Add(1)
@@ -80,7 +80,7 @@ func TestMemoryStoreUpdateAtOnce(t *testing.T) {
 	wins := make([]atomic.Int32, versions)
 	var failures, lostUses atomic.Int32
 	var over atomic.Bool
-	inParallel(callers+1, func(i int) {
+	dcrtest.InParallel(callers+1, func(i int) {
 		if i == callers {
 			lostUses.Store(touchUntil(t.Context(), s, "a", &over))
 			return
@@ -120,7 +120,7 @@ func updateTo(ctx context.Context, s *dcr.MemoryStore, id string, wins []atomic.
 
 // touchUntil notes one use after the other and counts those that are not there then.
 func touchUntil(ctx context.Context, s *dcr.MemoryStore, id string, over *atomic.Bool) (lost int32) {
-	for at := clockStart; !over.Load(); at = at.Add(time.Second) {
+	for at := dcrtest.ClockStart; !over.Load(); at = at.Add(time.Second) {
 		if s.TouchClient(ctx, id, at, time.Time{}) != nil {
 			lost++
 		}
@@ -160,7 +160,7 @@ func TestMemoryStoreAddClient(t *testing.T) {
 func TestMemoryStoreAssertions(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	clock := newFakeClock()
+	clock := dcrtest.NewStillClock()
 	s := dcr.NewMemoryStore(dcr.WithMemoryClock(clock.Now), dcr.WithMemoryLimits(dcr.MemoryLimits{Assertions: 2}))
 	require.NoError(t, s.SetClientAssertionJWT(ctx, "a", clock.Now().Add(time.Minute)))
 	require.NoError(t, s.SetClientAssertionJWT(ctx, "b", clock.Now().Add(time.Hour)))
@@ -178,10 +178,10 @@ func TestMemoryStoreAssertions(t *testing.T) {
 // TestMemoryStoreStress calls all methods at once, for the race detector.
 func TestMemoryStoreStress(t *testing.T) {
 	t.Parallel()
-	clock := newFakeClock()
+	clock := dcrtest.NewStillClock()
 	s := dcr.NewMemoryStore(dcr.WithMemoryClock(clock.Now),
 		dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 6, Tokens: 20, Codes: 10, Assertions: 10}))
-	inParallel(8, func(g int) {
+	dcrtest.InParallel(8, func(g int) {
 		random := rand.New(rand.NewPCG(1, uint64(g)))
 		for range 500 {
 			stress(t.Context(), s, clock, random)
@@ -195,7 +195,7 @@ func TestMemoryStoreStress(t *testing.T) {
 	}
 }
 
-func stress(ctx context.Context, s *dcr.MemoryStore, clock *fakeClock, random *rand.Rand) {
+func stress(ctx context.Context, s *dcr.MemoryStore, clock *dcrtest.StillClock, random *rand.Rand) {
 	id, key := strconv.Itoa(random.IntN(8)), strconv.Itoa(random.IntN(16))
 	c := &dcr.Client{ID: id, Version: 1, Audience: []string{id}}
 	switch random.IntN(8) {
@@ -253,26 +253,6 @@ func stressGrants(ctx context.Context, s *dcr.MemoryStore, r *fosite.Request, ke
 		}
 	}
 }
-
-// inParallel calls from n goroutines and waits for all.
-func inParallel(n int, call func(i int)) {
-	var running sync.WaitGroup
-	for i := range n {
-		running.Go(func() { call(i) })
-	}
-	running.Wait()
-}
-
-// fakeClock stands still until it is advanced.
-type fakeClock struct{ since atomic.Int64 }
-
-var clockStart = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
-
-func newFakeClock() *fakeClock { return &fakeClock{} }
-
-func (c *fakeClock) Now() time.Time { return clockStart.Add(time.Duration(c.since.Load())) }
-
-func (c *fakeClock) Advance(by time.Duration) { c.since.Add(int64(by)) }
 
 // BenchmarkMemoryStore shows that a registration costs the same however many clients
 // there are. Each round creates and deletes one, so that their number stays.

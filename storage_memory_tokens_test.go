@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
 // memoryKind is one kind of session that a MemoryStore keeps.
@@ -74,14 +75,14 @@ var grants atomic.Int64
 // grantOf returns a request of a client, good for every kind until it expires.
 func grantOf(c fosite.Client, expires time.Time) *fosite.Request {
 	session := openid.NewDefaultSession()
-	session.Subject, session.Claims.RequestedAt = "alice", clockStart
+	session.Subject, session.Claims.RequestedAt = "alice", dcrtest.ClockStart
 	for _, kind := range []fosite.TokenType{
 		fosite.AccessToken, fosite.RefreshToken, fosite.AuthorizeCode, fosite.PushedAuthorizeRequestContext,
 	} {
 		session.SetExpiresAt(kind, expires)
 	}
 	return &fosite.Request{
-		ID: "request " + strconv.FormatInt(grants.Add(1), 10), RequestedAt: clockStart, Client: c, Session: session,
+		ID: "request " + strconv.FormatInt(grants.Add(1), 10), RequestedAt: dcrtest.ClockStart, Client: c, Session: session,
 		RequestedScope: fosite.Arguments{"a", "b"}, GrantedScope: fosite.Arguments{"a"},
 		RequestedAudience: fosite.Arguments{"x"}, GrantedAudience: fosite.Arguments{"x"},
 		Form: url.Values{"nonce": {"n"}},
@@ -89,12 +90,12 @@ func grantOf(c fosite.Client, expires time.Time) *fosite.Request {
 }
 
 // eachKind runs a test for each kind of session, with a store that has one client.
-func eachKind(t *testing.T, limits dcr.MemoryLimits, test func(t *testing.T, s *dcr.MemoryStore, clock *fakeClock, client *dcr.Client, kind memoryKind)) {
+func eachKind(t *testing.T, limits dcr.MemoryLimits, test func(t *testing.T, s *dcr.MemoryStore, clock *dcrtest.StillClock, client *dcr.Client, kind memoryKind)) {
 	t.Parallel()
 	for _, kind := range memoryKinds {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
-			clock := newFakeClock()
+			clock := dcrtest.NewStillClock()
 			s := dcr.NewMemoryStore(dcr.WithMemoryClock(clock.Now), dcr.WithMemoryLimits(limits))
 			client := &dcr.Client{ID: "client", Version: 1}
 			require.NoError(t, s.CreateClient(t.Context(), client))
@@ -105,7 +106,7 @@ func eachKind(t *testing.T, limits dcr.MemoryLimits, test func(t *testing.T, s *
 
 func TestMemoryStoreSessionLimits(t *testing.T) {
 	limits := dcr.MemoryLimits{Codes: 3, Tokens: 3}
-	eachKind(t, limits, func(t *testing.T, s *dcr.MemoryStore, clock *fakeClock, client *dcr.Client, kind memoryKind) {
+	eachKind(t, limits, func(t *testing.T, s *dcr.MemoryStore, clock *dcrtest.StillClock, client *dcr.Client, kind memoryKind) {
 		ctx := t.Context()
 		add := func(key string) error {
 			return kind.create(ctx, s, key, grantOf(client, clock.Now().Add(time.Hour)))
@@ -128,7 +129,7 @@ func TestMemoryStoreSessionLimits(t *testing.T) {
 }
 
 func TestMemoryStoreExpiry(t *testing.T) {
-	eachKind(t, dcr.MemoryLimits{}, func(t *testing.T, s *dcr.MemoryStore, clock *fakeClock, client *dcr.Client, kind memoryKind) {
+	eachKind(t, dcr.MemoryLimits{}, func(t *testing.T, s *dcr.MemoryStore, clock *dcrtest.StillClock, client *dcr.Client, kind memoryKind) {
 		ctx := t.Context()
 		require.NoError(t, kind.create(ctx, s, "key", grantOf(client, clock.Now().Add(time.Hour))))
 		clock.Advance(time.Hour + kind.margin - time.Nanosecond)
@@ -143,7 +144,7 @@ func TestMemoryStoreExpiry(t *testing.T) {
 // TestMemoryStoreNoExpiry: without an expiry tokens are kept, what is short-lived by its
 // nature is not.
 func TestMemoryStoreNoExpiry(t *testing.T) {
-	eachKind(t, dcr.MemoryLimits{}, func(t *testing.T, s *dcr.MemoryStore, clock *fakeClock, client *dcr.Client, kind memoryKind) {
+	eachKind(t, dcr.MemoryLimits{}, func(t *testing.T, s *dcr.MemoryStore, clock *dcrtest.StillClock, client *dcr.Client, kind memoryKind) {
 		ctx := t.Context()
 		request := grantOf(client, time.Time{})
 		require.NoError(t, kind.create(ctx, s, "key", request))
@@ -163,7 +164,7 @@ func TestMemoryStoreNoExpiry(t *testing.T) {
 
 // TestMemoryStoreCopies: what goes in comes out, and is nobody else's.
 func TestMemoryStoreCopies(t *testing.T) {
-	eachKind(t, dcr.MemoryLimits{}, func(t *testing.T, s *dcr.MemoryStore, clock *fakeClock, client *dcr.Client, kind memoryKind) {
+	eachKind(t, dcr.MemoryLimits{}, func(t *testing.T, s *dcr.MemoryStore, clock *dcrtest.StillClock, client *dcr.Client, kind memoryKind) {
 		ctx := t.Context()
 		request := grantOf(client, clock.Now().Add(time.Hour))
 		want := *grantOf(client, clock.Now().Add(time.Hour))
@@ -192,7 +193,7 @@ func TestMemoryStoreCopies(t *testing.T) {
 // TestMemoryStoreSessionClient: a session has its client as it is now, and is gone with
 // it.
 func TestMemoryStoreSessionClient(t *testing.T) {
-	eachKind(t, dcr.MemoryLimits{}, func(t *testing.T, s *dcr.MemoryStore, clock *fakeClock, client *dcr.Client, kind memoryKind) {
+	eachKind(t, dcr.MemoryLimits{}, func(t *testing.T, s *dcr.MemoryStore, clock *dcrtest.StillClock, client *dcr.Client, kind memoryKind) {
 		ctx := t.Context()
 		require.NoError(t, kind.create(ctx, s, "key", grantOf(client, clock.Now().Add(time.Hour))))
 		next := &dcr.Client{ID: client.ID, Version: 2, Audience: []string{"changed"}}
@@ -211,7 +212,7 @@ func TestMemoryStoreSessionClient(t *testing.T) {
 // TestMemoryStoreDocumentClient: a client that the store does not have to know is kept
 // as it came; what the store knows wins.
 func TestMemoryStoreDocumentClient(t *testing.T) {
-	eachKind(t, dcr.MemoryLimits{}, func(t *testing.T, s *dcr.MemoryStore, clock *fakeClock, _ *dcr.Client, kind memoryKind) {
+	eachKind(t, dcr.MemoryLimits{}, func(t *testing.T, s *dcr.MemoryStore, clock *dcrtest.StillClock, _ *dcr.Client, kind memoryKind) {
 		ctx := t.Context()
 		for _, id := range []string{"https://client.example/metadata", ""} {
 			document := &dcr.Client{ID: id, Audience: []string{"as it came"}}
@@ -239,7 +240,7 @@ func TestMemoryStoreCodes(t *testing.T) {
 	require.NoError(t, s.CreateAuthorizeCodeSession(ctx, "code", request))
 
 	var won atomic.Int64
-	inParallel(8, func(int) {
+	dcrtest.InParallel(8, func(int) {
 		if s.InvalidateAuthorizeCodeSession(ctx, "code") == nil {
 			won.Add(1)
 		}
@@ -254,7 +255,7 @@ func TestMemoryStoreCodes(t *testing.T) {
 func TestMemoryStoreRefreshTokens(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	clock := newFakeClock()
+	clock := dcrtest.NewStillClock()
 	s := dcr.NewMemoryStore(dcr.WithMemoryClock(clock.Now))
 	client := &dcr.Client{ID: "client", Version: 1}
 	require.NoError(t, s.CreateClient(ctx, client))
@@ -268,7 +269,7 @@ func TestMemoryStoreRefreshTokens(t *testing.T) {
 
 	require.ErrorIs(t, s.RotateRefreshToken(ctx, grant.ID, "unknown"), fosite.ErrNotFound)
 	var won atomic.Int64
-	inParallel(8, func(int) {
+	dcrtest.InParallel(8, func(int) {
 		if s.RotateRefreshToken(ctx, grant.ID, "r1") == nil {
 			won.Add(1)
 		}

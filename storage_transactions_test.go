@@ -1,14 +1,13 @@
 package dcr_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"testing"
 
-	"github.com/ory/fosite"
 	"github.com/ory/fosite/storage"
 	"github.com/stretchr/testify/require"
 
@@ -16,120 +15,13 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
-// transactional is a storage with transactions: what is written in one is taken back
-// when it is rolled back, or when its commit fails.
-type transactional struct {
-	*watchedStore
+var _ storage.Transactional = (*dcrtest.TransactionalStore)(nil)
 
-	begin, commit, rollback error // what these answer
-
-	mu  sync.Mutex
-	log []string
-}
-
-var _ storage.Transactional = (*transactional)(nil)
-
-type transactionKey struct{}
-
-// transaction holds what takes its writes back, the last one first.
-type transaction struct{ undo []func() }
-
-func (t *transaction) back() {
-	for len(t.undo) > 0 {
-		last := len(t.undo) - 1
-		t.undo[last]()
-		t.undo = t.undo[:last]
-	}
-}
-
-func (s *transactional) note(what string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.log = append(s.log, what)
-}
-
-func (s *transactional) BeginTX(ctx context.Context) (context.Context, error) {
-	s.note("begin")
-	if s.begin != nil {
-		return ctx, s.begin
-	}
-	return context.WithValue(ctx, transactionKey{}, &transaction{}), nil
-}
-
-func (s *transactional) Commit(ctx context.Context) error {
-	s.note("commit")
-	tx := ctx.Value(transactionKey{}).(*transaction)
-	if s.commit != nil {
-		tx.back()
-		return s.commit
-	}
-	tx.undo = nil
-	return nil
-}
-
-func (s *transactional) Rollback(ctx context.Context) error {
-	if err := ctx.Err(); err != nil { // as a driver that speaks to a server would
-		s.note("rollback refused")
-		return err
-	}
-	s.note("rollback")
-	if s.rollback != nil {
-		return s.rollback
-	}
-	ctx.Value(transactionKey{}).(*transaction).back()
-	return nil
-}
-
-// in notes a write of a transaction, and how to take it back.
-func (s *transactional) in(ctx context.Context, call string, undo func(), do func() error) error {
-	tx, ok := ctx.Value(transactionKey{}).(*transaction)
-	if !ok {
-		s.note(call + " outside")
-		return do()
-	}
-	s.note(call)
-	err := do()
-	if err == nil {
-		tx.undo = append(tx.undo, undo)
-	}
-	return err
-}
-
-func (s *transactional) CreateClient(ctx context.Context, client *dcr.Client) error {
-	undo := func() { _ = s.MemoryStore.DeleteClient(context.Background(), client.ID) }
-	return s.in(ctx, "CreateClient", undo, func() error { return s.watchedStore.CreateClient(ctx, client) })
-}
-
-func (s *transactional) UpdateClient(ctx context.Context, client *dcr.Client, version int64) error {
-	before, _ := s.MemoryStore.GetDynamicClient(context.Background(), client.ID)
-	undo := func() { _ = s.MemoryStore.UpdateClient(context.Background(), before, client.Version) }
-	return s.in(ctx, "UpdateClient", undo, func() error { return s.watchedStore.UpdateClient(ctx, client, version) })
-}
-
-func (s *transactional) CreateAccessTokenSession(ctx context.Context, signature string, request fosite.Requester) error {
-	undo := func() {
-		s.watchedStore.mu.Lock()
-		delete(s.entries, signature)
-		s.watchedStore.mu.Unlock()
-		_ = s.MemoryStore.DeleteAccessTokenSession(context.Background(), signature)
-	}
-	return s.in(ctx, "CreateAccessTokenSession", undo, func() error { return s.watchedStore.CreateAccessTokenSession(ctx, signature, request) })
-}
-
-// took returns what was noted since, and forgets it.
-func (s *transactional) took() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	log := s.log
-	s.log = nil
-	return log
-}
-
-func startTransactional(t *testing.T) (*transactional, *noted, *dcrtest.Server, dcrtest.Answer) {
+func startTransactional(t *testing.T) (*dcrtest.TransactionalStore, *dcrtest.Events, *dcrtest.Server, dcrtest.Answer) {
 	t.Helper()
-	store, events := &transactional{watchedStore: newWatchedStore()}, &noted{}
+	store, events := &dcrtest.TransactionalStore{WatchedStore: dcrtest.NewWatchedStore()}, &dcrtest.Events{}
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Events: events}})
-	client := s.Register(t, managed())
+	client := s.Register(t, dcrtest.Managed())
 	return store, events, s, client
 }
 
@@ -138,42 +30,31 @@ func startTransactional(t *testing.T) (*transactional, *noted, *dcrtest.Server, 
 func TestTransactions(t *testing.T) {
 	t.Parallel()
 	store, _, s, client := startTransactional(t)
-	require.Equal(t, []string{"begin", "CreateClient", "CreateAccessTokenSession", "commit"}, store.took())
-	updated := s.Manage(t, "PUT", client, replacing(client))
+	require.Equal(t, []string{"begin", "CreateClient", "CreateAccessTokenSession", "commit"}, store.Took())
+	updated := s.Manage(t, "PUT", client, dcrtest.Replacing(client))
 	require.Equal(t, http.StatusOK, updated.Status, updated.Body)
-	require.Equal(t, []string{"begin", "CreateAccessTokenSession", "UpdateClient", "commit"}, store.took())
+	require.Equal(t, []string{"begin", "CreateAccessTokenSession", "UpdateClient", "commit"}, store.Took())
 	require.Equal(t, http.StatusOK, s.Manage(t, "GET", updated, nil).Status)
-	require.Empty(t, store.took(), "a read needs none")
+	require.Empty(t, store.Took(), "a read needs none")
 	require.Equal(t, http.StatusNoContent, s.Manage(t, "DELETE", updated, nil).Status)
-	require.Empty(t, store.stored())
+	require.Empty(t, store.Stored())
 }
 
 // transactionFaults are the ways in which a transaction fails.
 var transactionFaults = []struct {
 	name   string
-	spoil  func(*transactional)
+	spoil  func(*dcrtest.TransactionalStore)
 	ends   string // the last of what was asked of the storage
 	leaves bool   // whether a leftover is told
 }{
-	{"begin", func(s *transactional) { s.begin = errBroken }, "begin", false},
-	{"entry", func(s *transactional) { s.set(failCall("CreateAccessTokenSession")) }, "rollback", false},
-	{"record", func(s *transactional) { s.set(failCall("CreateClient", "UpdateClient")) }, "rollback", false},
-	{"commit", func(s *transactional) { s.commit = errBroken }, "commit", false},
-	{"rollback", func(s *transactional) {
-		s.set(failCall("CreateAccessTokenSession"))
-		s.rollback = errors.New("nor can it be rolled back")
+	{"begin", func(s *dcrtest.TransactionalStore) { s.BeginErr = dcrtest.ErrBroken }, "begin", false},
+	{"entry", func(s *dcrtest.TransactionalStore) { s.Watch(dcrtest.FailCall("CreateAccessTokenSession")) }, "rollback", false},
+	{"record", func(s *dcrtest.TransactionalStore) { s.Watch(dcrtest.FailCall("CreateClient", "UpdateClient")) }, "rollback", false},
+	{"commit", func(s *dcrtest.TransactionalStore) { s.CommitErr = dcrtest.ErrBroken }, "commit", false},
+	{"rollback", func(s *dcrtest.TransactionalStore) {
+		s.Watch(dcrtest.FailCall("CreateAccessTokenSession"))
+		s.RollbackErr = errors.New("nor can it be rolled back")
 	}, "rollback", true},
-}
-
-func failCall(names ...string) watcher {
-	return func(_ context.Context, call string, do func() error) error {
-		for _, name := range names {
-			if call == name {
-				return errBroken
-			}
-		}
-		return do()
-	}
 }
 
 // TestTransactionFaults: what fails in a transaction leaves nothing of it, and the
@@ -184,45 +65,45 @@ func TestTransactionFaults(t *testing.T) {
 		t.Run("T34/POST/"+row.name, func(t *testing.T) {
 			t.Parallel()
 			store, events, s, client := startTransactional(t)
-			store.took()
-			events.take()
+			store.Took()
+			events.Take()
 			row.spoil(store)
 			var answer dcrtest.Answer
-			calls := store.during(func() { answer = s.Post(t, managed()) })
-			requireFailure(t, answer, 500)
-			log := store.took()
+			calls := store.During(func() { answer = s.Post(t, dcrtest.Managed()) })
+			dcrtest.RequireFailure(t, answer, 500)
+			log := store.Took()
 			require.Equal(t, row.ends, log[len(log)-1], "%v", log)
 			require.Equal(t, row.leaves, hasLeftover(events), "%v", log)
 			if !row.leaves {
 				require.NotContains(t, calls, "DeleteClient", "the transaction takes it back")
-				for _, id := range store.clientIDs() {
+				for _, id := range store.ClientIDs() {
 					_, err := store.MemoryStore.GetDynamicClient(t.Context(), id)
 					require.Equal(t, id == client.ID(), err == nil)
 				}
-				require.Len(t, store.stored(), 1)
+				require.Len(t, store.Stored(), 1)
 			}
 		})
 		t.Run("T34/PUT/"+row.name, func(t *testing.T) {
 			t.Parallel()
 			store, events, s, client := startTransactional(t)
-			store.took()
-			events.take()
+			store.Took()
+			events.Take()
 			row.spoil(store)
-			requireFailure(t, s.Manage(t, "PUT", client, replacing(client, "client_name", "Changed")), 500)
-			log := store.took()
+			dcrtest.RequireFailure(t, s.Manage(t, "PUT", client, dcrtest.Replacing(client, "client_name", "Changed")), 500)
+			log := store.Took()
 			require.Equal(t, row.ends, log[len(log)-1], "%v", log)
 			require.Equal(t, row.leaves, hasLeftover(events))
-			store.set(nil)
+			store.Watch(nil)
 			read := s.Manage(t, "GET", client, nil)
 			require.Equal(t, http.StatusOK, read.Status, read.Body)
 			require.Equal(t, "Managed", read.Text("client_name"))
-			require.Len(t, store.stored(), 1)
+			require.Len(t, store.Stored(), 1)
 		})
 	}
 }
 
-func hasLeftover(events *noted) bool {
-	for _, event := range events.take() {
+func hasLeftover(events *dcrtest.Events) bool {
+	for _, event := range events.Take() {
 		if event.Kind == dcr.EventLeftover {
 			return true
 		}
@@ -235,21 +116,21 @@ func hasLeftover(events *noted) bool {
 func TestTransactionConflicts(t *testing.T) {
 	t.Parallel()
 	store, _, s, client := startTransactional(t)
-	store.took()
+	store.Took()
 	lost := false
-	store.set(func(_ context.Context, call string, do func() error) error {
+	store.Watch(func(_ context.Context, call string, do func() error) error {
 		if call == "UpdateClient" && !lost {
 			lost = true
 			return dcr.ErrConflict
 		}
 		return do()
 	})
-	updated := s.Manage(t, "PUT", client, replacing(client))
+	updated := s.Manage(t, "PUT", client, dcrtest.Replacing(client))
 	require.Equal(t, http.StatusOK, updated.Status, updated.Body)
 	round := []string{"begin", "CreateAccessTokenSession", "UpdateClient"}
 	want := append(append(append([]string{}, round...), "rollback"), append(round, "commit")...)
-	require.Equal(t, want, store.took())
-	require.Len(t, store.stored(), 1)
+	require.Equal(t, want, store.Took())
+	require.Len(t, store.Stored(), 1)
 }
 
 // TestTransactionOfACallerWhoIsGone: a transaction is rolled back although the request
@@ -260,26 +141,26 @@ func TestTransactionOfACallerWhoIsGone(t *testing.T) {
 		t.Run("HTTP-04/"+method, func(t *testing.T) {
 			t.Parallel()
 			store, _, s, client := startTransactional(t)
-			store.took()
+			store.Took()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			store.set(func(inside context.Context, call string, do func() error) error {
+			store.Watch(func(inside context.Context, call string, do func() error) error {
 				if call != "CreateAccessTokenSession" {
 					return do()
 				}
 				cancel()
 				return inside.Err()
 			})
-			handler, body := s.Provider.RegistrationHandler(), managed()
+			handler, body := s.Provider.RegistrationHandler(), dcrtest.Managed()
 			if method == "PUT" {
-				handler, body = s.Provider.ManagementHandler(), replacing(client)
+				handler, body = s.Provider.ManagementHandler(), dcrtest.Replacing(client)
 			}
-			request := httptest.NewRequestWithContext(ctx, method, "/register/"+client.ID(), readerOf(jsonBody(t, body)))
+			request := httptest.NewRequestWithContext(ctx, method, "/register/"+client.ID(), bytes.NewReader(dcrtest.JSONBody(t, body)))
 			request.Header = http.Header{"Authorization": {"Bearer " + client.Token()}, "Content-Type": {"application/json"}}
 			recorder := httptest.NewRecorder()
 			handler.ServeHTTP(recorder, request)
 			require.Equal(t, http.StatusInternalServerError, recorder.Code)
-			log := store.took()
+			log := store.Took()
 			require.Equal(t, "rollback", log[len(log)-1], "%v", log)
 		})
 	}
@@ -289,16 +170,16 @@ func TestTransactionOfACallerWhoIsGone(t *testing.T) {
 func TestTransactionOfAPanic(t *testing.T) {
 	t.Parallel()
 	store, _, s, _ := startTransactional(t)
-	store.took()
-	store.set(func(_ context.Context, call string, do func() error) error {
+	store.Took()
+	store.Watch(func(_ context.Context, call string, do func() error) error {
 		if call == "CreateAccessTokenSession" {
 			panic("the storage has a defect")
 		}
 		return do()
 	})
-	request := httptest.NewRequestWithContext(t.Context(), "POST", "/register", readerOf(jsonBody(t, managed())))
+	request := httptest.NewRequestWithContext(t.Context(), "POST", "/register", bytes.NewReader(dcrtest.JSONBody(t, dcrtest.Managed())))
 	request.Header = http.Header{"Content-Type": {"application/json"}}
 	require.Panics(t, func() { s.Provider.RegistrationHandler().ServeHTTP(httptest.NewRecorder(), request) })
-	log := store.took()
+	log := store.Took()
 	require.Equal(t, "rollback", log[len(log)-1], "T34/T44: %v", log)
 }

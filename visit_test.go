@@ -107,7 +107,7 @@ func TestCallerAddress(t *testing.T) {
 				}
 			})
 			require.Equal(t, http.StatusForbidden, s.from(row.peer, forwarded(row.lines...)).Status)
-			event := s.events.takeOne(t)
+			event := s.events.TakeOne(t)
 			require.Equal(t, dcr.EventRefused, event.Kind)
 			if row.want == "" {
 				require.False(t, event.Address.IsValid(), event.Address)
@@ -170,7 +170,7 @@ func TestProxiesAreCopied(t *testing.T) {
 	s := startLimited(t, dcr.RateLimit{}, nobody, func(setup *dcrtest.Setup) { setup.Config.TrustedProxies = proxies })
 	proxies[0] = netip.MustParsePrefix("0.0.0.0/0")
 	s.from(peerA, forwarded("203.0.113.5"))
-	require.Equal(t, "192.0.2.1", s.events.takeOne(t).Address.String(), "T16")
+	require.Equal(t, "192.0.2.1", s.events.TakeOne(t).Address.String(), "T16")
 }
 
 // TestMappedProxies: a network that is written in the IPv4-mapped form is the IPv4 one, or is
@@ -183,7 +183,7 @@ func TestMappedProxies(t *testing.T) {
 	}
 	s := startLimited(t, dcr.RateLimit{}, nobody, func(running *dcrtest.Setup) { running.Config.TrustedProxies = setup.Config.TrustedProxies })
 	s.from("10.0.0.1:1", forwarded("203.0.113.5"))
-	require.Equal(t, "203.0.113.5", s.events.takeOne(t).Address.String())
+	require.Equal(t, "203.0.113.5", s.events.TakeOne(t).Address.String())
 }
 
 // TestAddressOfEveryEvent: registration, management and a failed authentication at an
@@ -195,7 +195,7 @@ func TestAddressOfEveryEvent(t *testing.T) {
 	require.Equal(t, http.StatusCreated, client.Status, client.Body)
 	requireAddress := func(kind dcr.EventKind) {
 		t.Helper()
-		event := s.events.takeOne(t)
+		event := s.events.TakeOne(t)
 		require.Equal(t, kind, event.Kind)
 		require.Equal(t, "203.0.113.5", event.Address.String())
 		require.GreaterOrEqual(t, event.Elapsed, time.Duration(0))

@@ -47,7 +47,7 @@ func TestWarnings(t *testing.T) {
 		compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2RefreshTokenGrantFactory, compose.OAuth2TokenIntrospectionFactory, compose.OAuth2PKCEFactory,
 	}
 	good := func() dcrtest.Setup {
-		return dcrtest.Setup{Factories: factories, Config: dcr.Config{Events: &noted{}}}
+		return dcrtest.Setup{Factories: factories, Config: dcr.Config{Events: &dcrtest.Events{}}}
 	}
 	rows := map[string]struct {
 		edit func(*dcrtest.Setup)
@@ -92,7 +92,7 @@ func TestWarnings(t *testing.T) {
 func TestMCPConfig(t *testing.T) {
 	t.Parallel()
 	cfg := dcr.MCPConfig("https://mcp.example/", "mcp", "offline_access")
-	cfg.Events = &noted{}
+	cfg.Events = &dcrtest.Events{}
 	s := dcrtest.Start(t, dcrtest.Setup{Config: cfg})
 	require.Empty(t, s.Provider.Warnings())
 	for name, metadata := range map[string]string{

@@ -125,7 +125,7 @@ func TestMCPRegisterClientRefused(t *testing.T) {
 // token with the registration scope.
 func TestMCPRegisterClientWithAccessToken(t *testing.T) {
 	t.Parallel()
-	portal := *resourceServer(t).(*fosite.DefaultClient)
+	portal := *dcrtest.Introspector(t).(*fosite.DefaultClient)
 	portal.ID, portal.GrantTypes, portal.Scopes = "portal", []string{"client_credentials"}, []string{"dcr:register"}
 	s := dcrtest.Start(t, dcrtest.Setup{Closed: true, Static: []fosite.Client{&portal}})
 	metadata := &oauthex.ClientRegistrationMetadata{RedirectURIs: []string{"http://localhost/callback"}}
@@ -136,7 +136,7 @@ func TestMCPRegisterClientWithAccessToken(t *testing.T) {
 	})
 	t.Run("7591-3-04/with", func(t *testing.T) {
 		config := &clientcredentials.Config{
-			ClientID: portal.ID, ClientSecret: resourceServerSecret, TokenURL: s.URL + "/oauth2/token", Scopes: portal.Scopes,
+			ClientID: portal.ID, ClientSecret: dcrtest.IntrospectorSecret, TokenURL: s.URL + "/oauth2/token", Scopes: portal.Scopes,
 		}
 		answer, err := oauthex.RegisterClient(t.Context(), s.URL+"/register", metadata, config.Client(t.Context()))
 		require.NoError(t, err)

@@ -49,7 +49,7 @@ func startMCPServer(t testing.TB, tokensAreJWTs bool) *mcpServer {
 	s := &mcpServer{resource: origin + "/mcp"}
 	s.Server = dcrtest.Start(t, dcrtest.Setup{
 		JWT:    tokensAreJWTs,
-		Static: []fosite.Client{resourceServer(t)},
+		Static: []fosite.Client{dcrtest.Introspector(t)},
 		Config: dcr.Config{
 			Scopes:                append(slices.Clone(dcrtest.Scopes), toolsScope),
 			Audience:              []string{s.resource},
@@ -94,7 +94,7 @@ func (s *mcpServer) verify(ctx context.Context, token string, _ *http.Request) (
 		return nil, err
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	dcrtest.Basic(resourceServerID, resourceServerSecret)(request)
+	dcrtest.Basic(dcrtest.IntrospectorID, dcrtest.IntrospectorSecret)(request)
 	response, err := (&http.Client{Transport: dcrtest.Transport}).Do(request)
 	if err != nil {
 		return nil, err

@@ -205,13 +205,13 @@ func useMCPClient(t *testing.T, s *mcpServer, config *auth.AuthorizationCodeHand
 
 	old := c.expire() // AUD-01
 	require.Equal(t, "alice by "+client.ID(), c.call(t))
-	requireInactive(t, s.Server, old.AccessToken)
+	dcrtest.RequireInactive(t, s.Server, old.AccessToken)
 	require.Len(t, c.registrations, 1)
 	require.Len(t, c.authorizations, 1)
 	require.Len(t, c.tokenRequests, 2)
 	require.Equal(t, "refresh_token", c.tokenRequests[1].Get("grant_type"))
 	require.False(t, c.tokenRequests[1].Has("resource")) // the SDK sends none here
-	require.Equal(t, []any{s.resource}, introspect(t, s.Server, c.token.AccessToken).Members["aud"])
+	require.Equal(t, []any{s.resource}, dcrtest.Introspect(t, s.Server, c.token.AccessToken).Members["aud"])
 
 	h := &holder{Server: s.Server, client: client, token: c.token, again: refresher(t.Context(), c.config)}
 	h.manageToItsEnd(t)

@@ -94,7 +94,7 @@ func codeAndRefresh(t *testing.T, s *dcrtest.Server, client dcrtest.Answer, conf
 	refreshed, err := h.again(h.token) // AUD-01, REAL-02: no offline_access was asked for
 	require.NoError(t, err)
 	require.NotEqual(t, h.token.RefreshToken, refreshed.RefreshToken)
-	requireInactive(t, s, h.token.AccessToken)
+	dcrtest.RequireInactive(t, s, h.token.AccessToken)
 	h.token = refreshed
 	requireFor(t, h, "alice", apiResource)
 	h.manageToItsEnd(t)
@@ -103,7 +103,7 @@ func codeAndRefresh(t *testing.T, s *dcrtest.Server, client dcrtest.Answer, conf
 // requireFor demands that the token works, and for what.
 func requireFor(t testing.TB, h *holder, subject, audience string) {
 	t.Helper()
-	answer := requireActive(t, h.Server, h.token.AccessToken, h.client.ID())
+	answer := dcrtest.RequireActive(t, h.Server, h.token.AccessToken, h.client.ID())
 	require.Equal(t, subject, answer.Text("sub"))
 	require.Equal(t, []any{audience}, answer.Members["aud"])
 	require.ElementsMatch(t, []string{"profile", "email"}, strings.Fields(answer.Text("scope")))

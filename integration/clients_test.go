@@ -10,7 +10,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/ory/fosite"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/oauth2"
 
@@ -21,21 +20,6 @@ import (
 // composed provider. Each registers, gets a token that works, and is managed to its
 // end.
 
-// The resource server is a client of the operator's own, which may introspect every
-// token.
-const (
-	resourceServerID     = "resource-server"
-	resourceServerSecret = "the secret of the resource server"
-)
-
-func resourceServer(t testing.TB) fosite.Client {
-	t.Helper()
-	hasher := &fosite.BCrypt{Config: &fosite.Config{HashCost: 4}}
-	hash, err := hasher.Hash(t.Context(), []byte(resourceServerSecret))
-	require.NoError(t, err)
-	return &fosite.DefaultClient{ID: resourceServerID, Secret: hash}
-}
-
 // forEachTokenKind runs a test on a server whose access tokens are opaque (fosite's
 // HMAC strategy), and on one where they are JWTs.
 func forEachTokenKind(t *testing.T, setup dcrtest.Setup, run func(t *testing.T, s *dcrtest.Server)) {
@@ -45,33 +29,10 @@ func forEachTokenKind(t *testing.T, setup dcrtest.Setup, run func(t *testing.T, 
 			t.Parallel()
 			setup := setup
 			setup.JWT = tokensAreJWTs
-			setup.Static = append(slices.Clone(setup.Static), resourceServer(t))
+			setup.Static = append(slices.Clone(setup.Static), dcrtest.Introspector(t))
 			run(t, dcrtest.Start(t, setup))
 		})
 	}
-}
-
-// introspect asks about a token as the resource server.
-func introspect(t testing.TB, s *dcrtest.Server, token string) dcrtest.Answer {
-	t.Helper()
-	require.NotEmpty(t, token)
-	answer := s.Form(t, "/oauth2/introspect", url.Values{"token": {token}},
-		dcrtest.Basic(resourceServerID, resourceServerSecret))
-	require.Equal(t, http.StatusOK, answer.Status, answer.Body)
-	return answer
-}
-
-func requireActive(t testing.TB, s *dcrtest.Server, token, clientID string) dcrtest.Answer {
-	t.Helper()
-	answer := introspect(t, s, token)
-	require.Equal(t, true, answer.Members["active"], answer.Body)
-	require.Equal(t, clientID, answer.ID(), answer.Body)
-	return answer
-}
-
-func requireInactive(t testing.TB, s *dcrtest.Server, token string) {
-	t.Helper()
-	require.Equal(t, map[string]any{"active": false}, introspect(t, s, token).Members)
 }
 
 // visit goes to an authorization URL like a browser whose user consents, and returns
@@ -136,7 +97,7 @@ func (h *holder) manageToItsEnd(t *testing.T) {
 }
 
 func (h *holder) read(t *testing.T) {
-	requireActive(t, h.Server, h.token.AccessToken, h.client.ID())
+	dcrtest.RequireActive(t, h.Server, h.token.AccessToken, h.client.ID())
 	answer := h.Manage(t, http.MethodGet, h.client, nil)
 	require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 	want := maps.Clone(h.client.Members)
@@ -161,11 +122,11 @@ func (h *holder) update(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, h.Manage(t, http.MethodGet, h.client, nil).Status)
 	h.client = answer
 
-	requireActive(t, h.Server, h.token.AccessToken, h.client.ID())
+	dcrtest.RequireActive(t, h.Server, h.token.AccessToken, h.client.ID())
 	token, err := h.again(h.token)
 	require.NoError(t, err)
 	require.NotEqual(t, h.token.AccessToken, token.AccessToken)
-	requireActive(t, h.Server, token.AccessToken, h.client.ID())
+	dcrtest.RequireActive(t, h.Server, token.AccessToken, h.client.ID())
 	h.token = token
 }
 
@@ -179,9 +140,9 @@ func (h *holder) dead(t *testing.T) {
 	for _, method := range []string{http.MethodGet, http.MethodDelete} {
 		require.Equal(t, http.StatusUnauthorized, h.Manage(t, method, h.client, nil).Status)
 	}
-	requireInactive(t, h.Server, h.token.AccessToken)
+	dcrtest.RequireInactive(t, h.Server, h.token.AccessToken)
 	if h.token.RefreshToken != "" {
-		requireInactive(t, h.Server, h.token.RefreshToken)
+		dcrtest.RequireInactive(t, h.Server, h.token.RefreshToken)
 	}
 	_, err := h.again(h.token)
 	requireRefused(t, err, http.StatusUnauthorized, "invalid_client")

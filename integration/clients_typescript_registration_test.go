@@ -221,9 +221,9 @@ func TestTypeScriptService(t *testing.T) {
 	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.RS256} {
 		t.Run("AUTH-04/private_key_jwt/"+string(alg), func(t *testing.T) {
 			t.Parallel()
-			signing := newSigningClient(t, alg)
-			s, client := start(t, signing.metadata())
-			report := run(t, s, client, map[string]any{"privateKey": jose.JSONWebKey{Key: signing.key}, "algorithm": string(alg)})
+			signing := dcrtest.NewSigningClient(t, alg)
+			s, client := start(t, signing.Metadata())
+			report := run(t, s, client, map[string]any{"privateKey": jose.JSONWebKey{Key: signing.Key}, "algorithm": string(alg)})
 			require.Nil(t, report.Error, "%+v", report)
 			require.Equal(t, " by "+client.ID(), report.text(t))
 		})

@@ -205,13 +205,13 @@ func startToolsServer(t testing.TB, scopes []string, edits ...func(*dcrtest.Setu
 	s := &mcpServer{resource: origin + "/mcp"}
 	setup := dcrtest.Setup{
 		Config: dcr.MCPConfig(s.resource, toolsScope, "mcp:more", "openid", "offline_access"),
-		Static: []fosite.Client{resourceServer(t)},
+		Static: []fosite.Client{dcrtest.Introspector(t)},
 	}
 	for _, edit := range edits {
 		edit(&setup)
 	}
 	if store, ok := setup.Storage.(*clientOutage); ok {
-		store.AddClient(resourceServer(t))
+		store.AddClient(dcrtest.Introspector(t))
 	}
 	s.Server = dcrtest.Start(t, setup)
 

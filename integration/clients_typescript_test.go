@@ -85,7 +85,7 @@ func refreshScript(t testing.TB, c *scriptClient, first *scriptReport) *scriptRe
 	require.Equal(t, c.s.resource, form["resource"]) // AUD-01
 	require.NotEqual(t, first.Kept.Tokens.RefreshToken, next.Kept.Tokens.RefreshToken)
 	require.Equal(t, first.Kept.Tokens.Scope, next.Kept.Tokens.Scope)
-	requireInactive(t, c.s.Server, first.Kept.Tokens.AccessToken)
+	dcrtest.RequireInactive(t, c.s.Server, first.Kept.Tokens.AccessToken)
 	return next
 }
 

@@ -77,7 +77,7 @@ func (p processSetup) open(t testing.TB) *store.Store {
 		NewSession: func() fosite.Session { return dcrtest.NewSession("") },
 	})
 	require.NoError(t, err)
-	storage.AddClient(resourceServer(t))
+	storage.AddClient(dcrtest.Introspector(t))
 	return storage
 }
 

@@ -41,15 +41,15 @@ func processesTokens(t *testing.T, p *processes) {
 	first := one.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, callback), basic)
 	require.Equal(t, http.StatusOK, first.Status, first.Body)
 	require.NotEmpty(t, first.Text("id_token"))
-	requireActive(t, other.Server, first.Text("access_token"), client.ID())
+	dcrtest.RequireActive(t, other.Server, first.Text("access_token"), client.ID())
 
 	second := other.Form(t, "/oauth2/token", dcrtest.RefreshForm("", first.Text("refresh_token")), basic)
 	require.Equal(t, http.StatusOK, second.Status, second.Body)
-	requireActive(t, one.Server, second.Text("access_token"), client.ID())
-	requireInactive(t, one.Server, first.Text("access_token"))
+	dcrtest.RequireActive(t, one.Server, second.Text("access_token"), client.ID())
+	dcrtest.RequireInactive(t, one.Server, first.Text("access_token"))
 
 	p.requireUsedOnce(t, basic, dcrtest.RefreshForm("", second.Text("refresh_token")))
-	requireInactive(t, other.Server, second.Text("access_token"))
+	dcrtest.RequireInactive(t, other.Server, second.Text("access_token"))
 	for range 4 {
 		code = one.Code(t, dcrtest.AuthorizeQuery(client.ID(), callback, "scope", "openid offline_access"))
 		p.requireUsedOnce(t, basic, dcrtest.CodeForm("", code, callback))
@@ -59,9 +59,9 @@ func processesTokens(t *testing.T, p *processes) {
 	code = other.Code(t, dcrtest.AuthorizeQuery(client.ID(), callback, "scope", "openid offline_access"))
 	last := other.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, callback), basic)
 	require.Equal(t, http.StatusOK, last.Status, last.Body)
-	requireActive(t, other.Server, last.Text("access_token"), client.ID())
+	dcrtest.RequireActive(t, other.Server, last.Text("access_token"), client.ID())
 	require.Equal(t, http.StatusNoContent, one.manage(t, http.MethodDelete, client, nil).Status)
-	requireInactive(t, other.Server, last.Text("access_token"))
+	dcrtest.RequireInactive(t, other.Server, last.Text("access_token"))
 	refused := other.Form(t, "/oauth2/token", dcrtest.RefreshForm("", last.Text("refresh_token")), basic)
 	require.Equal(t, http.StatusUnauthorized, refused.Status, refused.Body)
 	require.Equal(t, "invalid_client", refused.Text("error"))
@@ -83,10 +83,10 @@ func (p *processes) requireUsedOnce(t *testing.T, basic dcrtest.Edit, form url.V
 
 // processesAssertion: an assertion is good for one request at one of the processes.
 func processesAssertion(t *testing.T, p *processes) {
-	client := newSigningClient(t, jose.ES256)
-	client.id, client.audience = p.all[0].Register(t, client.metadata()).ID(), publicIssuer
+	client := dcrtest.NewSigningClient(t, jose.ES256)
+	client.ID, client.Audience = p.all[0].Register(t, client.Metadata()).ID(), publicIssuer
 	form := func() url.Values {
-		assertion, err := client.assertion()
+		assertion, err := client.Assertion()
 		require.NoError(t, err)
 		form := url.Values{"grant_type": {"client_credentials"}}
 		maps.Copy(form, assertion)

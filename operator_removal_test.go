@@ -77,9 +77,9 @@ func TestTokenRequestDuringRemoval(t *testing.T) {
 			t.Parallel()
 			store := newSlowStore()
 			s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{RevokeOnRedirectChange: true}})
-			client := s.Register(t, managed())
+			client := s.Register(t, dcrtest.Managed())
 			credentials := dcrtest.Basic(client.ID(), client.Secret())
-			refresh := dcrtest.RefreshForm("", signIn(t, s, client).Text("refresh_token"))
+			refresh := dcrtest.RefreshForm("", dcrtest.SignIn(t, s, client).Text("refresh_token"))
 			answers := make(chan dcrtest.Answer, 1)
 			store.beginning = func() {
 				store.armed.Store(true)
@@ -89,14 +89,14 @@ func TestTokenRequestDuringRemoval(t *testing.T) {
 			if how == "operator" {
 				require.NoError(t, s.Provider.RevokeTokens(t.Context(), client.ID()))
 			} else {
-				moved := replacing(client, "redirect_uris", []string{managedRedirect, "https://other.example/cb"})
+				moved := dcrtest.Replacing(client, "redirect_uris", []string{dcrtest.RedirectURI, "https://other.example/cb"})
 				require.Equal(t, http.StatusOK, s.Manage(t, http.MethodPut, client, moved).Status)
 			}
 			close(store.gate)
 			answer := <-answers
 			require.Equal(t, "invalid_grant", answer.Text("error"), answer.Body)
-			code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), managedRedirect))
-			again := s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, managedRedirect), credentials)
+			code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI))
+			again := s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, dcrtest.RedirectURI), credentials)
 			require.Equal(t, http.StatusOK, again.Status, "the client itself stays: %s", again.Body)
 		})
 	}
@@ -107,10 +107,10 @@ func TestCodeDuringRemoval(t *testing.T) {
 	t.Parallel()
 	store := newSlowStore()
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store})
-	client := s.Register(t, managed())
+	client := s.Register(t, dcrtest.Managed())
 	store.onCode = func() { require.NoError(t, s.Provider.RevokeTokens(context.Background(), client.ID())) }
-	redirectedWith(t, s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), managedRedirect)), "access_denied")
-	require.NotEmpty(t, s.Code(t, dcrtest.AuthorizeQuery(client.ID(), managedRedirect)), "T36")
+	dcrtest.RequireRedirectError(t, s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)), "access_denied")
+	require.NotEmpty(t, s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)), "T36")
 }
 
 // TestRemovalCutShort: after a removal that failed the client gets no tokens, until the removal
@@ -120,22 +120,22 @@ func TestRemovalCutShort(t *testing.T) {
 	for _, again := range []string{"operator", "token_request"} {
 		t.Run("T36/"+again, func(t *testing.T) {
 			t.Parallel()
-			store, events := newSlowStore(), &noted{}
+			store, events := newSlowStore(), &dcrtest.Events{}
 			s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Events: events}})
-			client := s.Register(t, managed())
+			client := s.Register(t, dcrtest.Managed())
 			credentials := dcrtest.Basic(client.ID(), client.Secret())
-			refresh := dcrtest.RefreshForm("", signIn(t, s, client).Text("refresh_token"))
-			events.take()
+			refresh := dcrtest.RefreshForm("", dcrtest.SignIn(t, s, client).Text("refresh_token"))
+			events.Take()
 			store.failOnce.Store(true)
 			require.Error(t, s.Provider.RevokeTokens(t.Context(), client.ID()))
-			require.Equal(t, []dcr.EventKind{dcr.EventLeftover}, kindsOf(events.take()))
+			require.Equal(t, []dcr.EventKind{dcr.EventLeftover}, dcrtest.KindsOf(events.Take()))
 			if again == "operator" {
 				require.NoError(t, s.Provider.RevokeTokens(t.Context(), client.ID()))
 			}
 			answer := s.Form(t, "/oauth2/token", refresh, credentials)
 			require.Equal(t, "invalid_grant", answer.Text("error"), "T36: %s", answer.Body)
-			code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), managedRedirect))
-			answer = s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, managedRedirect), credentials)
+			code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI))
+			answer = s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, dcrtest.RedirectURI), credentials)
 			require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 		})
 	}
@@ -148,16 +148,16 @@ func TestReadFailsAfterRotation(t *testing.T) {
 	for name, failures := range map[string]int32{"T52/once": 1, "T52/for_long": 50} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			store, events := newSlowStore(), &noted{}
+			store, events := newSlowStore(), &dcrtest.Events{}
 			s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Events: events}})
-			client := s.Register(t, managed())
-			tokens := signIn(t, s, client)
-			events.take()
+			client := s.Register(t, dcrtest.Managed())
+			tokens := dcrtest.SignIn(t, s, client)
+			events.Take()
 			store.failReads.Store(failures)
 			answer := s.Form(t, "/oauth2/token", dcrtest.RefreshForm("", tokens.Text("refresh_token")), dcrtest.Basic(client.ID(), client.Secret()))
 			store.failReads.Store(0)
 			require.Equal(t, http.StatusOK, answer.Status, answer.Body)
-			require.Equal(t, failures > 2, len(events.take()) > 0, "the host is told where nobody knows")
+			require.Equal(t, failures > 2, len(events.Take()) > 0, "the host is told where nobody knows")
 		})
 	}
 }
@@ -168,8 +168,8 @@ func TestRevocationStorageIsTheHosts(t *testing.T) {
 	t.Parallel()
 	store := &meddler{MemoryStore: dcr.NewMemoryStore()}
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{TokenStorage: dcr.NewMemoryStore()}})
-	client := s.Register(t, managed())
-	form := dcrtest.CodeForm("", s.Code(t, dcrtest.AuthorizeQuery(client.ID(), managedRedirect)), managedRedirect)
+	client := s.Register(t, dcrtest.Managed())
+	form := dcrtest.CodeForm("", s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)), dcrtest.RedirectURI)
 	store.at = "CreateRefreshTokenSession"
 	store.meddle = func() error { return s.Provider.RevokeTokens(context.Background(), client.ID()) }
 	answer := s.Form(t, "/oauth2/token", form, dcrtest.Basic(client.ID(), client.Secret()))
@@ -212,9 +212,9 @@ func TestNameKeyIsItsOwnKey(t *testing.T) {
 	s := dcrtest.Start(t, dcrtest.Setup{})
 	var last dcrtest.Answer
 	for range 3 {
-		last = s.Register(t, managed("client_name", "Acme\u00b4s"))
+		last = s.Register(t, dcrtest.Managed("client_name", "Acme\u00b4s"))
 	}
-	shown, err := s.Provider.Display(t.Context(), clientOf(t, s.Store, last.ID()))
+	shown, err := s.Provider.Display(t.Context(), dcrtest.RecordOf(t, s.Store, last.ID()))
 	require.NoError(t, err)
 	require.Equal(t, 2, shown.SameName, "T21")
 }
