@@ -1,31 +1,25 @@
-package dcr_test
+package house_test
 
 import (
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
 // TestReadmeCode: each block of Go in the README stands, line for line, in an example
 // that is compiled and run.
 func TestReadmeCode(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
-	files, err := filepath.Glob("example*_test.go")
-	require.NoError(t, err)
 	code := ""
-	for _, file := range append(files, "admin/example_test.go", "integration/example_test.go") {
-		examples, err := os.ReadFile(file)
-		require.NoError(t, err)
-		code += trimmed(string(examples))
+	for _, file := range []string{"example_test.go", "example_endpoints_test.go", "admin/example_test.go", "integration/example_test.go"} {
+		code += trimmed(dcrtest.ReadFile(t, file))
 	}
 
-	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(dcrtest.ReadFile(t, "README.md"), -1)
 	require.GreaterOrEqual(t, len(blocks), 3)
 	for _, block := range blocks {
 		require.Contains(t, code, trimmed(block[1]), "no example has this block:\n%s", block[1])
@@ -46,17 +40,13 @@ func trimmed(code string) string {
 // TestReadmeCommands: the two commands come first, and CI runs the second.
 func TestReadmeCommands(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
 	var commands []string
-	for line := range strings.Lines(string(readme)) {
+	for line := range strings.Lines(dcrtest.ReadFile(t, "README.md")) {
 		if command, ok := strings.CutPrefix(line, "    "); ok {
 			commands = append(commands, strings.TrimSpace(command))
 		}
 	}
 	require.GreaterOrEqual(t, len(commands), 2)
 	require.Equal(t, []string{"go run ./examples/authserver -demo", "go test ./..."}, commands[:2])
-	ci, err := os.ReadFile(".ci/run")
-	require.NoError(t, err)
-	require.Contains(t, string(ci), commands[1])
+	require.Contains(t, dcrtest.ReadFile(t, ".ci/run"), commands[1])
 }

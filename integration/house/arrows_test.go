@@ -1,11 +1,11 @@
-package dcr_test
+package house_test
 
 import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,21 +20,26 @@ import (
 func imported(t *testing.T) map[string][]string {
 	t.Helper()
 	found := map[string][]string{}
-	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
+	tree := os.DirFS(dcrtest.Root(t))
+	err := fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
 			return err
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		source, err := fs.ReadFile(tree, name)
 		if err != nil {
 			return err
 		}
-		found[filepath.ToSlash(name)] = []string{}
+		file, err := parser.ParseFile(token.NewFileSet(), name, source, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		found[name] = []string{}
 		for _, spec := range file.Imports {
 			imported, err := strconv.Unquote(spec.Path.Value)
 			if err != nil {
 				return err
 			}
-			found[filepath.ToSlash(name)] = append(found[filepath.ToSlash(name)], imported)
+			found[name] = append(found[name], imported)
 		}
 		return nil
 	})

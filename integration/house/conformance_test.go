@@ -1,4 +1,4 @@
-package dcr_test
+package house_test
 
 import (
 	"errors"
@@ -14,6 +14,7 @@ import (
 	"testing/fstest"
 	"unicode/utf8"
 
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -207,9 +208,7 @@ func unknownIDs(tree fs.FS, rules []rule) ([]string, error) {
 
 func conformance(t *testing.T) []rule {
 	t.Helper()
-	document, err := os.ReadFile("docs/conformance.md")
-	require.NoError(t, err)
-	rules, err := parseRules(string(document))
+	rules, err := parseRules(dcrtest.ReadFile(t, "docs/conformance.md"))
 	require.NoError(t, err)
 	return rules
 }
@@ -222,7 +221,7 @@ func TestConformanceProofs(t *testing.T) {
 	require.GreaterOrEqual(t, len(rules), 243, "rules got lost")
 	var faults []error
 	for i := range rules {
-		faults = append(faults, rules[i].checkProof(os.DirFS(".")))
+		faults = append(faults, rules[i].checkProof(os.DirFS(dcrtest.Root(t))))
 	}
 	require.NoError(t, errors.Join(faults...))
 }
@@ -230,7 +229,7 @@ func TestConformanceProofs(t *testing.T) {
 // TestConformanceIDs: what tests name is a rule of docs/conformance.md.
 func TestConformanceIDs(t *testing.T) {
 	t.Parallel()
-	unknown, err := unknownIDs(os.DirFS("."), conformance(t))
+	unknown, err := unknownIDs(os.DirFS(dcrtest.Root(t)), conformance(t))
 	require.NoError(t, err)
 	require.Empty(t, unknown, "these are not in docs/conformance.md")
 }
