@@ -1,4 +1,5 @@
-package dcr_test
+// Package access_test shows who may register, how often, and how many clients.
+package access_test
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package dcr_test
+package access_test
 
 import (
 	"context"
