@@ -1,4 +1,4 @@
-package dcr_test
+package composition_test
 
 import (
 	"bytes"

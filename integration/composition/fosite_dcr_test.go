@@ -1,4 +1,5 @@
-package dcr_test
+// Package composition_test shows what Extend says about a composition that is wrong.
+package composition_test
 
 import (
 	"context"
