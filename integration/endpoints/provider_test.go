@@ -1,4 +1,6 @@
-package dcr_test
+// Package endpoints_test shows fosite's endpoints with registered clients: authorization and pushed requests, tokens,
+// revocation, introspection, client authentication, and discovery. Its facts are what is known of fosite itself.
+package endpoints_test
 
 import (
 	"context"

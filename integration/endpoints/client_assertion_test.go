@@ -1,4 +1,4 @@
-package dcr_test
+package endpoints_test
 
 import (
 	"context"
