@@ -1,4 +1,6 @@
-package dcr_test
+// Package lifecycle_test shows how clients, their secrets and their grants end, what the operator does, and the events,
+// spans and warnings that are recorded.
+package lifecycle_test
 
 import (
 	"context"

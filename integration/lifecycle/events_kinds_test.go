@@ -1,4 +1,4 @@
-package dcr_test
+package lifecycle_test
 
 import (
 	"context"
