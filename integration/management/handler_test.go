@@ -1,4 +1,5 @@
-package dcr_test
+// Package management_test shows the client configuration endpoint (RFC 7592), and the tokens that open it.
+package management_test
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package dcr_test
+package management_test
 
 import (
 	"context"
