@@ -1,4 +1,5 @@
-package dcr_test
+// Package registration_test shows the registration endpoint (RFC 7591).
+package registration_test
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package dcr_test
+package registration_test
 
 import (
 	"net/http"
