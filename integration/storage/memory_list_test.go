@@ -1,4 +1,4 @@
-package dcr_test
+package storage_test
 
 import (
 	"cmp"

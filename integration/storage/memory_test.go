@@ -1,4 +1,6 @@
-package dcr_test
+// Package storage_test shows MemoryStore, and what the package asks of a storage: how often, in which order, and what
+// happens when it fails. The benchmarks lie here too.
+package storage_test
 
 import (
 	"context"
