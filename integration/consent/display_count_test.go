@@ -1,4 +1,4 @@
-package dcr_test
+package consent_test
 
 import (
 	"fmt"

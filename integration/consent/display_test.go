@@ -1,4 +1,5 @@
-package dcr_test
+// Package consent_test shows what a consent page learns about a client.
+package consent_test
 
 import (
 	"context"
