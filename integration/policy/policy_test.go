@@ -1,4 +1,5 @@
-package dcr_test
+// Package policy_test shows the built-in policies, and what holds for every policy.
+package policy_test
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package dcr_test
+package policy_test
 
 import (
 	"context"
