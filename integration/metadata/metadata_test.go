@@ -1,4 +1,5 @@
-package dcr_test
+// Package metadata_test shows what a client may say, member by member, and what becomes of it.
+package metadata_test
 
 import (
 	"testing"

@@ -1,4 +1,4 @@
-package dcr_test
+package metadata_test
 
 import (
 	"net"

@@ -1,11 +1,10 @@
-package dcr_test
+package metadata_test
 
 import (
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -157,12 +156,11 @@ func countOfMembers(documented []documentedMember) string {
 // (COMP-07).
 func TestMetadataDocumentation(t *testing.T) {
 	t.Parallel()
-	document, err := os.ReadFile("docs/metadata.md")
-	require.NoError(t, err)
-	documented, err := parseMembers(string(document))
+	document := dcrtest.ReadFile(t, "docs/metadata.md")
+	documented, err := parseMembers(document)
 	require.NoError(t, err)
 	require.NoError(t, compareMembers(documented, dcr.Members()))
-	counted := regexp.MustCompile(`Of the [0-9]+ members [^.]*\.`).FindString(string(document))
+	counted := regexp.MustCompile(`Of the [0-9]+ members [^.]*\.`).FindString(document)
 	require.Equal(t, countOfMembers(documented), strings.Join(strings.Fields(counted), " "))
 }
 
@@ -246,9 +244,8 @@ func sampleOf(t *testing.T, m documentedMember, jwks any) any {
 // provider that has nothing but the code grant (COMP-07, 7591-2-20).
 func TestMetadataFates(t *testing.T) {
 	t.Parallel()
-	document, err := os.ReadFile("docs/metadata.md")
-	require.NoError(t, err)
-	documented, err := parseMembers(string(document))
+	document := dcrtest.ReadFile(t, "docs/metadata.md")
+	documented, err := parseMembers(document)
 	require.NoError(t, err)
 	s := dcrtest.Start(t, dcrtest.Setup{Factories: []compose.Factory{
 		compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2RefreshTokenGrantFactory, compose.OAuth2PKCEFactory,
