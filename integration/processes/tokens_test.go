@@ -1,4 +1,4 @@
-package integration
+package processes_test
 
 import (
 	"maps"

@@ -1,4 +1,6 @@
-package integration
+// Package processes_test runs several servers, each a process of its own, on one database: what one has answered
+// holds at the others from that moment on (LIFE-06).
+package processes_test
 
 import (
 	"database/sql"
@@ -14,9 +16,6 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
-
-// The tests in the files processes_... run several servers, each a process of its own, on
-// one database: what one has answered holds at the others from that moment on (LIFE-06).
 
 // service is what a client registers that uses no browser. Further pairs of name and value
 // replace what is there.
