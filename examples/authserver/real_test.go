@@ -14,7 +14,7 @@ import (
 // whose request is known, with the redirect URIs that it sent.
 func TestRealClients(t *testing.T) {
 	t.Parallel()
-	file, err := os.Open("../../integration/testdata/requests/real.jsonl")
+	file, err := os.Open("../../integration/requests/testdata/real.jsonl")
 	require.NoError(t, err)
 	defer func() { _ = file.Close() }()
 	b := start(t).browser(t)

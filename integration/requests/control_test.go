@@ -1,4 +1,4 @@
-package integration
+package requests_test
 
 import (
 	"encoding/json"

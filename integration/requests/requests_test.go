@@ -1,4 +1,5 @@
-package integration
+// Package requests_test sends requests that lie as data in testdata, and requests that fuzzing makes.
+package requests_test
 
 import (
 	"context"
@@ -16,7 +17,7 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
-// TestRequests registers what testdata/requests holds: what deployed clients send, and what attackers do.
+// TestRequests registers what testdata holds: what deployed clients send, and what attackers do.
 // Each row states the whole outcome and the rule that decides.
 func TestRequests(t *testing.T) {
 	t.Parallel()

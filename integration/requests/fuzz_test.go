@@ -1,4 +1,4 @@
-package dcr_test
+package requests_test
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package integration
+package requests_test
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The classes of requests, each a file of testdata/requests: what deployed clients send, bodies that are
+// The classes of requests, each a file of testdata: what deployed clients send, bodies that are
 // no JSON, redirect URIs, other URIs, URLs that lead into the server's own network, keys, members that
 // contradict each other, text for people, members that are not the client's to set, software statements,
 // types, scopes, sizes.
@@ -65,7 +65,7 @@ type requestRow struct {
 // loadRequests reads the rows of a class.
 func loadRequests(t testing.TB, class string) []requestRow {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("testdata", "requests", class+".jsonl"))
+	data, err := os.ReadFile(filepath.Join("testdata", class+".jsonl"))
 	require.NoError(t, err)
 	trap, err := openTrap()
 	require.NoError(t, err)
