@@ -1,4 +1,4 @@
-package integration
+package secrets_test
 
 import (
 	"encoding/base64"

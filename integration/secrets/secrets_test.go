@@ -1,4 +1,5 @@
-package integration
+// Package secrets_test searches all that a server stores, answers, logs and prints for secrets.
+package secrets_test
 
 import (
 	"context"
