@@ -1,4 +1,6 @@
-package integration
+// Package clients_test runs clients that others wrote against the composed provider. Each registers, gets a token
+// that works, and is managed to its end.
+package clients_test
 
 import (
 	"context"
@@ -15,10 +17,6 @@ import (
 
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
-
-// The tests in the files clients_... run clients that others wrote against the
-// composed provider. Each registers, gets a token that works, and is managed to its
-// end.
 
 // forEachTokenKind runs a test on a server whose access tokens are opaque (fosite's
 // HMAC strategy), and on one where they are JWTs.

@@ -1,4 +1,4 @@
-package integration
+package clients_test
 
 import (
 	"context"
@@ -176,9 +176,9 @@ func needTypeScript(t testing.TB) (node string) {
 		return node
 	}
 	if os.Getenv("DCR_REQUIRE_SERVICES") != "" {
-		t.Fatal("DCR_REQUIRE_SERVICES is set; run npm ci --prefix integration/typescript:", err)
+		t.Fatal("DCR_REQUIRE_SERVICES is set; run npm ci --prefix integration/clients/typescript:", err)
 	}
-	t.Skip("this test needs Node.js and npm ci --prefix integration/typescript:", err)
+	t.Skip("this test needs Node.js and npm ci --prefix integration/clients/typescript:", err)
 	return ""
 }
 

@@ -1,4 +1,4 @@
-package integration
+package clients_test
 
 import (
 	"context"
