@@ -1,3 +1,4 @@
+// Package house_test holds the tests of structure: imports between packages, and README and documents against code.
 package house_test
 
 import (

@@ -15,7 +15,7 @@ import (
 func TestReadmeCode(t *testing.T) {
 	t.Parallel()
 	code := ""
-	for _, file := range []string{"example_test.go", "example_endpoints_test.go", "admin/example_test.go", "integration/clients/example_test.go"} {
+	for _, file := range []string{"example_test.go", "admin/example_test.go", "integration/clients/example_test.go"} {
 		code += trimmed(dcrtest.ReadFile(t, file))
 	}
 
