@@ -1,0 +1,77 @@
+package memory
+
+import (
+	"strings"
+	"time"
+
+	"github.com/ory/fosite"
+)
+
+const (
+	// short is how long an entry that is short-lived by its nature stays, where its
+	// session does not say.
+	short = 15 * time.Minute
+	// margin is how much longer an entry stays whose absence would weaken a check: a code
+	// without its PKCE session is redeemed without a verifier.
+	margin = time.Minute
+)
+
+// entry is one entry of a table. Of an entry in a table only inactive, at and place
+// change, under the lock of the table.
+type entry struct {
+	timed    // its key and when it expires; the zero time means never
+	inactive bool
+
+	clientID string
+	client   fosite.Client            // as it came, where Options.Client need not know it
+	request  *fosite.Request          // without the client; nil for an assertion
+	pushed   *fosite.AuthorizeRequest // of a pushed request, besides
+}
+
+// newEntry copies a request for storage.
+func newEntry(now time.Time, key string, request fosite.Requester, x expiry) *entry {
+	e := &entry{timed: timed{key: key}, request: copyRequest(request)}
+	if client := request.GetClient(); client != nil {
+		e.clientID = client.GetID()
+		if e.clientID == "" || strings.HasPrefix(e.clientID, "https://") {
+			e.client = client
+		}
+	}
+	e.at = x.at(now, e.request.Session)
+	return e
+}
+
+func (e *entry) expired(now time.Time) bool {
+	return !e.at.IsZero() && !now.Before(e.at)
+}
+
+// expiry says when an entry expires: when the session has a kind of token expire, or
+// otherwise after a time, or never; and so much later.
+type expiry struct {
+	of        fosite.TokenType
+	otherwise time.Duration
+	margin    time.Duration
+}
+
+var (
+	ofCode    = expiry{of: fosite.AuthorizeCode, otherwise: short}
+	ofPushed  = expiry{of: fosite.PushedAuthorizeRequestContext, otherwise: short}
+	ofAccess  = expiry{of: fosite.AccessToken}
+	ofRefresh = expiry{of: fosite.RefreshToken}
+	// afterCode is for what may not be gone before its code.
+	afterCode = expiry{of: fosite.AuthorizeCode, otherwise: short, margin: margin}
+)
+
+func (x expiry) at(now time.Time, session fosite.Session) time.Time {
+	var end time.Time
+	if session != nil {
+		end = session.GetExpiresAt(x.of)
+	}
+	switch {
+	case !end.IsZero():
+		return end.Add(x.margin)
+	case x.otherwise > 0:
+		return now.Add(x.otherwise + x.margin)
+	}
+	return time.Time{}
+}
