@@ -19,7 +19,7 @@ const (
 // entry is one entry of a table. Of an entry in a table only inactive, at and place
 // change, under the lock of the table.
 type entry struct {
-	timed    // its key and when it expires; the zero time means never
+	timed    // its key, and the time from which it is expired; zero means never
 	inactive bool
 
 	clientID string
@@ -39,10 +39,6 @@ func newEntry(now time.Time, key string, request fosite.Requester, x expiry) *en
 	}
 	e.at = x.at(now, e.request.Session)
 	return e
-}
-
-func (e *entry) expired(now time.Time) bool {
-	return !e.at.IsZero() && !now.Before(e.at)
 }
 
 // expiry says when an entry expires: when the session has a kind of token expire, or

@@ -55,6 +55,11 @@ type timed struct {
 	place int // in its heap
 }
 
+// expired reports whether the time has come; the zero time never does.
+func (x *timed) expired(now time.Time) bool {
+	return !x.at.IsZero() && !now.Before(x.at)
+}
+
 // timeHeap has the earliest time at the top.
 type timeHeap []*timed
 

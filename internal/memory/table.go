@@ -74,14 +74,10 @@ func (t *table) putNew(now time.Time, e *entry, taken error) error {
 // and no more, so that no caller waits.
 func (t *table) drop(now time.Time) {
 	for range dropped {
-		if len(t.expiring) == 0 {
+		if len(t.expiring) == 0 || !t.expiring[0].expired(now) {
 			return
 		}
-		first := t.entries[t.expiring[0].key]
-		if !first.expired(now) {
-			return
-		}
-		t.remove(first)
+		t.remove(t.entries[t.expiring[0].key])
 	}
 }
 
