@@ -1,0 +1,69 @@
+// Package request bounds what an HTTP request may bring: its method, its media type, its body and the
+// parameters of a form. It returns sentinel errors; which answer each of them gets is the caller's business.
+package request
+
+import (
+	"errors"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// What is wrong with a request, for errors.Is. The cause is wrapped where there is one.
+var (
+	// ErrMethod says that the resource does not have this method.
+	ErrMethod = errors.New("request: the method is not allowed")
+	// ErrMediaType says that the body is not declared as what the resource reads.
+	ErrMediaType = errors.New("request: the media type is not supported")
+	// ErrTooLarge says that the body or the parameters are past a bound.
+	ErrTooLarge = errors.New("request: too large")
+	// ErrTimeout says that the context ended before the body was read.
+	ErrTimeout = errors.New("request: the body did not arrive in time")
+	// ErrUnreadable says that the body or the parameters can not be read.
+	ErrUnreadable = errors.New("request: unreadable")
+)
+
+// Method returns ErrMethod unless the method of the request is one of those allowed.
+func Method(r *http.Request, allowed ...string) error {
+	if !slices.Contains(allowed, r.Method) {
+		return ErrMethod
+	}
+	return nil
+}
+
+// JSON returns ErrMediaType unless the body is declared as application/json, with any parameters and without
+// a content coding.
+func JSON(r *http.Request) error {
+	if len(r.Header.Values("Content-Encoding")) > 0 {
+		return ErrMediaType
+	}
+	content := r.Header.Values("Content-Type")
+	if len(content) != 1 {
+		return ErrMediaType
+	}
+	media, _, err := mime.ParseMediaType(content[0])
+	if err != nil || media != "application/json" {
+		return ErrMediaType
+	}
+	return nil
+}
+
+// Bearer returns the token of the one Authorization header; the scheme is case-insensitive (RFC 9110, section
+// 11.1). present is false where the request has no Bearer token, and ok is false where it has none or a malformed
+// one, or several Authorization headers. A token in the query or in a form does not count (T40).
+func Bearer(r *http.Request) (token string, present, ok bool) {
+	header := r.Header.Values("Authorization")
+	if len(header) == 0 {
+		return "", false, false
+	}
+	scheme, token, _ := strings.Cut(header[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", false, false
+	}
+	token = strings.TrimLeft(token, " ")
+	if len(header) > 1 || token == "" || strings.ContainsAny(token, " \t,") {
+		return "", true, false
+	}
+	return token, true, true
+}
