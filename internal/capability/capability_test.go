@@ -112,7 +112,9 @@ var ordinary = []compose.Factory{
 }
 
 var everything = append(slices.Clone(ordinary), compose.OAuth2AuthorizeImplicitFactory, compose.OpenIDConnectImplicitFactory,
-	compose.OpenIDConnectHybridFactory, compose.OAuth2ResourceOwnerPasswordCredentialsFactory, compose.RFC7523AssertionGrantFactory)
+	compose.OpenIDConnectHybridFactory,
+	compose.OAuth2ResourceOwnerPasswordCredentialsFactory, //lint:ignore SA1019 servers that still compose it are probed, too
+	compose.RFC7523AssertionGrantFactory)
 
 // factoryRows are rows about what the composed factories yield.
 var factoryRows = map[string]probeRow{
