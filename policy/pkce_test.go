@@ -1,0 +1,47 @@
+package policy_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/ory/fosite/compose"
+	"github.com/stretchr/testify/require"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+	"github.com/fosite-contrib/fosite-dcr/policy"
+)
+
+// TestRequirePKCE: a policy has confidential clients use PKCE, at both endpoints where a
+// request may begin, and at the token endpoint.
+func TestRequirePKCE(t *testing.T) {
+	t.Parallel()
+	for _, method := range authMethods[1:] {
+		t.Run("PKCE-01/policy/"+method, func(t *testing.T) {
+			t.Parallel()
+			s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Policies: []dcr.Policy{policy.RequirePKCE()}}})
+			client := registerFor(t, s, method)
+			with := dcrtest.AuthorizeQuery(client.ID(), authRedirect)
+			for _, missing := range [][]string{{"code_challenge", "", "code_challenge_method", ""}, {"code_challenge_method", "plain"}} {
+				redirectedWith(t, s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect, missing...)), "invalid_request")
+			}
+			require.True(t, refusedPush(t, client, dcrtest.AuthorizeQuery(client.ID(), authRedirect, "code_challenge", "")))
+
+			form := dcrtest.CodeForm("", s.Code(t, with), authRedirect)
+			form.Del("code_verifier")
+			require.Equal(t, http.StatusBadRequest, client.send(t, "/oauth2/token", method, form).Status)
+			form = dcrtest.CodeForm("", s.Code(t, with), authRedirect)
+			require.Equal(t, http.StatusOK, client.send(t, "/oauth2/token", method, form).Status)
+		})
+	}
+}
+
+// TestRequirePKCEUnchecked: what nothing checks is not promised.
+func TestRequirePKCEUnchecked(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, dcrtest.Setup{
+		Factories: []compose.Factory{compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2TokenIntrospectionFactory},
+		Config:    dcr.Config{Policies: []dcr.Policy{policy.RequirePKCE()}, TokenEndpointAuthMethods: []string{"client_secret_basic"}},
+	})
+	requireRefusal(t, s.Post(t, plainRegistration), http.StatusInternalServerError, "server_error")
+}
