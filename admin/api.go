@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/consent"
 )
 
 // summary counts, and no further than to Most.
@@ -69,9 +70,15 @@ func (a *admin) list(ctx context.Context, q *query) ([]*record, string, error) {
 	}
 	records := make([]*record, len(page.Clients))
 	for i, client := range page.Clients {
-		records[i] = newRecord(a.provider, client, a.options.Now())
+		records[i] = a.record(ctx, client)
 	}
 	return records, page.Next, nil
+}
+
+// record returns what is shown of a client where names are not counted.
+func (a *admin) record(ctx context.Context, client *dcr.Client) *record {
+	d, _ := consent.Describe(ctx, nil, client) // nothing is counted, so nothing fails
+	return newRecord(a.provider, client, d, a.options.Now())
 }
 
 func (a *admin) listClients(w http.ResponseWriter, r *http.Request) error {

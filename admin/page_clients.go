@@ -244,7 +244,7 @@ func (a *admin) askChange(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return a.show(w, http.StatusOK, "confirm", confirmPage{
-		frame: frame{Title: question.Title}, Client: newRecord(a.provider, client, a.options.Now()), Question: question,
+		frame: frame{Title: question.Title}, Client: a.record(r.Context(), client), Question: question,
 		Action: a.path("clients", id, name), Back: a.path("clients", id),
 	})
 }

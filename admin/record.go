@@ -10,6 +10,7 @@ import (
 	"github.com/ory/fosite"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/consent"
 )
 
 // record is what an operator sees of a client: all that is stored, without hashes,
@@ -60,7 +61,7 @@ type key struct {
 	Algorithm string `json:"alg,omitempty"`
 }
 
-// display is dcr.Display without the links.
+// display is consent.Description without the links.
 type display struct {
 	Name           string   `json:"name"`
 	Named          bool     `json:"named"`
@@ -75,7 +76,8 @@ type display struct {
 	SameName       *int     `json:"same_name,omitempty"` // of one client; lists do not count
 }
 
-func newRecord(p *dcr.Provider, c *dcr.Client, now time.Time) *record {
+// newRecord returns what is shown of a client, without the number of others with the same name.
+func newRecord(p *dcr.Provider, c *dcr.Client, d consent.Description, now time.Time) *record {
 	v := &record{
 		ClientID: c.ID, Issuer: c.Issuer, Version: c.Version, Origin: c.Origin, StatementIssuer: c.StatementIssuer,
 		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt, LastUsedAt: c.LastUsedAt, KeepUntil: c.KeepUntil,
@@ -83,7 +85,7 @@ func newRecord(p *dcr.Provider, c *dcr.Client, now time.Time) *record {
 		HasSecret: len(c.SecretHash) > 0, SecretExpiresAt: c.SecretExpiresAt,
 		Managed: c.RegistrationToken.Signature != "", ManagedUntil: c.RegistrationToken.ExpiresAt,
 		Audience: c.Audience, AlwaysAskConsent: c.AlwaysAskConsent, RequirePKCE: c.RequirePKCE, Shared: c.Shared,
-		Statement: c.Metadata.SoftwareStatement != "", Metadata: members(c), Display: newDisplay(c.Display()),
+		Statement: c.Metadata.SoftwareStatement != "", Metadata: members(c), Display: newDisplay(d),
 	}
 	for _, secret := range c.RotatedSecrets {
 		v.EarlierSecrets = append(v.EarlierSecrets, secret.ExpiresAt)
@@ -117,7 +119,7 @@ func endOf(p *dcr.Provider, c *dcr.Client, now time.Time) end {
 	return e
 }
 
-func newDisplay(d dcr.Display) display {
+func newDisplay(d consent.Description) display {
 	return display{
 		Name: d.Name, Named: d.Named, Language: d.Language, RedirectHosts: d.RedirectHosts, IdentifierHost: d.IdentifierHost,
 		LoopbackOnly: d.LoopbackOnly, Suspicious: d.Suspicious, Verified: d.Verified, VouchedHow: d.VouchedHow, VouchedBy: d.VouchedBy,
@@ -138,12 +140,12 @@ func (a *admin) find(ctx context.Context, id string) (*whole, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := newRecord(a.provider, client, a.options.Now())
-	counted, err := a.provider.Display(ctx, client)
+	d, err := consent.Describe(ctx, a.provider, client)
 	if err != nil {
 		return nil, err
 	}
-	v.Display.SameName = &counted.SameName
+	v := newRecord(a.provider, client, d, a.options.Now())
+	v.Display.SameName = &d.SameName
 	history, err := a.history(ctx, id)
 	return &whole{v, a.options.History != nil, history}, err
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/ory/fosite"
 
-	"github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/consent"
 )
 
 // pendingRequest is an authorization request whose user is asked something. It stays
@@ -98,7 +98,7 @@ func needsSignIn(who *login, request fosite.AuthorizeRequester) bool {
 // who it is, and is answered over https, may refer to an earlier consent, for no more
 // than was allowed then.
 func (s *server) needsConsent(who *login, request fosite.AuthorizeRequester) bool {
-	if dcr.NeedsConsent(request) || !canProveItself(request) || slices.Contains(prompts(request), "consent") {
+	if consent.Needed(request) || !canProveItself(request) || slices.Contains(prompts(request), "consent") {
 		return true
 	}
 	allowed, _ := s.consents.get(consentKey(who, request))
@@ -109,15 +109,11 @@ func canProveItself(request fosite.AuthorizeRequester) bool {
 	return !request.GetClient().IsPublic() && request.GetRedirectURI().Scheme == "https"
 }
 
-// consentKey is what a user has allowed: this client, as it was registered then, with this
-// redirect URI. A registration that was changed since, perhaps by a thief of its token, has
-// to be allowed again.
+// consentKey is what a consent is remembered under: the user, the client as it is registered
+// now, and the redirect URI of the request. A registration that was changed since, perhaps by a
+// thief of its token, has to be allowed again. Neither of the last two has a space in it.
 func consentKey(who *login, request fosite.AuthorizeRequester) string {
-	version := ""
-	if client, ok := request.GetClient().(*dcr.Client); ok {
-		version = strconv.FormatInt(client.Version, 10)
-	}
-	return strings.Join([]string{who.user, request.GetClient().GetID(), version, request.GetRedirectURI().String()}, " ")
+	return who.user + " " + consent.Key(request.GetClient()) + " " + request.GetRedirectURI().String()
 }
 
 // wanted is what a consent is about. The first element is there so that a request

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -270,13 +273,48 @@ func TestConsentEndsWithRevocation(t *testing.T) {
 		b.code(request(client, uri))
 		require.NoError(t, s.provider.RevokeTokens(t.Context(), client["client_id"].(string)))
 		page := b.get("/oauth2/auth?" + request(client, uri).Encode())
-		require.Contains(t, page.body, "<h1>Allow this app?</h1>", "CONS-01")
+		require.Contains(t, page.body, "<h1>Allow this app?</h1>", "CONS-02")
 	}
 	b.code(request(client, uri))
 	waits := b.get("/oauth2/auth?" + request(client, uri, "prompt", "login").Encode())
 	require.NoError(t, s.provider.RevokeTokens(t.Context(), client["client_id"].(string)))
 	answer := b.signIn(waits)
-	require.Contains(t, answer.body, "<h1>Allow this app?</h1>", "CONS-01: %s", answer.location)
+	require.Contains(t, answer.body, "<h1>Allow this app?</h1>", "CONS-02: %s", answer.location)
+}
+
+// TestConsentEndsWithChange: users are asked again when a client changes what they agreed to, and
+// not when it changes something else.
+func TestConsentEndsWithChange(t *testing.T) {
+	t.Parallel()
+	b := start(t).browser(t)
+	uri := "https://app.example/cb"
+	for name, row := range map[string]struct {
+		changes object
+		asks    bool
+	}{
+		"CONS-02/name":         {object{"client_name": "Your Bank"}, true},
+		"CONS-02/redirect_uri": {object{"redirect_uris": []string{uri, "https://evil.example/cb"}}, true},
+		"CONS-02/contacts":     {object{"contacts": []string{"me@app.example"}}, false},
+		"CONS-02/nothing":      {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := b.webClient()
+			b.code(request(client, uri))
+			metadata := object{
+				"client_id": client["client_id"], "client_name": "Web", "redirect_uris": []string{uri},
+				"grant_types": []string{"authorization_code", "refresh_token"},
+			}
+			maps.Copy(metadata, row.changes)
+			body, err := json.Marshal(metadata)
+			require.NoError(t, err)
+			answer := b.send(http.MethodPut, text(client, "registration_client_uri"), bytes.NewReader(body),
+				"Authorization", bearer(text(client, "registration_access_token")), "Content-Type", "application/json")
+			require.Equal(t, http.StatusOK, answer.status, answer.body)
+			page := b.get("/oauth2/auth?" + request(client, uri).Encode())
+			require.Equal(t, row.asks, strings.Contains(page.body, "<h1>Allow this app?</h1>"), page.body)
+			require.Equal(t, !row.asks, queryOf(page.location).Has("code"), page.location)
+		})
+	}
 }
 
 func TestConsentForm(t *testing.T) {

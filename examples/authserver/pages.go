@@ -13,6 +13,7 @@ import (
 	"github.com/ory/fosite"
 
 	"github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/consent"
 	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
 
@@ -124,7 +125,7 @@ func (p *pages) expired(w http.ResponseWriter) {
 type consentPage struct {
 	Request   string
 	User      string
-	Client    dcr.Display
+	Client    consent.Description
 	Operators bool   // a client of the operator's own: it has a name, and was not registered
 	ByUser    bool   // this user registered the client
 	Kind      string // of the redirect URI: web, loopback or app
@@ -139,7 +140,7 @@ func (p *pages) consent(w http.ResponseWriter, page consentPage) {
 }
 
 // newConsentPage gathers what the page says. What a registered client says of itself
-// passes Display, which leaves out what would deceive.
+// passes consent.Describe, which leaves out what would deceive.
 func (s *server) newConsentPage(r *http.Request, key string, who *login, request fosite.AuthorizeRequester) consentPage {
 	page := consentPage{
 		Request:   key,
@@ -151,14 +152,14 @@ func (s *server) newConsentPage(r *http.Request, key string, who *login, request
 	page.Kind, page.Host = redirectOf(request)
 	if client, ok := request.GetClient().(*dcr.Client); ok {
 		var err error
-		page.Client, err = s.provider.Display(r.Context(), client, localesOf(r, request)...)
+		page.Client, err = consent.Describe(r.Context(), s.provider, client, localesOf(r, request)...)
 		if err != nil { // then how many have the name is not known, and all else is
 			s.log.ErrorContext(r.Context(), "names not counted", "cause", err)
 		}
 		page.ByUser = page.Client.VouchedHow == "signed_in" && page.Client.VouchedBy == who.user
 	} else {
 		page.Operators = true
-		page.Client = dcr.Display{Name: request.GetClient().GetID(), Named: true, Verified: true}
+		page.Client = consent.Description{Name: request.GetClient().GetID(), Named: true, Verified: true}
 	}
 	return page
 }
@@ -175,7 +176,7 @@ func redirectOf(request fosite.AuthorizeRequester) (kind, host string) {
 	default:
 		kind = "web"
 	}
-	return kind, dcr.RedirectHost(uri)
+	return kind, consent.Host(uri)
 }
 
 // localesOf returns what languages the user reads: those that the client knows of (OpenID

@@ -23,6 +23,7 @@ import (
 	"github.com/ory/fosite/compose"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/policy"
 )
 
 func main() {
@@ -94,7 +95,7 @@ func newServer(d *directory) (http.Handler, error) {
 		dcr.NewFactory(dcr.Config{
 			Access:           dcr.Open(),
 			StatementIssuers: []dcr.StatementIssuer{{Issuer: d.issuer, Keys: d.keys()}},
-			Policies:         []dcr.Policy{dcr.Require("software_statement")},
+			Policies:         []dcr.Policy{policy.Require("software_statement")},
 		})))
 	if err != nil {
 		return nil, err
