@@ -8,8 +8,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ory/fosite"
+
+	"github.com/fosite-contrib/fosite-dcr/internal/ratelimit"
 )
 
 // Access decides who may register. It sees the request before its body is read.
@@ -30,62 +33,8 @@ func (f AccessFunc) Authorize(ctx context.Context, r *http.Request) (*Registrant
 	return f(ctx, r)
 }
 
-// Registrant is who registers a client. It is kept with the client (Client.Origin),
-// and bounds its later updates too.
-type Registrant struct {
-	// Kind names the access rule that let the registration pass: KindOpen, KindAccessToken,
-	// KindSignedIn, KindInitialAccessToken, or what a rule of the host's calls itself.
-	Kind string `json:"kind,omitempty"`
-	// Subject is the user or service who registers, where known.
-	Subject string `json:"subject,omitempty"`
-	// ClientID is the client whose access token allows the registration.
-	ClientID string `json:"client_id,omitempty"`
-	// InitialAccessToken is the identifier of the initial access token that the registrant
-	// came with. One use of it is counted with the registration.
-	InitialAccessToken string `json:"initial_access_token,omitempty"`
-	// Anonymous says that nobody vouches for the registrant. Such clients get grants
-	// in which a user takes part, and those of Config.AnonymousGrantTypes.
-	Anonymous bool `json:"anonymous,omitempty"`
-	// GrantTypes bounds what the registrant may register; nil means everything that
-	// the provider has.
-	GrantTypes []string `json:"grant_types,omitzero"`
-	// Policy names one of Config.NamedPolicies that the registrant has to pass before all
-	// others, with later updates too.
-	Policy string `json:"policy,omitempty"`
-}
-
-// What the built-in rules call themselves.
-const (
-	KindOpen               = "open"
-	KindAccessToken        = "access_token"
-	KindSignedIn           = "signed_in"
-	KindInitialAccessToken = "initial_access_token"
-)
-
-// introspect looks an access token up, as the provider's introspection does.
-type introspect func(ctx context.Context, token string) (fosite.TokenUse, fosite.AccessRequester, error)
-
-// binding is what built-in rules need of the provider, which exists only after they were
-// configured. It comes with the context, so that a rule of the host's may call them.
-type binding struct {
-	look     introspect
-	registry *registry
-}
-
-type bindingKey struct{}
-
-var errUnbound = errors.New("dcr: a built-in access rule was called outside of a registration")
-
-func boundTo(ctx context.Context) (binding, error) {
-	b, ok := ctx.Value(bindingKey{}).(binding)
-	if !ok {
-		return b, failure(errUnbound)
-	}
-	return b, nil
-}
-
 // Open lets everybody register. Clients register by the thousand then; see
-// Config.AnonymousGrantTypes for what they can't have.
+// Config.Metadata.AnonymousGrantTypes for what they can't have.
 func Open() Access { return open{} }
 
 type open struct{}
@@ -94,8 +43,28 @@ func (open) Authorize(context.Context, *http.Request) (*Registrant, error) {
 	return &Registrant{Kind: KindOpen, Anonymous: true}, nil
 }
 
+// lookups is what built-in rules look tokens up with. It exists only after rules were configured,
+// and a rule of the application may call built-in ones, so it comes with the context.
+type lookups struct {
+	introspect func(ctx context.Context, token string) (fosite.TokenUse, fosite.AccessRequester, error)
+	initial    *initialTokens
+	scope      string // Config.Registration.Scope
+}
+
+type lookupsKey struct{}
+
+var errOutside = errors.New("dcr: a built-in access rule was called outside of a registration")
+
+func lookupsOf(ctx context.Context) (*lookups, error) {
+	l, ok := ctx.Value(lookupsKey{}).(*lookups)
+	if !ok {
+		return nil, failure(errOutside)
+	}
+	return l, nil
+}
+
 // AccessToken lets those register who present an OAuth access token of this server
-// with the scope Config.RegistrationScope, compared literally. It is the default,
+// with the scope Config.Registration.Scope, compared literally. It is the default,
 // and here to be combined with others. A refresh token, an authorization code or an
 // ID token is no access token.
 func AccessToken() Access { return accessToken{} }
@@ -107,21 +76,18 @@ func (accessToken) Authorize(ctx context.Context, r *http.Request) (*Registrant,
 	if err != nil {
 		return nil, err
 	}
-	bound, err := boundTo(ctx)
+	server, err := lookupsOf(ctx)
 	if err != nil {
 		return nil, err
 	}
-	use, request, err := bound.look(ctx, token)
+	use, request, err := server.introspect(ctx, token)
 	if err != nil {
-		if f := asFault(err); f != nil {
-			return nil, f
-		}
-		return nil, ErrInvalidToken
+		return nil, firstOf(faultOf(err), ErrInvalidToken)
 	}
 	if use != fosite.AccessToken || isIDToken(token) {
 		return nil, ErrInvalidToken
 	}
-	if !slices.Contains(request.GetGrantedScopes(), bound.registry.cfg.RegistrationScope) {
+	if !slices.Contains(request.GetGrantedScopes(), server.scope) {
 		return nil, ErrInsufficientScope
 	}
 	registrant := &Registrant{Kind: KindAccessToken, ClientID: request.GetClient().GetID()}
@@ -151,8 +117,36 @@ func isIDToken(token string) bool {
 	return claims.AccessTokenHash != "" || claims.CodeHash != "" || claims.Nonce != ""
 }
 
-// SignedIn lets users of the host register. The function returns who is signed in,
-// by the host's own cookie or otherwise, and an empty string for nobody.
+// InitialAccessTokens lets those register who present an initial access token (RFC 7591, section
+// 1.2) that was minted with Provider.MintInitialAccessToken. A use is counted when the client is
+// created: what is refused for its metadata costs none.
+//
+// The storage has to implement InitialAccessTokenStorage.
+func InitialAccessTokens() Access { return initialAccess{} }
+
+type initialAccess struct{}
+
+func (initialAccess) Authorize(ctx context.Context, r *http.Request) (*Registrant, error) {
+	presented, err := BearerToken(r)
+	if err != nil {
+		return nil, err
+	}
+	server, err := lookupsOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	token, err := server.initial.find(ctx, presented)
+	if err != nil {
+		return nil, err
+	}
+	return &Registrant{
+		Kind: KindInitialAccessToken, Subject: token.Subject, InitialAccessToken: token.ID,
+		Policy: token.Policy, GrantTypes: token.GrantTypes,
+	}, nil
+}
+
+// SignedIn lets users of the application register. The function returns who is signed in,
+// by a cookie of the application or otherwise, and an empty string for nobody.
 //
 // A cookie alone would let any page on the web register clients in the name of
 // whoever visits it, so a request that a browser sends from another origin is
@@ -185,7 +179,7 @@ func SignedIn(user func(r *http.Request) (subject string, err error), protection
 // token. A rule that fails ends the search. Without rules nobody registers.
 //
 // Open comes last, or what stands behind it is never asked. It lets in who came with
-// nothing: a token or a user whom an earlier rule has refused is not taken for a stranger.
+// nothing: a token or a user whom an earlier rule has refused is not taken for anonymous.
 func AnyOf(rules ...Access) Access {
 	var flat anyOf
 	for _, rule := range rules {
@@ -203,51 +197,23 @@ type anyOf []Access
 func (a anyOf) Authorize(ctx context.Context, r *http.Request) (*Registrant, error) {
 	var answer error
 	for _, rule := range a {
-		if _, stranger := rule.(open); stranger && answer != nil && !isMissingToken(answer) {
+		if _, everybody := rule.(open); everybody && answer != nil && !isMissingToken(answer) {
 			continue
 		}
 		registrant, err := rule.Authorize(ctx, r)
 		if err == nil && registrant == nil {
-			err = ErrAccessDenied // as askRule has it
+			err = ErrAccessDenied // as admission has it
 		}
 		switch {
 		case err == nil:
 			return registrant, nil
-		case protocolError(err).CodeField >= 500:
+		case answerOf(err).CodeField >= 500:
 			return nil, err
 		case answer == nil || isMissingToken(answer):
 			answer = err
 		}
 	}
 	return nil, answer
-}
-
-// authorize asks the rule of the configuration, within the limits.
-func (r *registry) authorize(ctx context.Context, request *http.Request) (*Registrant, error) {
-	return r.limited(ctx, func() (*Registrant, error) {
-		registrant, err := r.askRule(ctx, request)
-		if v := visitOf(ctx); v != nil {
-			v.registrant = registrant
-		}
-		return registrant, err
-	})
-}
-
-// askRule asks the rule. One that says neither yes nor no has said no.
-func (r *registry) askRule(ctx context.Context, request *http.Request) (*Registrant, error) {
-	ctx = context.WithValue(ctx, bindingKey{}, binding{r.look, r})
-	registrant, err := r.cfg.Access.Authorize(ctx, request)
-	switch {
-	case err != nil:
-		var known *fosite.RFC6749Error
-		if errors.As(err, &known) {
-			return nil, err
-		}
-		return nil, failure(err)
-	case registrant == nil:
-		return nil, ErrAccessDenied
-	}
-	return registrant, nil
 }
 
 // hasRule reports whether a rule, or one inside it, is of type R.
@@ -274,4 +240,138 @@ func ruleProblems(rule Access) []error {
 		found = append(found, ruleProblems(inside)...)
 	}
 	return found
+}
+
+// admission decides who may register, how often and how many clients.
+type admission struct {
+	rule    Access
+	lookups *lookups
+	limits  Limits
+	lister  ClientLister // nil where the storage can't count
+}
+
+// defaultPerCaller lets a whole office behind one address set up its clients, and keeps a
+// program from filling a storage.
+var defaultPerCaller = Rate{Count: 60, Per: time.Minute}
+
+// callerOf returns who sent a request.
+func (a *admission) callerOf(r *http.Request) caller {
+	return caller{
+		address:  ratelimit.Caller(r, a.limits.TrustedProxies),
+		began:    time.Now(),
+		unheeded: len(a.limits.TrustedProxies) == 0 && r.Header.Get("X-Forwarded-For") != "",
+	}
+}
+
+// admit asks the access rule within the limits. A limit for each caller that is set comes
+// before the rule, the default, which is for anonymous registrants and for those whom the
+// rule refuses, after it; and the limit of all together after either, so that nobody uses it
+// up alone.
+func (a *admission) admit(ctx context.Context, r *http.Request, who caller) (*Registrant, error) {
+	rate := &a.limits.Rate
+	byDefault := rate.PerCaller.Count == 0
+	if !byDefault {
+		if err := a.take(ctx, "caller:", who, rate.PerCaller); err != nil {
+			return nil, err
+		}
+		if err := a.takeTotal(ctx); err != nil {
+			return nil, err
+		}
+	}
+	registrant, refusal := a.ask(ctx, r)
+	if !byDefault {
+		return registrant, refusal
+	}
+	if refusal != nil || registrant.Anonymous {
+		if err := a.take(ctx, "caller:", who, defaultPerCaller); err != nil {
+			return registrant, err
+		}
+	}
+	if err := a.takeTotal(ctx); err != nil {
+		return registrant, err
+	}
+	return registrant, refusal
+}
+
+// ask asks the rule. One that says neither yes nor no has said no.
+func (a *admission) ask(ctx context.Context, r *http.Request) (*Registrant, error) {
+	registrant, err := a.rule.Authorize(context.WithValue(ctx, lookupsKey{}, a.lookups), r)
+	switch {
+	case err != nil:
+		var known *fosite.RFC6749Error
+		if errors.As(err, &known) {
+			return nil, err
+		}
+		return nil, failure(err)
+	case registrant == nil:
+		return nil, ErrAccessDenied
+	}
+	return registrant, nil
+}
+
+// limitUpdate bounds updates as registrations are, each by itself: they cost as much, and may
+// have the server fetch what the client points at.
+func (a *admission) limitUpdate(ctx context.Context, client *Client, who caller) error {
+	bound := a.limits.Rate.PerCaller
+	if bound.Count == 0 && client.Origin.Anonymous {
+		bound = defaultPerCaller
+	}
+	return a.take(ctx, "update:", who, bound)
+}
+
+func (a *admission) take(ctx context.Context, kind string, who caller, bound Rate) error {
+	if !bound.bounds() {
+		return nil
+	}
+	key := kind + ratelimit.Network(who.address, a.limits.Rate.IPv4Prefix, a.limits.Rate.IPv6Prefix)
+	answer := ErrTooManyRequests
+	if who.unheeded { // for the operator, who reads the event: a proxy that is taken for one caller
+		answer = answer.WithDebug("The peer sent X-Forwarded-For. If it is a proxy of yours, name it in Config.Limits.TrustedProxies, or all behind it are one caller.")
+	}
+	return a.takeKey(ctx, key, bound, answer)
+}
+
+func (a *admission) takeTotal(ctx context.Context) error {
+	return a.takeKey(ctx, "total", a.limits.Rate.Total, ErrTooManyRequests)
+}
+
+func (a *admission) takeKey(ctx context.Context, key string, bound Rate, answer *fosite.RFC6749Error) error {
+	if !bound.bounds() {
+		return nil
+	}
+	wait, err := a.limits.Rate.Limiter.Take(ctx, key, bound)
+	switch {
+	case err != nil:
+		return failure(err)
+	case wait > 0:
+		return &problem{answer: answer, wait: wait}
+	}
+	return nil
+}
+
+// checkQuotas refuses a registrant who would have more clients than allowed, with more to
+// come. It is asked before a client is created, and afterwards again, when the client
+// itself counts: registrations at once don't pass a quota together.
+func (a *admission) checkQuotas(ctx context.Context, who *Registrant, issuer string, more int) error {
+	quotas := a.limits.Quotas
+	if quotas.PerSubject > 0 && who.Subject != "" {
+		if err := a.within(ctx, quotas.PerSubject-more, ClientFilter{Issuer: issuer, Subject: who.Subject}); err != nil {
+			return err
+		}
+	}
+	if quotas.PerInitialAccessToken > 0 && who.InitialAccessToken != "" {
+		return a.within(ctx, quotas.PerInitialAccessToken-more, ClientFilter{Issuer: issuer, InitialAccessToken: who.InitialAccessToken})
+	}
+	return nil
+}
+
+func (a *admission) within(ctx context.Context, most int, filter ClientFilter) error {
+	found, err := a.lister.CountClients(ctx, filter, most+1)
+	if err != nil {
+		return failure(err)
+	}
+	if found > most {
+		return ErrAccessDenied.WithDescription("The registrant has as many clients as this server allows.").WithWrap(errQuota)
+	}
+	return nil
 }

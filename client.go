@@ -1,6 +1,7 @@
 package dcr
 
 import (
+	"crypto/subtle"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,7 +13,9 @@ import (
 	"github.com/go-jose/go-jose/v3"
 	"github.com/ory/fosite"
 
+	"github.com/fosite-contrib/fosite-dcr/internal/capability"
 	"github.com/fosite-contrib/fosite-dcr/internal/keyset"
+	"github.com/fosite-contrib/fosite-dcr/internal/members"
 )
 
 // Client is a registered client: the record that a storage keeps and the
@@ -66,11 +69,11 @@ type Client struct {
 
 	// RegistrationToken is the one registration access token that manages the
 	// client. PreviousRegistrationToken is the one before, while it may still be
-	// used (Config.RegistrationToken.Grace).
+	// used (Config.Management.Token.Grace).
 	RegistrationToken         RegistrationTokenRecord `json:"registration_token,omitzero"`
 	PreviousRegistrationToken RegistrationTokenRecord `json:"previous_registration_token,omitzero"`
 
-	// Audience holds audiences that the host gave this client besides Config.Audience,
+	// Audience holds audiences that the application gave this client besides Config.Authorization.Audience,
 	// which the provider shows with it and which is not kept here.
 	Audience []string `json:"audience,omitempty"`
 	// GrantsRevoked counts the beginnings and ends of removals of all grants of a client that
@@ -78,12 +81,12 @@ type Client struct {
 	// client gets no tokens.
 	GrantsRevoked int64 `json:"grants_revoked,omitempty"`
 	// AlwaysAskConsent says that a policy wants the users of the client asked every time
-	// (NeedsConsent).
+	// (consent.Needed).
 	AlwaysAskConsent bool `json:"always_ask_consent,omitempty"`
 	// RequirePKCE says that a policy wants PKCE of the client although it is confidential.
 	RequirePKCE bool `json:"require_pkce,omitempty"`
 	// Shared says that registrations with the same metadata are answered with this client
-	// (Config.ShareIdentical).
+	// (Config.Registration.ShareIdentical).
 	Shared bool `json:"shared,omitempty"`
 	// Metadata is what the client registered.
 	Metadata ClientMetadata `json:"metadata"`
@@ -97,7 +100,6 @@ type view struct {
 	redirectURIs  []string // instead of the registered ones
 	pushed        bool     // the request came through the PAR endpoint
 	responseModes []fosite.ResponseModeType
-	assertion     *assertionView
 }
 
 // RotatedSecret is an earlier client secret that still authenticates until
@@ -141,6 +143,89 @@ func (r RegistrationTokenRecord) Format(f fmt.State, _ rune) { _, _ = io.WriteSt
 // LogValue is String.
 func (r RegistrationTokenRecord) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
+// Registrant is who registers a client. It is kept with the client (Client.Origin),
+// and bounds its later updates too.
+type Registrant struct {
+	// Kind names the access rule that let the registration pass: KindOpen, KindAccessToken,
+	// KindSignedIn, KindInitialAccessToken, or what a rule of the application calls itself.
+	Kind string `json:"kind,omitempty"`
+	// Subject is the user or service who registers, where known.
+	Subject string `json:"subject,omitempty"`
+	// ClientID is the client whose access token allows the registration.
+	ClientID string `json:"client_id,omitempty"`
+	// InitialAccessToken is the identifier of the initial access token that the registrant
+	// came with. One use of it is counted with the registration.
+	InitialAccessToken string `json:"initial_access_token,omitempty"`
+	// Anonymous says that nobody vouches for the registrant. Such clients get grants
+	// in which a user takes part, and those of Config.Metadata.AnonymousGrantTypes.
+	Anonymous bool `json:"anonymous,omitempty"`
+	// GrantTypes bounds what the registrant may register; nil means everything that
+	// the provider has.
+	GrantTypes []string `json:"grant_types,omitzero"`
+	// Policy names one of Config.NamedPolicies that the registrant has to pass before all
+	// others, with later updates too.
+	Policy string `json:"policy,omitempty"`
+}
+
+// What the built-in rules call themselves.
+const (
+	KindOpen               = "open"
+	KindAccessToken        = "access_token"
+	KindSignedIn           = "signed_in"
+	KindInitialAccessToken = "initial_access_token"
+)
+
+// InitialAccessToken is the record of an initial access token (RFC 7591, section 1.2)
+// that the application minted for somebody: a developer, a partner, a batch of devices. It
+// holds a hash, never the token.
+type InitialAccessToken struct {
+	// ID names the token for the application; it is no secret.
+	ID string `json:"id"`
+	// Hash is that of the token.
+	Hash []byte `json:"hash"`
+	// Issuer is the issuer under which the token was minted, and under which alone it
+	// works.
+	Issuer string `json:"issuer,omitempty"`
+	// Label is a note of the application.
+	Label string `json:"label,omitempty"`
+	// Subject is kept with the clients that the token registers (Client.Origin).
+	Subject string `json:"subject,omitempty"`
+	// Policy names one of Config.NamedPolicies, which binds these clients and their later
+	// updates; empty means none.
+	Policy string `json:"policy,omitempty"`
+	// GrantTypes bounds what these clients may register; nil means everything that the
+	// provider has.
+	GrantTypes []string `json:"grant_types,omitzero"`
+
+	CreatedAt time.Time `json:"created_at"`
+	// ExpiresAt is when the token ceases to work; zero means never.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	// MaxUses is how many clients the token may register; 0 means any number. Uses is how
+	// many it has registered.
+	MaxUses int `json:"max_uses,omitempty"`
+	Uses    int `json:"uses,omitempty"`
+}
+
+// String shows the identifier and nothing else.
+func (t InitialAccessToken) String() string { return "dcr.InitialAccessToken(" + t.ID + ")" }
+
+// Format prints String, whatever the verb.
+func (t InitialAccessToken) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.String()) }
+
+// LogValue is String.
+func (t InitialAccessToken) LogValue() slog.Value { return slog.StringValue(t.String()) }
+
+// Usable reports whether the token registers clients at this time, if it was not revoked.
+func (t *InitialAccessToken) Usable(now time.Time) bool {
+	return (t.ExpiresAt.IsZero() || now.Before(t.ExpiresAt)) && (t.MaxUses == 0 || t.Uses < t.MaxUses)
+}
+
+func (t *InitialAccessToken) clone() *InitialAccessToken {
+	c := *t
+	c.Hash, c.GrantTypes = slices.Clone(t.Hash), slices.Clone(t.GrantTypes)
+	return &c
+}
+
 var (
 	_ fosite.Client                   = (*Client)(nil)
 	_ fosite.OpenIDConnectClient      = (*Client)(nil)
@@ -148,8 +233,8 @@ var (
 	_ fosite.ClientWithSecretRotation = (*Client)(nil)
 )
 
-// IsDynamic reports whether a client of the host's storage was registered
-// through this package, as opposed to provisioned by the operator.
+// IsDynamic reports whether a client of the storage was registered
+// through this package, as opposed to a static client.
 func IsDynamic(client fosite.Client) bool {
 	c, ok := client.(*Client)
 	return ok && c != nil
@@ -200,7 +285,7 @@ func (c *Client) RedirectHosts() []string {
 			hosts = append(hosts, strings.ToLower(u.Hostname()))
 		}
 	}
-	return withoutRepeats(hosts)
+	return members.WithoutRepeats(hosts)
 }
 
 // GetGrantTypes returns the registered grant types.
@@ -214,9 +299,9 @@ func (c *Client) GetResponseTypes() fosite.Arguments { return c.Metadata.Respons
 func (c *Client) GetScopes() fosite.Arguments { return strings.Fields(c.Metadata.Scope) }
 
 // IsPublic reports whether the client authenticates with nothing ("none").
-func (c *Client) IsPublic() bool { return c.Metadata.TokenEndpointAuthMethod == methodNone }
+func (c *Client) IsPublic() bool { return c.Metadata.TokenEndpointAuthMethod == capability.MethodNone }
 
-// GetAudience returns the audiences that the host allows for the client.
+// GetAudience returns the audiences that the application allows for the client.
 func (c *Client) GetAudience() fosite.Arguments { return c.Audience }
 
 // GetRequestURIs returns the registered URLs of request objects.
@@ -230,9 +315,6 @@ func (c *Client) GetRequestURIs() []string {
 // GetJSONWebKeys returns the keys that were registered by value. A key without
 // "use" is shown as a signature key, since fosite considers no others.
 func (c *Client) GetJSONWebKeys() *jose.JSONWebKeySet {
-	if c.view.assertion != nil && c.view.assertion.keys != nil {
-		return c.view.assertion.keys
-	}
 	if c.Metadata.JWKS == nil {
 		return nil
 	}
@@ -257,11 +339,8 @@ func (c *Client) GetTokenEndpointAuthMethod() string { return c.Metadata.TokenEn
 // GetTokenEndpointAuthSigningAlgorithm returns the registered algorithm of client
 // assertions. Where none was registered any supported algorithm is right
 // (OpenID Connect Registration 1.0, section 2); Provider.ClientAuthentication
-// acts on that, and whoever else asks is told the one that fits the first key.
+// acts on that, and whoever else asks receives the one that fits the first key.
 func (c *Client) GetTokenEndpointAuthSigningAlgorithm() string {
-	if c.view.assertion != nil {
-		return c.view.assertion.algorithm
-	}
 	if alg := c.Metadata.TokenEndpointAuthSigningAlg; alg != "" {
 		return alg
 	}
@@ -320,7 +399,7 @@ func (c *Client) Clone() *Client {
 }
 
 func (c *Client) hasSecret() bool {
-	return len(c.SecretHash) > 0 && usesSecret(c.Metadata.TokenEndpointAuthMethod)
+	return len(c.SecretHash) > 0 && capability.UsesSecret(c.Metadata.TokenEndpointAuthMethod)
 }
 
 func (c *Client) past(t time.Time) bool {
@@ -334,36 +413,31 @@ func (c *Client) past(t time.Time) bool {
 	return !now().Before(t)
 }
 
-// credentials are what the server makes for a client: the identifier, the secret
-// where the method needs one, and the registration access token.
-type credentials struct {
-	id         string
-	secret     string
-	secretHash []byte
-	token      string
-	record     RegistrationTokenRecord
+// tokenRecord returns the record with this signature, the current one or the one
+// before; an empty one where the client has neither.
+func (c *Client) tokenRecord(signature string) RegistrationTokenRecord {
+	var found RegistrationTokenRecord
+	for _, record := range []RegistrationTokenRecord{c.RegistrationToken, c.PreviousRegistrationToken} {
+		if record.Signature != "" && subtle.ConstantTimeCompare([]byte(record.Signature), []byte(signature)) == 1 {
+			found = record
+		}
+	}
+	return found
 }
 
-// newClient is the one conversion from what a client says to what the server
-// keeps.
-func newClient(r *registry, request *RegistrationRequest, made credentials) *Client {
-	// Storages order by it: no monotonic clock, and no more than the columns of databases hold.
-	now := r.now().Round(0).Truncate(time.Microsecond)
-	return &Client{
-		ID:                made.id,
-		Issuer:            request.issuer,
-		Version:           1,
-		Origin:            *request.Registrant,
-		CreatedAt:         now,
-		UpdatedAt:         now,
-		UnusedUntil:       r.unusedUntil(request.Registrant),
-		ExpiresAt:         r.maximum(request.Metadata.decided.lifetime),
-		AlwaysAskConsent:  request.Metadata.decided.alwaysAskConsent,
-		RequirePKCE:       request.Metadata.decided.requirePKCE,
-		SecretHash:        made.secretHash,
-		SecretExpiresAt:   r.secretExpiry(made.secret, now),
-		RegistrationToken: made.record,
-		Metadata:          request.Metadata,
-		StatementIssuer:   request.Metadata.statementIssuer,
-	}
+// tokenRecords are the records of the client's registration access tokens.
+func (c *Client) tokenRecords() []RegistrationTokenRecord {
+	return members.Keep([]RegistrationTokenRecord{c.RegistrationToken, c.PreviousRegistrationToken}, func(record RegistrationTokenRecord) bool {
+		return record.Signature != ""
+	})
 }
+
+// requiresPush: a request counts as pushed where the provider's Store says so. The form
+// can't be trusted: a request object can put a request_uri into it (T58).
+func (c *Client) requiresPush() bool {
+	m := c.Metadata.Companion
+	return m != nil && m.RequirePushedAuthorizationRequests != nil && *m.RequirePushedAuthorizationRequests
+}
+
+// needsPKCE: public clients, and those of which a policy wants it.
+func (c *Client) needsPKCE() bool { return c.IsPublic() || c.RequirePKCE }

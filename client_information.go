@@ -4,10 +4,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strconv"
 	"time"
 
-	"github.com/fosite-contrib/fosite-dcr/internal/strictjson"
+	"github.com/fosite-contrib/fosite-dcr/internal/members"
 )
 
 // ClientInformation is the answer to a registration, a read and an update (RFC
@@ -34,8 +33,9 @@ type ClientInformation struct {
 	hasSecret bool
 }
 
-// information is the one conversion from what the server keeps to what it answers.
-func (r *registry) information(client *Client, secret, token, endpoint string) *ClientInformation {
+// information is the one conversion from what the server keeps to what it answers. The secret and
+// the token are empty where the answer has none; endpoint is the URL of the registration endpoint.
+func information(client *Client, secret, token, endpoint string) *ClientInformation {
 	info := &ClientInformation{
 		ClientID:              client.ID,
 		ClientSecret:          secret,
@@ -55,14 +55,14 @@ func (r *registry) information(client *Client, secret, token, endpoint string) *
 func (i *ClientInformation) MarshalJSON() ([]byte, error) {
 	dst := make([]byte, 1, 1024)
 	dst[0] = '{'
-	dst = appendText(dst, memberClientID, i.ClientID)
-	dst = appendText(dst, memberClientSecret, i.ClientSecret)
+	dst = members.AppendText(dst, memberClientID, i.ClientID)
+	dst = members.AppendText(dst, memberClientSecret, i.ClientSecret)
 	if i.hasSecret || i.ClientSecret != "" {
-		dst = appendTime(dst, memberClientSecretExpiresAt, i.ClientSecretExpiresAt)
+		dst = members.AppendTime(dst, memberClientSecretExpiresAt, i.ClientSecretExpiresAt)
 	}
-	dst = appendTime(dst, memberClientIDIssuedAt, i.ClientIDIssuedAt)
-	dst = appendText(dst, memberRegistrationAccessToken, i.RegistrationAccessToken)
-	dst = appendText(dst, memberRegistrationClientURI, i.RegistrationClientURI)
+	dst = members.AppendTime(dst, memberClientIDIssuedAt, i.ClientIDIssuedAt)
+	dst = members.AppendText(dst, memberRegistrationAccessToken, i.RegistrationAccessToken)
+	dst = members.AppendText(dst, memberRegistrationClientURI, i.RegistrationClientURI)
 	dst, err := i.Metadata.appendMembers(dst)
 	if err != nil {
 		return nil, err
@@ -78,20 +78,3 @@ func (i ClientInformation) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f
 
 // LogValue shows the client identifier and nothing else.
 func (i ClientInformation) LogValue() slog.Value { return slog.StringValue(i.String()) }
-
-func appendText(dst []byte, name, value string) []byte {
-	if value == "" {
-		return dst
-	}
-	return strictjson.AppendString(appendName(dst, name), value)
-}
-
-// appendTime writes seconds since the epoch; 0 means never (RFC 7591, section
-// 3.2.1).
-func appendTime(dst []byte, name string, t time.Time) []byte {
-	var seconds int64
-	if !t.IsZero() {
-		seconds = t.Unix()
-	}
-	return strconv.AppendInt(appendName(dst, name), seconds, 10)
-}

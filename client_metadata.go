@@ -1,13 +1,16 @@
 package dcr
 
 import (
-	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
-	"strconv"
+	"time"
 
 	"github.com/go-jose/go-jose/v3"
+
+	"github.com/fosite-contrib/fosite-dcr/internal/members"
+	"github.com/fosite-contrib/fosite-dcr/internal/strictjson"
 )
 
 // ClientMetadata is what a client says of itself (RFC 7591, section 2). It is
@@ -40,7 +43,7 @@ type ClientMetadata struct {
 	SoftwareID      string
 	SoftwareVersion string
 	// SoftwareStatement is a signed statement about the client, kept as it came and only
-	// if one of Config.StatementIssuers made it.
+	// if one of Config.Metadata.StatementIssuers made it.
 	SoftwareStatement string
 
 	// OpenID and Companion hold what further specifications add; nil where the client
@@ -51,12 +54,74 @@ type ClientMetadata struct {
 	// Localized holds the human-readable members that carry a language tag, under
 	// their full names ("client_name#fr").
 	Localized map[string]string
-	// Extensions holds the members of Config.ExtensionMembers, as JSON.
+	// Extensions holds the members of Config.Metadata.ExtensionMembers, as JSON.
 	Extensions map[string]json.RawMessage
 
-	statementIssuer string  // who made SoftwareStatement; the record has it
-	decided         decided // what policies said besides; the record has it
-	sector          *sectorDocument
+	statementIssuer string   // who made SoftwareStatement; the record has it
+	decision        decision // what policies decided besides; the record has it
+
+}
+
+// decision is what policies decide of a client besides its metadata.
+type decision struct {
+	rotateSecret     bool
+	lifetime         time.Duration
+	alwaysAskConsent bool
+	requirePKCE      bool
+}
+
+// OpenIDMetadata is what OpenID Connect and its logout and backchannel specifications
+// add to the metadata of a client. What a provider does not honour is not registered
+// (see Config.Metadata.Supports).
+type OpenIDMetadata struct {
+	SubjectType                                string
+	SectorIdentifierURI                        string
+	IDTokenSignedResponseAlg                   string
+	IDTokenEncryptedResponseAlg                string
+	IDTokenEncryptedResponseEnc                string
+	UserinfoSignedResponseAlg                  string
+	UserinfoEncryptedResponseAlg               string
+	UserinfoEncryptedResponseEnc               string
+	RequestObjectSigningAlg                    string
+	RequestObjectEncryptionAlg                 string
+	RequestObjectEncryptionEnc                 string
+	DefaultMaxAge                              *int64 // seconds
+	RequireAuthTime                            *bool
+	DefaultACRValues                           []string
+	InitiateLoginURI                           string
+	RequestURIs                                []string
+	PostLogoutRedirectURIs                     []string
+	FrontchannelLogoutURI                      string
+	FrontchannelLogoutSessionRequired          *bool
+	BackchannelLogoutURI                       string
+	BackchannelLogoutSessionRequired           *bool
+	BackchannelTokenDeliveryMode               string
+	BackchannelClientNotificationEndpoint      string
+	BackchannelAuthenticationRequestSigningAlg string
+	BackchannelUserCodeParameter               *bool
+}
+
+// CompanionMetadata is what companions of OAuth 2.0 add to the metadata of a client.
+// What a provider does not honour is not registered (see Config.Metadata.Supports).
+type CompanionMetadata struct {
+	ResponseModes                         []string
+	RequirePushedAuthorizationRequests    *bool
+	RequireSignedRequestObject            *bool
+	DPoPBoundAccessTokens                 *bool
+	TLSClientCertificateBoundAccessTokens *bool
+	UseMTLSEndpointAliases                *bool
+	TLSClientAuthSubjectDN                string
+	TLSClientAuthSANDNS                   string
+	TLSClientAuthSANURI                   string
+	TLSClientAuthSANIP                    string
+	TLSClientAuthSANEmail                 string
+	AuthorizationDetailsTypes             []string
+	IntrospectionSignedResponseAlg        string
+	IntrospectionEncryptedResponseAlg     string
+	IntrospectionEncryptedResponseEnc     string
+	AuthorizationSignedResponseAlg        string
+	AuthorizationEncryptedResponseAlg     string
+	AuthorizationEncryptedResponseEnc     string
 }
 
 // Clone returns a deep copy.
@@ -73,150 +138,310 @@ func (m ClientMetadata) Clone() ClientMetadata {
 	return m
 }
 
-// resolve turns the body of a registration or an update into metadata that the
-// provider can honour: decode, defaults, rules of each member, relations between
-// members. It writes nothing. Every refusal names the member at fault.
-func (r *registry) resolve(ctx context.Context, body []byte, e entrance) (ClientMetadata, error) {
-	m, err := decodeClientMetadata(body, r.limits, e)
-	if err != nil {
-		return ClientMetadata{}, err
+func (m *OpenIDMetadata) clone() *OpenIDMetadata {
+	if m == nil {
+		return nil
 	}
-	if err := r.vouch(ctx, &m, e); err != nil {
-		return ClientMetadata{}, err
-	}
-	omitted := omissions{grantTypes: m.GrantTypes == nil, responseTypes: m.ResponseTypes == nil, scope: true}
-	if err := r.settle(ctx, &m, e, omitted); err != nil {
-		return ClientMetadata{}, err
-	}
-	err = r.applyPolicies(ctx, &m, e)
-	m.sector = nil // nobody keeps it
-	return m, err
+	c := *m
+	c.DefaultMaxAge = clonePointer(m.DefaultMaxAge)
+	c.RequireAuthTime = clonePointer(m.RequireAuthTime)
+	c.DefaultACRValues = slices.Clone(m.DefaultACRValues)
+	c.RequestURIs = slices.Clone(m.RequestURIs)
+	c.PostLogoutRedirectURIs = slices.Clone(m.PostLogoutRedirectURIs)
+	c.FrontchannelLogoutSessionRequired = clonePointer(m.FrontchannelLogoutSessionRequired)
+	c.BackchannelLogoutSessionRequired = clonePointer(m.BackchannelLogoutSessionRequired)
+	c.BackchannelUserCodeParameter = clonePointer(m.BackchannelUserCodeParameter)
+	return &c
 }
 
-// settle holds metadata against the rules of each member, fills in defaults, leaves out
-// or refuses what the provider or the registrant can't have, and checks the relations
-// between members.
-func (r *registry) settle(ctx context.Context, m *ClientMetadata, e entrance, omitted omissions) error {
-	if err := checkMembers(m, r.limits); err != nil {
-		return err
+func (m *CompanionMetadata) clone() *CompanionMetadata {
+	if m == nil {
+		return nil
 	}
-	r.applyDefaults(m)
-	if err := r.fit(ctx, m, e, omitted); err != nil {
-		return err
-	}
-	for _, relation := range relations {
-		if err := relation(r, ctx, m); err != nil {
-			return err
-		}
-	}
-	return r.fitMembers(m)
+	c := *m
+	c.ResponseModes = slices.Clone(m.ResponseModes)
+	c.AuthorizationDetailsTypes = slices.Clone(m.AuthorizationDetailsTypes)
+	c.RequirePushedAuthorizationRequests = clonePointer(m.RequirePushedAuthorizationRequests)
+	c.RequireSignedRequestObject = clonePointer(m.RequireSignedRequestObject)
+	c.DPoPBoundAccessTokens = clonePointer(m.DPoPBoundAccessTokens)
+	c.TLSClientCertificateBoundAccessTokens = clonePointer(m.TLSClientCertificateBoundAccessTokens)
+	c.UseMTLSEndpointAliases = clonePointer(m.UseMTLSEndpointAliases)
+	return &c
 }
 
-// omissions tells which members with a default of their own the client left out.
-type omissions struct{ grantTypes, responseTypes, scope bool }
-
-// nothingOmitted is for metadata that has its defaults already.
-var nothingOmitted = omissions{}
-
-// applyDefaults fills in what was omitted (RFC 7591, section 2). The default of
-// response_types depends on the grant types and is set by fit.
-func (r *registry) applyDefaults(m *ClientMetadata) {
-	if m.TokenEndpointAuthMethod == "" {
-		m.TokenEndpointAuthMethod = r.cfg.DefaultTokenEndpointAuthMethod
+func clonePointer[T any](p *T) *T {
+	if p == nil {
+		return nil
 	}
-	if m.GrantTypes == nil {
-		m.GrantTypes = []string{grantAuthorizationCode}
-	}
-	if m.ApplicationType == "" {
-		m.ApplicationType = applicationWeb
-	}
+	c := *p
+	return &c
 }
 
-// checkMembers holds each value against the rules of its row.
-func checkMembers(m *ClientMetadata, l *limits) error {
-	for i := range members {
-		if err := members[i].check(m, l); err != nil {
-			return err
-		}
+// What a few members may be.
+const (
+	applicationWeb    = "web"
+	applicationNative = "native"
+	subjectPairwise   = "pairwise"
+	// defaultContentEncryption is the content encryption of a token where a client registers an
+	// algorithm of encryption alone (OpenID Connect Registration 1.0, section 2).
+	defaultContentEncryption = "A128CBC-HS256"
+)
+
+const (
+	specRegistration = "RFC 7591, section 2"
+	specOpenID       = "OpenID Connect Registration 1.0, section 2"
+	specCIBA         = "OpenID Connect CIBA Core 1.0, section 4"
+	specTLS          = "RFC 8705, section 2.1.2"
+	specJARM         = "JARM, section 3"
+)
+
+type (
+	memberRow  = members.Row[ClientMetadata]
+	memberRule = members.Rule
+)
+
+// The parts of ClientMetadata that are nil where a client registers nothing of them.
+var (
+	openID = &members.Group[ClientMetadata]{
+		Has:  func(m *ClientMetadata) bool { return m.OpenID != nil },
+		Make: func(m *ClientMetadata) { m.OpenID = new(OpenIDMetadata) },
+		Drop: func(m *ClientMetadata) { m.OpenID = nil },
 	}
-	for name, value := range m.Localized {
-		row, _ := taggedMember(name)
-		if phrase := row.judge(l, value); phrase != "" {
-			return row.refuse(name + " " + phrase)
-		}
+	companion = &members.Group[ClientMetadata]{
+		Has:  func(m *ClientMetadata) bool { return m.Companion != nil },
+		Make: func(m *ClientMetadata) { m.Companion = new(CompanionMetadata) },
+		Drop: func(m *ClientMetadata) { m.Companion = nil },
 	}
-	return nil
+)
+
+// errRedirectURI marks the row whose refusal is invalid_redirect_uri. All others are
+// invalid_client_metadata.
+var errRedirectURI = errors.New("invalid_redirect_uri")
+
+// table has one row for each member: its name, where it is defined, its place, its rules, and
+// what becomes of it where the server does not support it. Answers and documents show members in
+// this order.
+var table = members.NewTable(
+	func(m *ClientMetadata) *map[string]string { return &m.Localized },
+	func(m *ClientMetadata) *map[string]json.RawMessage { return &m.Extensions },
+
+	memberRow{Name: "redirect_uris", Spec: specRegistration, Field: func(m *ClientMetadata) any { return &m.RedirectURIs },
+		Code: errRedirectURI, Most: func(l *members.Limits) int { return l.RedirectURIs }, Rules: []memberRule{members.RedirectURI}},
+	memberRow{Name: "token_endpoint_auth_method", Spec: specRegistration, Field: func(m *ClientMetadata) any { return &m.TokenEndpointAuthMethod },
+		Enum: true, Rules: []memberRule{members.ShortName}},
+	memberRow{Name: "token_endpoint_auth_signing_alg", Spec: specOpenID, Field: func(m *ClientMetadata) any { return &m.TokenEndpointAuthSigningAlg },
+		Enum: true, Rules: []memberRule{members.AssertionAlgorithm}},
+	memberRow{Name: "grant_types", Spec: specRegistration, Field: func(m *ClientMetadata) any { return &m.GrantTypes },
+		Rules: []memberRule{members.ShortName}},
+	memberRow{Name: "response_types", Spec: specRegistration, Field: func(m *ClientMetadata) any { return &m.ResponseTypes },
+		Rules: []memberRule{members.ShortName}},
+	memberRow{Name: "application_type", Spec: specOpenID, Field: func(m *ClientMetadata) any { return &m.ApplicationType },
+		Enum: true, Rules: []memberRule{members.OneOf("is neither web nor native", applicationWeb, applicationNative)}},
+	memberRow{Name: "client_name", Spec: specRegistration, Field: func(m *ClientMetadata) any { return &m.ClientName },
+		Tagged: true, Rules: []memberRule{members.Text}},
+	memberRow{Name: "client_uri", Spec: specRegistration, Field: func(m *ClientMetadata) any { return &m.ClientURI },
+		Tagged: true, Rules: []memberRule{members.WebURL}},
+	memberRow{Name: "logo_uri", Spec: specRegistration, Field: func(m *ClientMetadata) any { return &m.LogoURI },
+		Tagged: true, Rules: []memberRule{members.WebURL}},
+	memberRow{Name: "tos_uri", Spec: specRegistration, Field: func(m *ClientMetadata) any { return &m.TOSURI },
+		Tagged: true, Rules: []memberRule{members.WebURL}},
+	memberRow{Name: "policy_uri", Spec: specRegistration, Field: func(m *ClientMetadata) any { return &m.PolicyURI },
+		Tagged: true, Rules: []memberRule{members.WebURL}},
+	memberRow{Name: "scope", Spec: "RFC 7591, section 2; RFC 6749, section 3.3", Field: func(m *ClientMetadata) any { return &m.Scope },
+		Rules: []memberRule{members.ScopeTokens}},
+	memberRow{Name: "contacts", Spec: specRegistration, Field: func(m *ClientMetadata) any { return &m.Contacts },
+		Rules: []memberRule{members.Text}},
+	memberRow{Name: "jwks_uri", Spec: specRegistration, Field: func(m *ClientMetadata) any { return &m.JWKSURI },
+		Rules: []memberRule{members.FetchedURL}},
+	memberRow{Name: "jwks", Spec: "RFC 7591, section 2; RFC 7517", Field: func(m *ClientMetadata) any { return &m.JWKS }},
+	memberRow{Name: "software_id", Spec: specRegistration, Field: func(m *ClientMetadata) any { return &m.SoftwareID },
+		Rules: []memberRule{members.Text}},
+	memberRow{Name: "software_version", Spec: specRegistration, Field: func(m *ClientMetadata) any { return &m.SoftwareVersion },
+		Rules: []memberRule{members.Text}},
+	memberRow{Name: "software_statement", Spec: "RFC 7591, section 2.3", Field: func(m *ClientMetadata) any { return &m.SoftwareStatement }},
+
+	// OpenID Connect.
+	memberRow{Name: "subject_type", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.SubjectType },
+		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused, Values: []string{"public"}},
+	memberRow{Name: "sector_identifier_uri", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.SectorIdentifierURI },
+		Rules: []memberRule{members.FetchedURL}, Support: members.LeftOut},
+	memberRow{Name: "id_token_signed_response_alg", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.IDTokenSignedResponseAlg },
+		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused, Values: []string{"RS256"}},
+	memberRow{Name: "id_token_encrypted_response_alg", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.IDTokenEncryptedResponseAlg },
+		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+	memberRow{Name: "id_token_encrypted_response_enc", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.IDTokenEncryptedResponseEnc },
+		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+	memberRow{Name: "userinfo_signed_response_alg", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.UserinfoSignedResponseAlg },
+		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+	memberRow{Name: "userinfo_encrypted_response_alg", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.UserinfoEncryptedResponseAlg },
+		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+	memberRow{Name: "userinfo_encrypted_response_enc", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.UserinfoEncryptedResponseEnc },
+		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+	memberRow{Name: "request_object_signing_alg", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.RequestObjectSigningAlg },
+		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+	memberRow{Name: "request_object_encryption_alg", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.RequestObjectEncryptionAlg },
+		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+	memberRow{Name: "request_object_encryption_enc", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.RequestObjectEncryptionEnc },
+		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+	memberRow{Name: "default_max_age", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.DefaultMaxAge },
+		Support: members.LeftOut},
+	memberRow{Name: "require_auth_time", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.RequireAuthTime },
+		Support: members.LeftOut},
+	memberRow{Name: "default_acr_values", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.DefaultACRValues },
+		Rules: []memberRule{members.Text}, Support: members.LeftOut},
+	memberRow{Name: "initiate_login_uri", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.InitiateLoginURI },
+		Rules: []memberRule{members.HTTPSURL}, Support: members.LeftOut},
+	memberRow{Name: "request_uris", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.RequestURIs },
+		Rules: []memberRule{members.FetchedURLWithFragment}, Support: members.Refused},
+	memberRow{Name: "post_logout_redirect_uris", Spec: "OpenID Connect RP-Initiated Logout 1.0, section 3.1", Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.PostLogoutRedirectURIs },
+		Rules: []memberRule{members.RedirectURI}, Support: members.LeftOut},
+	memberRow{Name: "frontchannel_logout_uri", Spec: "OpenID Connect Front-Channel Logout 1.0, section 2", Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.FrontchannelLogoutURI },
+		Rules: []memberRule{members.RedirectURI}, Support: members.LeftOut},
+	memberRow{Name: "frontchannel_logout_session_required", Spec: "OpenID Connect Front-Channel Logout 1.0, section 2", Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.FrontchannelLogoutSessionRequired },
+		Support: members.LeftOut},
+	memberRow{Name: "backchannel_logout_uri", Spec: "OpenID Connect Back-Channel Logout 1.0, section 2.2", Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.BackchannelLogoutURI },
+		Rules: []memberRule{members.FetchedURL}, Support: members.LeftOut},
+	memberRow{Name: "backchannel_logout_session_required", Spec: "OpenID Connect Back-Channel Logout 1.0, section 2.2", Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.BackchannelLogoutSessionRequired },
+		Support: members.LeftOut},
+	memberRow{Name: "backchannel_token_delivery_mode", Spec: specCIBA, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.BackchannelTokenDeliveryMode },
+		Enum: true, Rules: []memberRule{members.OneOf("is none of poll, ping and push", "poll", "ping", "push")}, Support: members.LeftOut},
+	memberRow{Name: "backchannel_client_notification_endpoint", Spec: specCIBA, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.BackchannelClientNotificationEndpoint },
+		Rules: []memberRule{members.FetchedURL}, Support: members.LeftOut},
+	memberRow{Name: "backchannel_authentication_request_signing_alg", Spec: specCIBA, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.BackchannelAuthenticationRequestSigningAlg },
+		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+	memberRow{Name: "backchannel_user_code_parameter", Spec: specCIBA, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.BackchannelUserCodeParameter },
+		Support: members.LeftOut},
+
+	// Companions of OAuth 2.0.
+	memberRow{Name: "response_modes", Spec: "OpenID Connect Federation 1.0, section 5.2; OAuth 2.0 Multiple Response Types, section 2.1", Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.ResponseModes },
+		Rules: []memberRule{members.ShortName}, Support: members.Refused},
+	memberRow{Name: "require_pushed_authorization_requests", Spec: "RFC 9126, section 6", Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.RequirePushedAuthorizationRequests },
+		Support: members.Refused},
+	memberRow{Name: "require_signed_request_object", Spec: "RFC 9101, section 10.5", Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.RequireSignedRequestObject },
+		Support: members.Refused},
+	memberRow{Name: "dpop_bound_access_tokens", Spec: "RFC 9449, section 5.2", Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.DPoPBoundAccessTokens },
+		Support: members.Refused},
+	memberRow{Name: "tls_client_certificate_bound_access_tokens", Spec: "RFC 8705, section 3.4", Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.TLSClientCertificateBoundAccessTokens },
+		Support: members.Refused},
+	memberRow{Name: "use_mtls_endpoint_aliases", Spec: "FAPI 2.0 Message Signing; RFC 8705, section 5", Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.UseMTLSEndpointAliases },
+		Support: members.LeftOut},
+	memberRow{Name: "tls_client_auth_subject_dn", Spec: specTLS, Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.TLSClientAuthSubjectDN },
+		Rules: []memberRule{members.Text}, Support: members.LeftOut},
+	memberRow{Name: "tls_client_auth_san_dns", Spec: specTLS, Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.TLSClientAuthSANDNS },
+		Rules: []memberRule{members.Text}, Support: members.LeftOut},
+	memberRow{Name: "tls_client_auth_san_uri", Spec: specTLS, Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.TLSClientAuthSANURI },
+		Rules: []memberRule{members.Text}, Support: members.LeftOut},
+	memberRow{Name: "tls_client_auth_san_ip", Spec: specTLS, Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.TLSClientAuthSANIP },
+		Rules: []memberRule{members.Text}, Support: members.LeftOut},
+	memberRow{Name: "tls_client_auth_san_email", Spec: specTLS, Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.TLSClientAuthSANEmail },
+		Rules: []memberRule{members.Text}, Support: members.LeftOut},
+	memberRow{Name: "authorization_details_types", Spec: "RFC 9396, section 10", Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.AuthorizationDetailsTypes },
+		Rules: []memberRule{members.ShortName}, Support: members.Refused},
+	memberRow{Name: "introspection_signed_response_alg", Spec: "RFC 9701, section 6", Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.IntrospectionSignedResponseAlg },
+		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+	memberRow{Name: "introspection_encrypted_response_alg", Spec: "RFC 9701, section 6", Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.IntrospectionEncryptedResponseAlg },
+		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+	memberRow{Name: "introspection_encrypted_response_enc", Spec: "RFC 9701, section 6", Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.IntrospectionEncryptedResponseEnc },
+		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+	memberRow{Name: "authorization_signed_response_alg", Spec: specJARM, Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.AuthorizationSignedResponseAlg },
+		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+	memberRow{Name: "authorization_encrypted_response_alg", Spec: specJARM, Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.AuthorizationEncryptedResponseAlg },
+		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+	memberRow{Name: "authorization_encrypted_response_enc", Spec: specJARM, Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.AuthorizationEncryptedResponseEnc },
+		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+)
+
+// Member is one member of the client metadata that this package knows.
+type Member struct {
+	// Name is the name in JSON, such as "redirect_uris".
+	Name string
+	// Type is "string", "array of strings", "boolean", "integer" or "JWK Set".
+	Type string
+	// Specification tells where the member is defined.
+	Specification string
+	// Tagged members may carry a language tag, as in "client_name#fr" (RFC 7591, section 2.2).
+	Tagged bool
+	// Support tells what becomes of a value that the server does not support: the member is
+	// "left out" or "refused". "registered" members are kept whatever the server supports.
+	Support string
+	// Values are supported by every server, for a member that is not "registered".
+	Values []string
 }
 
-func (row *member) check(m *ClientMetadata, l *limits) error {
-	switch value := row.place(m).(type) {
-	case *string:
-		if *value == "" {
-			return nil
-		}
-		if phrase := row.judge(l, *value); phrase != "" {
-			return row.refuse(row.name + " " + phrase)
-		}
-	case *[]string:
-		return row.checkList(value, l)
-	case **int64:
-		if *value != nil && **value < 0 {
-			return row.refuse(row.name + " is negative")
-		}
-	}
-	return nil
-}
-
-func (row *member) checkList(list *[]string, l *limits) error {
-	if most := l.elements(row.name); len(*list) > most {
-		return row.refuse(row.name + " has more than " + strconv.Itoa(most) + " elements")
-	}
-	for i, s := range *list {
-		if phrase := row.judge(l, s); phrase != "" {
-			return row.refuse(row.name + "[" + strconv.Itoa(i) + "] " + phrase)
-		}
-	}
-	*list = withoutRepeats(*list)
-	return nil
-}
-
-func (row *member) judge(l *limits, value string) string {
-	for _, judge := range row.rules {
-		if phrase := judge(l, value); phrase != "" {
-			return phrase
-		}
-	}
-	return ""
-}
-
-func (row *member) refuse(description string) error {
-	if row.code != nil {
-		return row.code.WithDescription(description + ".")
-	}
-	return refuseMetadata(description)
-}
-
-func refuseMetadata(description string) error {
-	return ErrInvalidClientMetadata.WithDescription(description + ".")
-}
-
-// withoutRepeats keeps the first of equal values, in order.
-func withoutRepeats(list []string) []string {
-	for i := 1; i < len(list); i++ {
-		if slices.Contains(list[:i], list[i]) {
-			return removeRepeats(list)
-		}
+// Members returns the members that this package knows, in the order in which answers show
+// them. Policies and documentation may read it.
+func Members() []Member {
+	var list []Member
+	for row := range table.Rows() {
+		list = append(list, Member{
+			Name: row.Name, Type: row.Type(), Specification: row.Spec, Tagged: row.Tagged,
+			Support: row.Support.String(), Values: slices.Clone(row.Values),
+		})
 	}
 	return list
 }
 
-func removeRepeats(list []string) []string {
-	seen := make(map[string]bool, len(list))
-	return slices.DeleteFunc(list, func(s string) bool {
-		if seen[s] {
-			return true
-		}
-		seen[s] = true
-		return false
-	})
+// Value returns the value of a member by its name in JSON: a string, []string, bool, int64
+// or *jose.JSONWebKeySet. It returns nil for a member that is absent or unknown.
+func (m *ClientMetadata) Value(name string) any { return table.Value(m, name) }
+
+// Fill copies into m every member of from that m does not have, members with a language tag
+// and extension members included.
+func (m *ClientMetadata) Fill(from ClientMetadata) {
+	from = from.Clone()
+	table.Fill(m, &from)
 }
+
+// Members that only the server may set. The first two may stand in an update,
+// where they have to agree with the client (RFC 7592, section 2.2).
+const (
+	memberClientID                = "client_id"
+	memberClientSecret            = "client_secret"
+	memberClientIDIssuedAt        = "client_id_issued_at"
+	memberClientSecretExpiresAt   = "client_secret_expires_at"
+	memberRegistrationAccessToken = "registration_access_token"
+	memberRegistrationClientURI   = "registration_client_uri"
+)
+
+func isServerMember(name string) bool {
+	switch name {
+	case memberClientID, memberClientSecret, memberClientIDIssuedAt, memberClientSecretExpiresAt,
+		memberRegistrationAccessToken, memberRegistrationClientURI:
+		return true
+	}
+	return false
+}
+
+// MarshalJSON writes the metadata as the protocol has it: what is empty is left
+// out, but for an empty list that says something.
+func (m ClientMetadata) MarshalJSON() ([]byte, error) {
+	dst, err := m.appendMembers([]byte{'{'})
+	if err != nil {
+		return nil, err
+	}
+	return append(dst, '}'), nil
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote, from a storage. It is not for
+// requests: it applies no rule.
+func (m *ClientMetadata) UnmarshalJSON(data []byte) error {
+	var read ClientMetadata
+	err := strictjson.Object(data, strictjson.Limits{}, func(name string, value strictjson.Value) error {
+		if isServerMember(name) {
+			return nil
+		}
+		return table.Set(&read, name, value, storedLimits)
+	})
+	if err != nil {
+		return err
+	}
+	*m = read
+	return nil
+}
+
+// storedLimits let everything pass that a storage may hold.
+var storedLimits = members.Stored()
+
+// appendMembers writes the members, each behind a comma where it is not the first
+// of its object.
+func (m *ClientMetadata) appendMembers(dst []byte) ([]byte, error) { return table.Append(dst, m) }

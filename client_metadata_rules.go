@@ -2,190 +2,195 @@ package dcr
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/go-jose/go-jose/v3"
 	"github.com/ory/fosite"
 
+	"github.com/fosite-contrib/fosite-dcr/internal/capability"
 	"github.com/fosite-contrib/fosite-dcr/internal/keyset"
+	"github.com/fosite-contrib/fosite-dcr/internal/members"
 	"github.com/fosite-contrib/fosite-dcr/internal/redirecturi"
 	"github.com/fosite-contrib/fosite-dcr/internal/strictjson"
-	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
 
-// What a member's value may be.
-const (
-	methodNone              = "none"
-	methodClientSecretBasic = "client_secret_basic"
-	methodClientSecretPost  = "client_secret_post"
-	methodClientSecretJWT   = "client_secret_jwt"
-	methodPrivateKeyJWT     = "private_key_jwt"
-	methodTLSClientAuth     = "tls_client_auth"
+// Metadata tells what clients may register besides Config.Scopes.
+type Metadata struct {
+	// DefaultScopes are registered for a client that names none, or none of Config.Scopes;
+	// nil means all of Config.Scopes, which a client may have by asking for them. Many
+	// deployed clients never name one and later ask for what the resource
+	// advertises.
+	DefaultScopes []string
+	// BaselineScopes are registered for every client besides what it asks for, such as
+	// "openid" for clients that fetch an ID token without having registered for one
+	// (Claude Code registers what the resource lists, and ToolHive adds these for it).
+	BaselineScopes []string
+	// GrantTypes are registrable besides those that the composed handlers are found
+	// to handle.
+	GrantTypes []string
+	// AnonymousGrantTypes are registrable for anonymous registrants,
+	// besides authorization_code, refresh_token and the device grant, in which a user
+	// takes part. Naming client_credentials here, with open registration, hands an
+	// access token to whoever asks (T56).
+	AnonymousGrantTypes []string
+	// ResponseTypes are registrable besides those of the handlers of fosite.
+	ResponseTypes []string
+	// TokenEndpointAuthMethods are the registrable authentication methods. Nil means
+	// none, client_secret_basic, client_secret_post, and private_key_jwt where fosite
+	// knows the URL of the token endpoint. Methods of the application's own may be added.
+	TokenEndpointAuthMethods []string
+	// DefaultTokenEndpointAuthMethod is registered for clients that name no method;
+	// default client_secret_basic, as RFC 7591 has it. Servers whose clients are
+	// native applications set "none": oidc-agent and FastMCP's client name no method.
+	DefaultTokenEndpointAuthMethod string
+	// Supports names members of the metadata that the application supports besides what fosite
+	// and this package do, each with the values that it may have; nil means every value
+	// that passes the member's rules. A member that promises security, such as
+	// dpop_bound_access_tokens, belongs here only if something enforces it. By default
+	// such members are refused, and those of features that the server lacks are left out.
+	Supports map[string][]string
+	// ExtensionMembers are members of the application's own that are kept and returned, whatever
+	// their JSON is (ClientMetadata.Extensions). All other unknown members are ignored.
+	ExtensionMembers []string
+	// RefuseUnsupported refuses grant types, response types, scopes and members of
+	// features that the server does not have. By default they are left out and the answer says what was
+	// registered (RFC 7591, section 3.2.1): Visual Studio Code and others ask for more
+	// than a server has.
+	RefuseUnsupported bool
 
-	grantAuthorizationCode = "authorization_code"
-	grantImplicit          = "implicit"
-	grantRefreshToken      = "refresh_token"
-	grantClientCredentials = "client_credentials"
-	grantPassword          = "password"
-	grantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-	grantDeviceCode        = "urn:ietf:params:oauth:grant-type:device_code"
-	grantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange"
-	grantCIBA              = "urn:openid:params:grant-type:ciba"
+	// PrivateUseSchemes are redirect URI schemes without a period that are accepted
+	// all the same, for clients such as Cursor ("cursor") and Visual Studio Code
+	// ("vscode"). RFC 8252, section 7.1, wants a reverse domain name.
+	PrivateUseSchemes []string
+	// RefuseNativeHTTPS refuses https redirect URIs for application_type native, as
+	// the letter of OpenID Connect Registration has it. RFC 8252, section 7.2,
+	// recommends them.
+	RefuseNativeHTTPS bool
 
-	responseCode = "code"
-
-	applicationWeb    = "web"
-	applicationNative = "native"
-
-	subjectPairwise = "pairwise"
-
-	defaultContentEncryption = "A128CBC-HS256"
-)
-
-// limits is what the rules need to know of the configuration.
-type limits struct {
-	Limits
-	keys          keyset.Limits
-	redirects     redirecturi.Options
-	allowLoopback bool
-	// extensions are the members that are kept although no row knows them; any in what
-	// a storage holds.
-	extensions   []string
-	anyExtension bool
+	// StatementIssuers are those whose software statements are trusted. Without any, a
+	// statement is ignored, and not returned (RFC 7591, section 3.1.1), unless
+	// RefuseStatements answers unapproved_software_statement to it.
+	StatementIssuers []StatementIssuer
+	RefuseStatements bool
 }
 
-// storedLimits let everything pass that a storage may hold.
-var storedLimits = &limits{
-	Limits:       Limits{Localized: 1 << 20, Extension: 1 << 30},
-	keys:         keyset.Limits{Keys: 1 << 20},
-	anyExtension: true,
+// StatementIssuer is somebody whose software statements (RFC 7591, section 2.3) the
+// server trusts, such as the directory of a banking scheme. What a statement says of a
+// client takes precedence over what the client says, and binds its later updates.
+type StatementIssuer struct {
+	// Issuer is the "iss" of the statements.
+	Issuer string
+	// Keys verify the statements. Where it is nil they are fetched from JWKSURI, by
+	// Config.Outbound.JWKSFetcher. No member of a statement's header leads to other keys.
+	Keys *jose.JSONWebKeySet
+	// JWKSURI is the URL of the keys where Keys is nil.
+	JWKSURI string
+	// Algorithms bounds the JWS algorithms; nil means every asymmetric one that fits a
+	// key: RS, PS and ES with 256, 384 and 512.
+	Algorithms []string
 }
 
-// elements returns how many elements a list may have.
-func (l *limits) elements(name string) int {
-	if name == "redirect_uris" {
-		return l.RedirectURIs
+func (c Metadata) withDefaults(scopes []string) Metadata {
+	for _, list := range []*[]string{
+		&c.DefaultScopes, &c.BaselineScopes, &c.GrantTypes, &c.AnonymousGrantTypes, &c.ResponseTypes,
+		&c.TokenEndpointAuthMethods, &c.ExtensionMembers, &c.PrivateUseSchemes,
+	} {
+		*list = slices.Clone(*list)
 	}
-	return l.Elements
-}
-
-// Rules of one value.
-
-func redirectURI(l *limits, value string) string {
-	_, err := redirecturi.Check(value, l.redirects)
-	return phrase(err)
-}
-
-func shortName(l *limits, value string) string {
-	if len(value) > l.Name {
-		return "is longer than " + strconv.Itoa(l.Name) + " characters"
+	c.StatementIssuers, c.Supports = slices.Clone(c.StatementIssuers), maps.Clone(c.Supports)
+	for name, values := range c.Supports {
+		c.Supports[name] = slices.Clone(values)
 	}
-	return ""
-}
-
-func assertionAlgorithm(_ *limits, value string) string {
-	if !slices.Contains(keyset.SupportedAlgorithms(), value) {
-		return "is not a supported asymmetric algorithm"
+	setDefault(&c.DefaultTokenEndpointAuthMethod, capability.MethodClientSecretBasic)
+	if c.DefaultScopes == nil {
+		c.DefaultScopes = scopes
 	}
-	return ""
+	return c
 }
 
-func applicationType(_ *limits, value string) string {
-	if value != applicationWeb && value != applicationNative {
-		return "is neither web nor native"
-	}
-	return ""
-}
-
-// text is for people: no controls, nothing that changes the direction of what
-// follows, no line separators (T21, T45).
-func text(l *limits, value string) string {
-	if utf8.RuneCountInString(value) > l.Text {
-		return "is longer than " + strconv.Itoa(l.Text) + " characters"
-	}
-	for _, c := range value {
-		if unicode.Is(unicode.Cc, c) {
-			return "has a control character"
-		}
-		if c >= 0x202a && c <= 0x202e || c >= 0x2066 && c <= 0x2069 {
-			return "has a character that changes the direction of text"
-		}
-		if c == 0x2028 || c == 0x2029 {
-			return "has a line or paragraph separator"
-		}
-	}
-	return ""
-}
-
-func webURL(l *limits, value string) string {
-	_, err := redirecturi.CheckURL(value, redirecturi.URLOptions{
-		Schemes: []string{"https", "http"}, AllowFragment: true, MaxLength: l.URI,
-	})
-	return phrase(err)
-}
-
-// fetchedURL is one that the server itself will call (T10).
-func fetchedURL(l *limits, value string) string {
-	host, err := redirecturi.CheckURL(value, redirecturi.URLOptions{
-		Schemes: []string{"https"}, MaxLength: l.URI,
-	})
-	if err == nil && outbound.SpecialHost(host) && !(l.allowLoopback && outbound.LoopbackHost(host)) {
-		return "names an address that this server does not call"
-	}
-	return phrase(err)
-}
-
-func fetchedURLWithFragment(l *limits, value string) string {
-	base, _, _ := strings.Cut(value, "#")
-	if fault := fetchedURL(l, base); fault != "" {
-		return fault
-	}
-	_, err := redirecturi.CheckURL(value, redirecturi.URLOptions{
-		Schemes: []string{"https"}, AllowFragment: true, MaxLength: l.URI,
-	})
-	return phrase(err)
-}
-
-func httpsURL(l *limits, value string) string {
-	_, err := redirecturi.CheckURL(value, redirecturi.URLOptions{Schemes: []string{"https"}, AllowFragment: true, MaxLength: l.URI})
-	return phrase(err)
-}
-
-func deliveryMode(_ *limits, value string) string {
-	switch value {
-	case "poll", "ping", "push":
-		return ""
-	}
-	return "is none of poll, ping and push"
-}
-
-func scopeTokens(l *limits, value string) string {
-	if len(value) > l.Scope {
-		return "is longer than " + strconv.Itoa(l.Scope) + " characters"
-	}
-	for _, c := range []byte(value) {
-		// RFC 6749, section 3.3: scope-token, and the space that divides them.
-		if c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
-			return "has a character that scopes can not have (RFC 6749, section 3.3)"
+// problems says what is wrong with the group by itself.
+func (c Metadata) problems(scopes []string, uriLength int) []error {
+	var found []error
+	wrong := func(format string, args ...any) { found = append(found, fmt.Errorf(format, args...)) }
+	for _, scope := range slices.Concat(c.DefaultScopes, c.BaselineScopes) {
+		if !slices.Contains(scopes, scope) {
+			wrong("Config.Metadata.DefaultScopes or BaselineScopes: %q is not among Config.Scopes", scope)
 		}
 	}
-	return ""
-}
-
-func phrase(err error) string {
-	if err == nil {
-		return ""
+	for _, name := range c.ExtensionMembers {
+		if table.Row(name) != nil || isServerMember(name) || name == "" {
+			wrong("Config.Metadata.ExtensionMembers: %q is a member of the protocol", name)
+		}
 	}
-	return err.Error()
+	for _, scheme := range c.PrivateUseSchemes {
+		if _, err := redirecturi.Check(scheme+"://host/path", c.redirects(uriLength)); err != nil {
+			wrong("Config.Metadata.PrivateUseSchemes: a redirect URI with the scheme %q %w", scheme, err)
+		}
+	}
+	if slices.Contains(c.TokenEndpointAuthMethods, capability.MethodClientSecretJWT) {
+		wrong("Config.Metadata.TokenEndpointAuthMethods: client_secret_jwt needs the plain secret, and secrets are stored hashed")
+	}
+	return slices.Concat(found, c.supportProblems(), c.statementProblems())
 }
 
-// Relations between members, in the order in which they are checked. What a
-// relation finds wrong it names with both members.
-var relations = []func(*registry, context.Context, *ClientMetadata) error{
+func (c Metadata) redirects(uriLength int) redirecturi.Options {
+	return redirecturi.Options{PrivateUseSchemes: c.PrivateUseSchemes, MaxLength: uriLength}
+}
+
+// supportProblems says what is wrong with Supports.
+func (c Metadata) supportProblems() []error {
+	var found []error
+	for name := range c.Supports {
+		if row := table.Row(name); row == nil || row.Support == members.Registered {
+			found = append(found, fmt.Errorf("Config.Metadata.Supports: %q is no member whose support an application decides", name))
+		}
+		enc := strings.TrimSuffix(name, "_alg") + "_enc"
+		if _, ok := c.Supports[enc]; strings.HasSuffix(name, "_alg") && table.Row(enc) != nil && !ok {
+			found = append(found, fmt.Errorf("Config.Metadata.Supports has %q without %q, which defaults to %s", name, enc, defaultContentEncryption))
+		}
+	}
+	return found
+}
+
+// statementProblems says what is wrong with the issuers of software statements.
+func (c Metadata) statementProblems() []error {
+	var found []error
+	for _, issuer := range c.StatementIssuers {
+		if issuer.Issuer == "" || (issuer.Keys == nil) == (issuer.JWKSURI == "") {
+			found = append(found, errors.New("Config.Metadata.StatementIssuers: each issuer has a name and either Keys or a JWKSURI"))
+		}
+		if issuer.Keys != nil && !keyset.Serves(issuer.Keys, "") {
+			found = append(found, errors.New("Config.Metadata.StatementIssuers: an issuer has no key that can verify anything"))
+		}
+	}
+	return found
+}
+
+// relationRules is what relations between members need to know of the server.
+type relationRules struct {
+	redirects         redirecturi.Options
+	refuseNativeHTTPS bool
+	pairwise          bool // the server has pairwise subjects
+	fosite            fosite.Configurator
+	// fetch gets what a client pointed at, through the guarded HTTP client (T10).
+	fetch func(ctx context.Context, url string) ([]byte, error)
+}
+
+// relationCheck is the check of one request. Metadata that a policy has changed is checked again,
+// and what was fetched for the first check serves the second.
+type relationCheck struct {
+	*relationRules
+	sector *sectorDocument
+}
+
+// relations are checked in this order. What a relation finds wrong it names with both members.
+var relations = []func(*relationCheck, context.Context, *ClientMetadata) error{
 	redirectURIsWhereNeeded,
 	redirectsThatFositeTakes,
 	keysOneWay,
@@ -202,8 +207,8 @@ var relations = []func(*registry, context.Context, *ClientMetadata) error{
 
 // redirectURIsWhereNeeded: a grant that goes through a redirect needs a place to
 // go to (RFC 7591, section 2).
-func redirectURIsWhereNeeded(_ *registry, _ context.Context, m *ClientMetadata) error {
-	needed := slices.Contains(m.GrantTypes, grantAuthorizationCode) || slices.Contains(m.GrantTypes, grantImplicit)
+func redirectURIsWhereNeeded(_ *relationCheck, _ context.Context, m *ClientMetadata) error {
+	needed := slices.Contains(m.GrantTypes, capability.GrantAuthorizationCode) || slices.Contains(m.GrantTypes, capability.GrantImplicit)
 	if needed && len(m.RedirectURIs) == 0 {
 		return ErrInvalidRedirectURI.WithDescription("redirect_uris is required for the grant types of this client.")
 	}
@@ -211,9 +216,9 @@ func redirectURIsWhereNeeded(_ *registry, _ context.Context, m *ClientMetadata) 
 }
 
 // redirectsThatFositeTakes: what is registered has to work at the authorization
-// endpoint, where fosite and the host judge once more.
-func redirectsThatFositeTakes(r *registry, ctx context.Context, m *ClientMetadata) error {
-	secure := r.fosite.GetRedirectSecureChecker(ctx)
+// endpoint, where fosite and the application judge once more.
+func redirectsThatFositeTakes(c *relationCheck, ctx context.Context, m *ClientMetadata) error {
+	secure := c.fosite.GetRedirectSecureChecker(ctx)
 	if secure == nil {
 		secure = fosite.IsRedirectURISecure
 	}
@@ -228,7 +233,7 @@ func redirectsThatFositeTakes(r *registry, ctx context.Context, m *ClientMetadat
 }
 
 // keysOneWay: RFC 7591, section 2.
-func keysOneWay(_ *registry, _ context.Context, m *ClientMetadata) error {
+func keysOneWay(_ *relationCheck, _ context.Context, m *ClientMetadata) error {
 	if m.JWKS != nil && m.JWKSURI != "" {
 		return refuseMetadata("jwks and jwks_uri exclude each other")
 	}
@@ -237,8 +242,8 @@ func keysOneWay(_ *registry, _ context.Context, m *ClientMetadata) error {
 
 // keysForAssertions: whoever authenticates with a key registers one that can do
 // it (RFC 7591, section 2).
-func keysForAssertions(_ *registry, _ context.Context, m *ClientMetadata) error {
-	if m.TokenEndpointAuthMethod != methodPrivateKeyJWT {
+func keysForAssertions(_ *relationCheck, _ context.Context, m *ClientMetadata) error {
+	if m.TokenEndpointAuthMethod != capability.MethodPrivateKeyJWT {
 		return nil
 	}
 	if m.JWKS == nil && m.JWKSURI == "" {
@@ -251,8 +256,8 @@ func keysForAssertions(_ *registry, _ context.Context, m *ClientMetadata) error 
 }
 
 // authenticationForGrants: RFC 6749, section 4.4.
-func authenticationForGrants(_ *registry, _ context.Context, m *ClientMetadata) error {
-	if m.TokenEndpointAuthMethod == methodNone && slices.Contains(m.GrantTypes, grantClientCredentials) {
+func authenticationForGrants(_ *relationCheck, _ context.Context, m *ClientMetadata) error {
+	if m.TokenEndpointAuthMethod == capability.MethodNone && slices.Contains(m.GrantTypes, capability.GrantClientCredentials) {
 		return refuseMetadata("grant_types has client_credentials, which token_endpoint_auth_method none can not use")
 	}
 	return nil
@@ -262,13 +267,13 @@ func authenticationForGrants(_ *registry, _ context.Context, m *ClientMetadata) 
 // implicit grant of a web client is held to the letter: deployed native clients
 // leave application_type out, and register the https redirects of RFC 8252,
 // section 7.2.
-func redirectsOfApplication(r *registry, _ context.Context, m *ClientMetadata) error {
-	implicit := slices.Contains(m.GrantTypes, grantImplicit)
-	if !implicit && !r.cfg.RefuseNativeHTTPS {
+func redirectsOfApplication(c *relationCheck, _ context.Context, m *ClientMetadata) error {
+	implicit := slices.Contains(m.GrantTypes, capability.GrantImplicit)
+	if !implicit && !c.refuseNativeHTTPS {
 		return nil
 	}
 	for i, raw := range m.RedirectURIs {
-		kind, err := redirecturi.Check(raw, r.limits.redirects)
+		kind, err := redirecturi.Check(raw, c.redirects)
 		if err != nil {
 			continue // judged by the row already
 		}
@@ -276,7 +281,7 @@ func redirectsOfApplication(r *registry, _ context.Context, m *ClientMetadata) e
 		switch {
 		case m.ApplicationType == applicationWeb && implicit && (kind != redirecturi.HTTPS || isLocalhostURL(raw)):
 			return ErrInvalidRedirectURI.WithDescription(name + "is not https on a host of its own, which application_type web with the implicit grant requires.")
-		case m.ApplicationType == applicationNative && kind == redirecturi.HTTPS && r.cfg.RefuseNativeHTTPS:
+		case m.ApplicationType == applicationNative && kind == redirecturi.HTTPS && c.refuseNativeHTTPS:
 			return ErrInvalidRedirectURI.WithDescription(name + "is https, which application_type native does not allow on this server.")
 		}
 	}
@@ -295,13 +300,13 @@ var certificateSubjects = []string{
 }
 
 // subjectOfCertificate: RFC 8705, section 2.1.2.
-func subjectOfCertificate(_ *registry, _ context.Context, m *ClientMetadata) error {
-	if m.TokenEndpointAuthMethod != methodTLSClientAuth {
+func subjectOfCertificate(_ *relationCheck, _ context.Context, m *ClientMetadata) error {
+	if m.TokenEndpointAuthMethod != capability.MethodTLSClientAuth {
 		return nil
 	}
 	subjects := 0
 	for _, name := range certificateSubjects {
-		if subject, ok := memberNamed[name].place(m).(*string); ok && *subject != "" {
+		if table.Has(m, name) {
 			subjects++
 		}
 	}
@@ -313,7 +318,7 @@ func subjectOfCertificate(_ *registry, _ context.Context, m *ClientMetadata) err
 
 // unsignedIDToken: OpenID Connect Registration 1.0, section 2: only where no ID token
 // comes from the authorization endpoint.
-func unsignedIDToken(_ *registry, _ context.Context, m *ClientMetadata) error {
+func unsignedIDToken(_ *relationCheck, _ context.Context, m *ClientMetadata) error {
 	if m.OpenID == nil || m.OpenID.IDTokenSignedResponseAlg != "none" {
 		return nil
 	}
@@ -327,29 +332,29 @@ func unsignedIDToken(_ *registry, _ context.Context, m *ClientMetadata) error {
 
 // encryptionNeedsAlgorithm: OpenID Connect Registration 1.0, section 2, and alike for
 // the companions. An omitted content encryption is A128CBC-HS256.
-func encryptionNeedsAlgorithm(_ *registry, _ context.Context, m *ClientMetadata) error {
-	for i := range members {
-		enc := &members[i]
-		name, ok := strings.CutSuffix(enc.name, "_enc")
-		place, present := enc.place(m).(*string)
-		if !ok || !present {
-			continue
-		}
-		alg, present := memberNamed[name+"_alg"].place(m).(*string)
+func encryptionNeedsAlgorithm(_ *relationCheck, _ context.Context, m *ClientMetadata) error {
+	for _, enc := range encryptions {
+		alg := strings.TrimSuffix(enc, "_enc") + "_alg"
 		switch {
-		case !present:
-		case *place != "" && *alg == "":
-			return refuseMetadata(enc.name + " needs " + name + "_alg")
-		case *place == "" && *alg != "":
-			*place = defaultContentEncryption
+		case table.Has(m, enc) && !table.Has(m, alg):
+			return refuseMetadata(enc + " needs " + alg)
+		case !table.Has(m, enc) && table.Has(m, alg):
+			table.Row(enc).SetText(m, defaultContentEncryption)
 		}
 	}
 	return nil
 }
 
+// encryptions are the members that name a content encryption. Each has a companion that names the
+// algorithm.
+var encryptions = []string{
+	"id_token_encrypted_response_enc", "userinfo_encrypted_response_enc", "request_object_encryption_enc",
+	"introspection_encrypted_response_enc", "authorization_encrypted_response_enc",
+}
+
 // logoutOnRegisteredHost: OpenID Connect Front-Channel Logout 1.0, section 2, wants
 // scheme, host and port of a redirect URI.
-func logoutOnRegisteredHost(_ *registry, _ context.Context, m *ClientMetadata) error {
+func logoutOnRegisteredHost(_ *relationCheck, _ context.Context, m *ClientMetadata) error {
 	if m.OpenID == nil || m.OpenID.FrontchannelLogoutURI == "" {
 		return nil
 	}
@@ -362,7 +367,7 @@ func logoutOnRegisteredHost(_ *registry, _ context.Context, m *ClientMetadata) e
 }
 
 // endpointForNotification: OpenID Connect CIBA Core 1.0, section 4.
-func endpointForNotification(_ *registry, _ context.Context, m *ClientMetadata) error {
+func endpointForNotification(_ *relationCheck, _ context.Context, m *ClientMetadata) error {
 	if m.OpenID == nil {
 		return nil
 	}
@@ -375,22 +380,22 @@ func endpointForNotification(_ *registry, _ context.Context, m *ClientMetadata) 
 
 // sectorOfSubjects: OpenID Connect Core 1.0, section 8.1. The document is fetched only
 // where the provider has pairwise subjects and the client wants them.
-func sectorOfSubjects(r *registry, ctx context.Context, m *ClientMetadata) error {
+func sectorOfSubjects(c *relationCheck, ctx context.Context, m *ClientMetadata) error {
 	if m.OpenID == nil {
 		return nil
 	}
-	if m.OpenID.SubjectType != subjectPairwise || !r.can.members["subject_type"].has(subjectPairwise) {
+	if m.OpenID.SubjectType != subjectPairwise || !c.pairwise {
 		m.OpenID.SectorIdentifierURI = ""
 		return nil
 	}
 	if m.OpenID.SectorIdentifierURI == "" {
 		return oneSector(m.RedirectURIs)
 	}
-	if err := r.fetchSector(ctx, m); err != nil {
+	if err := c.fetchSector(ctx, m.OpenID.SectorIdentifierURI); err != nil {
 		return err
 	}
 	for i, redirect := range m.RedirectURIs {
-		if !slices.Contains(m.sector.redirects, redirect) {
+		if !slices.Contains(c.sector.redirects, redirect) {
 			return refuseMetadata("sector_identifier_uri leads to a document without redirect_uris[" + strconv.Itoa(i) + "]")
 		}
 	}
@@ -404,12 +409,11 @@ type sectorDocument struct {
 }
 
 // fetchSector gets the document once for a request, however often the rules are asked.
-func (r *registry) fetchSector(ctx context.Context, m *ClientMetadata) error {
-	uri := m.OpenID.SectorIdentifierURI
-	if m.sector != nil && m.sector.uri == uri {
+func (c *relationCheck) fetchSector(ctx context.Context, uri string) error {
+	if c.sector != nil && c.sector.uri == uri {
 		return nil
 	}
-	body, err := r.fetch(ctx, uri)
+	body, err := c.fetch(ctx, uri)
 	if err != nil {
 		return refuseMetadata("sector_identifier_uri could not be fetched")
 	}
@@ -417,7 +421,7 @@ func (r *registry) fetchSector(ctx context.Context, m *ClientMetadata) error {
 	if err != nil {
 		return refuseMetadata("sector_identifier_uri leads to a document that is no array of strings")
 	}
-	m.sector = &sectorDocument{uri, listed}
+	c.sector = &sectorDocument{uri, listed}
 	return nil
 }
 

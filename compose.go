@@ -2,7 +2,9 @@ package dcr
 
 import (
 	"context"
+	"errors"
 	"strings"
+	"time"
 
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/compose"
@@ -10,7 +12,7 @@ import (
 	"github.com/ory/fosite/handler/openid"
 	"github.com/ory/fosite/storage"
 
-	"github.com/fosite-contrib/fosite-dcr/outbound"
+	"github.com/fosite-contrib/fosite-dcr/internal/capability"
 )
 
 // DCRFactory adds dynamic client registration to a provider, with the safe defaults
@@ -57,49 +59,94 @@ func composedBefore(config fosite.Configurator) *handler {
 	return nil
 }
 
-// newHandler makes what fosite composes, from what it hands to factories. What is
-// missing is noted and said by Extend, since a factory can't return an error.
+// handler is what the factory returns and fosite composes. It implements four of
+// fosite's handler interfaces, each for a reason of its own, and Extend finds it
+// again through them. What it works with Extend gives to it.
+type handler struct {
+	// parts is what the factory received.
+	parts parts
+	// composedTwice says that the factory ran a second time.
+	composedTwice bool
+
+	gate      *gate
+	grants    *grants
+	lifetimes *lifetimes
+	tokens    *registrationTokens // nil where clients can't be managed
+	clients   fosite.ClientManager
+}
+
+var (
+	_ fosite.AuthorizeEndpointHandler = (*handler)(nil)
+	_ fosite.TokenEndpointHandler     = (*handler)(nil)
+	_ fosite.TokenIntrospector        = (*handler)(nil)
+	_ fosite.RevocationHandler        = (*handler)(nil)
+)
+
+// parts is what a factory receives, and what was found in it. What is missing is noted and said by
+// Extend, since a factory can't return an error.
+type parts struct {
+	cfg    Config
+	fosite fosite.Configurator
+
+	clients    ClientStorage
+	tokens     oauth2.AccessTokenStorage
+	strategy   oauth2.AccessTokenStrategy
+	idTokens   openid.OpenIDConnectTokenStrategy // nil where the application makes no ID tokens
+	fallback   oauth2.AccessTokenStrategy        // makes registration access tokens where strategy can't
+	lacks      []error
+	optional   optional
+	revocation oauth2.TokenRevocationStorage // nil where the storage can't
+}
+
+// optional are the optional interfaces of the storage; each is nil where it has none.
+type optional struct {
+	grants       GrantRevoker
+	uses         UseRecorder
+	expired      ExpiredDeleter
+	evicter      ClientEvicter
+	lister       ClientLister
+	initial      InitialAccessTokenStorage
+	transactions storage.Transactional
+}
+
 func newHandler(cfg Config, config fosite.Configurator, store, strategy any) *handler {
-	cfg = cfg.withDefaults()
-	client := outbound.NewClient(cfg.Outbound)
-	r := &registry{cfg: cfg, limits: cfg.limits(), fosite: config}
-	r.fetch = func(ctx context.Context, url string) ([]byte, error) {
-		return outbound.Fetch(ctx, client, url, "application/json")
-	}
-	h := &handler{registry: r}
-	h.findStorage(store)
-	h.findStrategy(config, strategy)
+	h := &handler{parts: parts{cfg: cfg.withDefaults(), fosite: config}}
+	h.parts.findStorage(store)
+	h.parts.findStrategy(strategy)
 	return h
 }
 
+func (p *parts) lack(what string) { p.lacks = append(p.lacks, errors.New(what)) }
+
 // findStorage takes the storages of the configuration, and otherwise what the
 // composed storage can do.
-func (h *handler) findStorage(store any) {
-	r := h.registry
-	if r.clients = r.cfg.ClientStorage; r.clients == nil {
-		r.clients, _ = store.(ClientStorage)
+func (p *parts) findStorage(store any) {
+	if p.clients = p.cfg.Storage.Clients; p.clients == nil {
+		p.clients, _ = store.(ClientStorage)
 	}
-	if r.tokens = r.cfg.TokenStorage; r.tokens == nil {
-		r.tokens, _ = store.(oauth2.AccessTokenStorage)
+	if p.tokens = p.cfg.Storage.Tokens; p.tokens == nil {
+		p.tokens, _ = store.(oauth2.AccessTokenStorage)
 	}
-	if r.clients == nil {
-		h.lack("the storage does not implement dcr.ClientStorage: add CreateClient, GetDynamicClient, UpdateClient and " +
-			"DeleteClient to it, or, if a decorator hides them, name the storage inside as Config.ClientStorage")
+	if p.clients == nil {
+		p.lack("the storage does not implement dcr.ClientStorage: add CreateClient, GetDynamicClient, UpdateClient and " +
+			"DeleteClient to it, or, if a decorator hides them, name the storage inside as Config.Storage.Clients")
 	}
-	if r.tokens == nil {
-		h.lack("the storage does not implement oauth2.AccessTokenStorage, in which registration access tokens are kept: " +
-			"add its methods, or name a storage as Config.TokenStorage")
+	if p.tokens == nil {
+		p.lack("the storage does not implement oauth2.AccessTokenStorage, in which registration access tokens are kept: " +
+			"add its methods, or name a storage as Config.Storage.Tokens")
 	}
-	r.grants = ability[GrantRevoker](r.clients, store)
-	r.uses = ability[UseRecorder](r.clients, store)
-	r.expired = ability[ExpiredDeleter](r.clients, store)
-	r.room = ability[RoomMaker](r.clients, store)
-	r.revocation, _ = store.(oauth2.TokenRevocationStorage)
-	r.list = ability[ClientLister](r.clients, store)
-	r.initialTokens = ability[InitialAccessTokenStorage](r.clients, store)
-	if r.cfg.ClientStorage == nil && r.cfg.TokenStorage == nil {
+	p.revocation, _ = store.(oauth2.TokenRevocationStorage)
+	p.optional = optional{
+		grants:  ability[GrantRevoker](p.clients, store),
+		uses:    ability[UseRecorder](p.clients, store),
+		expired: ability[ExpiredDeleter](p.clients, store),
+		evicter: ability[ClientEvicter](p.clients, store),
+		lister:  ability[ClientLister](p.clients, store),
+		initial: ability[InitialAccessTokenStorage](p.clients, store),
+	}
+	if p.cfg.Storage.Clients == nil && p.cfg.Storage.Tokens == nil {
 		// One transaction can hold both writes, since one storage has both.
-		r.transactions, _ = store.(storage.Transactional)
+		p.optional.transactions, _ = store.(storage.Transactional)
 	}
 }
 
@@ -116,15 +163,15 @@ func ability[T any](storages ...any) (found T) {
 // findStrategy finds a strategy whose tokens are opaque. One that makes
 // self-contained JWTs would make registration access tokens that any stateless
 // validator takes (T46), so it is opened, and its HMAC part used.
-func (h *handler) findStrategy(config fosite.Configurator, strategy any) {
+func (p *parts) findStrategy(strategy any) {
 	opened, ok := openStrategy(strategy).(oauth2.AccessTokenStrategy)
 	if !ok {
-		h.lack("the strategy does not implement oauth2.AccessTokenStrategy, which makes registration access tokens: " +
+		p.lack("the strategy does not implement oauth2.AccessTokenStrategy, which makes registration access tokens: " +
 			"use compose.NewOAuth2HMACStrategy or a compose.CommonStrategy with one")
 	}
-	h.registry.strategy = opened
-	h.registry.idTokens, _ = strategy.(openid.OpenIDConnectTokenStrategy)
-	h.fallback = compose.NewOAuth2HMACStrategy(config)
+	p.strategy = opened
+	p.idTokens, _ = strategy.(openid.OpenIDConnectTokenStrategy)
+	p.fallback = compose.NewOAuth2HMACStrategy(p.fosite)
 }
 
 // openStrategy takes apart what fosite builds strategies from.
@@ -142,17 +189,158 @@ func openStrategy(strategy any) any {
 	return strategy
 }
 
-// settleStrategy keeps a strategy of fosite's, and one of unknown type only if it
+// opaqueStrategy keeps a strategy of fosite's, and one of unknown type only if it
 // makes tokens that are no JWTs and have a signature that is not the token; otherwise
 // fosite's HMAC strategy takes its place.
-func (h *handler) settleStrategy(ctx context.Context) {
-	r := h.registry
-	switch r.strategy.(type) {
+func (p *parts) opaqueStrategy(ctx context.Context, probe fosite.Requester) oauth2.AccessTokenStrategy {
+	switch p.strategy.(type) {
 	case nil, *oauth2.HMACSHAStrategy, *oauth2.HMACSHAStrategyUnPrefixed:
-		return
+		return p.strategy
 	}
-	token, signature, err := r.strategy.GenerateAccessToken(ctx, r.tokenRequest(nil))
+	token, signature, err := p.strategy.GenerateAccessToken(ctx, probe)
 	if err != nil || signature == "" || signature == token || strings.Count(token, ".") >= 2 {
-		r.strategy = h.fallback
+		return p.fallback
 	}
+	return p.strategy
+}
+
+// gate refuses what the registration of a client rules out.
+type gate struct {
+	config   Authorization
+	reserved string // the scope of registration access tokens
+}
+
+var errReservedScope = fosite.ErrInvalidScope.WithHint("The scope of registration access tokens can not be granted.")
+
+// checkScope refuses the scope of registration access tokens.
+func (g *gate) checkScope(request fosite.Requester) error {
+	if request.GetRequestedScopes().Has(g.reserved) {
+		return errReservedScope
+	}
+	return nil
+}
+
+func (g *gate) check(request fosite.AuthorizeRequester) error {
+	if err := g.checkScope(request); err != nil {
+		return err
+	}
+	client, ok := request.GetClient().(*Client)
+	if !ok {
+		return nil
+	}
+	return g.checkClient(client, request)
+}
+
+func (g *gate) checkClient(client *Client, request fosite.AuthorizeRequester) error {
+	if client.requiresPush() && !client.view.pushed {
+		return fosite.ErrInvalidRequest.WithHint("This client must push its authorization requests (RFC 9126), but did not.")
+	}
+	return g.requirePKCE(client, request)
+}
+
+// requirePKCE: such a client gets no code without PKCE, whatever fosite's
+// configuration says (RFC 9700, section 2.1.1).
+func (g *gate) requirePKCE(client *Client, request fosite.AuthorizeRequester) error {
+	if !client.needsPKCE() || !request.GetResponseTypes().Has(capability.ResponseCode) {
+		return nil
+	}
+	form := request.GetRequestForm()
+	switch {
+	case form.Get("code_challenge") == "":
+		return fosite.ErrInvalidRequest.WithHint("This client must include a code_challenge (RFC 7636), but it is missing.")
+	case form.Get("code_challenge_method") != "S256" && (client.RequirePKCE || !g.config.AllowPlainPKCE):
+		return fosite.ErrInvalidRequest.WithHint("This client must use code_challenge_method=S256.")
+	}
+	return nil
+}
+
+// HandleAuthorizeEndpointRequest is a gate: it refuses what the registration of a
+// client rules out. It runs last, early enough to refuse. NewAuthorizeRequest of the
+// provider has asked the same before anybody was asked for consent; this holds for applications
+// that make the request by other means.
+func (h *handler) HandleAuthorizeEndpointRequest(ctx context.Context, request fosite.AuthorizeRequester, response fosite.AuthorizeResponder) error {
+	if h.clients == nil {
+		return failure(errNotExtended)
+	}
+	if client, ok := request.GetClient().(*Client); ok && response.GetCode() != "" {
+		if err := h.grants.check(ctx, client, request.GetID()); err != nil {
+			return fosite.ErrAccessDenied.WithHint("All grants of the client were revoked.").WithWrap(err)
+		}
+	}
+	return h.gate.check(request)
+}
+
+// CanHandleTokenEndpointRequest says no: the handler observes.
+func (h *handler) CanHandleTokenEndpointRequest(context.Context, fosite.AccessRequester) bool {
+	return false
+}
+
+// CanSkipClientAuth says no.
+func (h *handler) CanSkipClientAuth(context.Context, fosite.AccessRequester) bool { return false }
+
+// HandleTokenEndpointRequest is not called, and handles nothing if it is.
+func (h *handler) HandleTokenEndpointRequest(context.Context, fosite.AccessRequester) error {
+	return fosite.ErrUnknownRequest
+}
+
+// PopulateTokenEndpointResponse, which fosite calls on every handler, notes that a
+// registered client was given a token, and until when its refresh token lives.
+func (h *handler) PopulateTokenEndpointResponse(ctx context.Context, request fosite.AccessRequester, response fosite.AccessResponder) error {
+	client, ok := request.GetClient().(*Client)
+	if !ok || response.GetAccessToken() == "" || h.clients == nil {
+		return fosite.ErrUnknownRequest
+	}
+	if err := h.grants.check(ctx, client, request.GetID()); err != nil {
+		return err
+	}
+	keepUntil := time.Time{}
+	if refresh, _ := response.GetExtra("refresh_token").(string); refresh != "" && request.GetSession() != nil {
+		if keepUntil = request.GetSession().GetExpiresAt(fosite.RefreshToken); keepUntil.IsZero() {
+			keepUntil = h.lifetimes.now().Add(entryLifetime) // one that never expires
+		}
+	}
+	h.lifetimes.touch(ctx, client, keepUntil)
+	return fosite.ErrUnknownRequest
+}
+
+// IntrospectToken is a veto: the token of a client that is gone is inactive, in
+// whatever storage it lies (T36). It runs after the handlers that found the token.
+func (h *handler) IntrospectToken(ctx context.Context, _ string, _ fosite.TokenUse, request fosite.AccessRequester, _ []string) (fosite.TokenUse, error) {
+	if h.clients == nil {
+		return "", failure(errNotExtended)
+	}
+	if request.GetClient() == nil {
+		return "", fosite.ErrUnknownRequest
+	}
+	id := request.GetClient().GetID()
+	// Nobody is named by a self-contained JWT without client_id, and an https
+	// identifier may be that of a document, which is not fetched for this.
+	if id == "" || strings.HasPrefix(id, "https://") {
+		return "", fosite.ErrUnknownRequest
+	}
+	_, err := h.clients.GetClient(ctx, id)
+	switch {
+	case errors.Is(err, fosite.ErrNotFound):
+		return "", fosite.ErrInactiveToken.WithHint("The client of the token does not exist.")
+	case err != nil:
+		return "", err
+	}
+	return "", fosite.ErrUnknownRequest
+}
+
+// RevokeToken lets a client revoke its own registration access token (RFC 7009).
+// Its entry goes, and without the entry the token is dead.
+func (h *handler) RevokeToken(ctx context.Context, token string, _ fosite.TokenType, client fosite.Client) error {
+	registered, ok := client.(*Client)
+	if !ok || h.tokens == nil {
+		return fosite.ErrUnknownRequest
+	}
+	record := h.tokens.find(ctx, registered, token)
+	if record.Signature == "" {
+		return fosite.ErrUnknownRequest
+	}
+	if err := h.tokens.remove(ctx, record); err != nil {
+		return failure(err)
+	}
+	return nil
 }

@@ -4,9 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ory/fosite"
+
+	"github.com/fosite-contrib/fosite-dcr/internal/request"
+	"github.com/fosite-contrib/fosite-dcr/internal/strictjson"
 )
 
 // Errors of the registration protocol (RFC 7591, section 3.2.2). A description
@@ -102,7 +108,7 @@ var (
 	ErrBadBody = invalidRequest(http.StatusBadRequest, "The request body could not be read.")
 )
 
-// What a failing server says.
+// What a server that failed says.
 var (
 	errServer = &fosite.RFC6749Error{
 		ErrorField:       "server_error",
@@ -136,17 +142,17 @@ var (
 	ErrFull = fmt.Errorf("%w: it has no room", ErrUnavailable)
 )
 
-var errHiddenClients = errors.New("dcr: the storage's GetClient does not return the clients that its CreateClient stores")
-
-var errNilClient = errors.New("dcr: the storage returned no client and no error")
-
-var errNotExtended = errors.New("dcr: DCRFactory was composed, but the provider did not go through Extend")
-
-var errNoIssuer = errors.New("dcr: Config.Issuer returned no issuer for this request")
-
-// errNoToken tells ErrMissingToken, and what a rule makes of it, from ErrInvalidToken: to
-// errors.Is those are one.
-var errNoToken = errors.New("dcr: no token")
+var (
+	errHiddenClients = errors.New("dcr: the storage's GetClient does not return the clients that its CreateClient stores")
+	errNilClient     = errors.New("dcr: the storage returned no client and no error")
+	errNotExtended   = errors.New("dcr: DCRFactory was composed, but the provider did not go through Extend")
+	errNoIssuer      = errors.New("dcr: Config.Endpoints.Issuer returned no issuer for this request")
+	// errQuota is wrapped by the refusals of quotas, so that events tell them apart.
+	errQuota = errors.New("dcr: a quota is used up")
+	// errNoToken tells ErrMissingToken, and what a rule makes of it, from ErrInvalidToken: to
+	// errors.Is those are one.
+	errNoToken = errors.New("dcr: no token")
+)
 
 func isMissingToken(err error) bool {
 	var e *fosite.RFC6749Error
@@ -168,45 +174,234 @@ func invalidRequest(status int, description string) *fosite.RFC6749Error {
 	}
 }
 
-// fault marks an error as one of the server's own: fosite would turn it into
-// "invalid_client" or into silence on its way out.
-type fault struct{ cause error }
-
-func (f *fault) Error() string { return f.cause.Error() }
-func (f *fault) Unwrap() error { return f.cause }
-
-// asFault returns the protocol error for a fault in the chain of err, or nil.
-func asFault(err error) *fosite.RFC6749Error {
-	var f *fault
-	if !errors.As(err, &f) {
-		return nil
-	}
-	return failure(f)
+func refuseMetadata(description string) error {
+	return ErrInvalidClientMetadata.WithDescription(description + ".")
 }
 
-// failure turns an error of the server's own into what it tells the world. It stays
-// marked as a fault on its way through fosite.
-func failure(err error) *fosite.RFC6749Error {
-	var known *fault
-	if !errors.As(err, &known) {
-		err = &fault{err}
+// retryAfter is how long a caller waits when the server can't answer now.
+const retryAfter = 30 * time.Second
+
+// longestWait bounds what Retry-After says.
+const longestWait = 366 * 24 * time.Hour
+
+// caller is who sent a request, as far as it is known.
+type caller struct {
+	address netip.Addr // not valid where the peer has none, as with a Unix socket
+	began   time.Time  // when the request arrived
+	// unheeded says that the peer named another caller in X-Forwarded-For, and is no trusted
+	// proxy.
+	unheeded bool
+}
+
+// problem is the one error type inside this package: what an error of the protocol says, and what
+// the answer and the event say besides. What leaves the package wraps a *fosite.RFC6749Error.
+type problem struct {
+	// answer is what the caller is answered. A fault that is on its way through fosite has none:
+	// there the answer is around it, since fosite keeps nothing else.
+	answer *fosite.RFC6749Error
+	// cause is what went wrong; nil where the answer says it all.
+	cause error
+	// fault says that the server failed. fosite turns errors of a storage into
+	// "invalid_client" or into silence; the fault inside is found again on the way out.
+	fault bool
+	// wait is how long the caller has to wait; zero means retryAfter.
+	wait time.Duration
+	// challenge is for the WWW-Authenticate header at fosite's endpoints.
+	challenge string
+
+	// What the event says: the steps of a request do not share a context where an
+	// application calls them.
+	clientID   string
+	registrant *Registrant
+	caller     *caller
+}
+
+func (p *problem) Error() string {
+	if p.answer != nil {
+		return p.answer.Error()
 	}
+	return p.cause.Error()
+}
+
+func (p *problem) Unwrap() []error {
+	chain := make([]error, 0, 2)
+	if p.answer != nil {
+		chain = append(chain, p.answer)
+	}
+	if p.cause != nil {
+		chain = append(chain, p.cause)
+	}
+	return chain
+}
+
+// failure makes a fault of an error: the answer says that the server failed, or that it
+// is not available for a while.
+func failure(err error) error {
+	if known := faultOf(err); known != nil {
+		return known
+	}
+	return (&problem{cause: err, fault: true}).failed()
+}
+
+// failed is the answer to a fault, with the fault inside.
+func (p *problem) failed() *fosite.RFC6749Error {
 	answer := errServer
-	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrConflict) || errors.Is(err, fosite.ErrTemporarilyUnavailable) {
+	if errors.Is(p.cause, ErrUnavailable) || errors.Is(p.cause, ErrConflict) || errors.Is(p.cause, fosite.ErrTemporarilyUnavailable) {
 		answer = errTemporarilyUnavailable
 	}
-	return answer.WithWrap(err).WithDebug(err.Error())
+	return answer.WithWrap(&problem{cause: p.cause, fault: true}).WithDebug(p.cause.Error())
 }
 
-// protocolError turns any error into a protocol error: those of this package and
-// of fosite stay as they are, anything else is the server's own failure.
-func protocolError(err error) *fosite.RFC6749Error {
-	if f := asFault(err); f != nil {
-		return f
+// faultOf returns the answer to the fault in the chain of err, or nil.
+func faultOf(err error) error {
+	var p *problem
+	if errors.As(err, &p) && p.fault {
+		return p.failed()
 	}
-	var e *fosite.RFC6749Error
-	if errors.As(err, &e) && e.CodeField >= 400 && e.ErrorField != fosite.ErrNotFound.ErrorField && e.ErrorField != "error" {
-		return e
+	return nil
+}
+
+// problemOf returns an error as a problem, a copy that the caller may complete. Errors of the
+// protocol, of this package and of fosite, stay what they are; anything else is a fault.
+func problemOf(err error) *problem {
+	var known *problem
+	if errors.As(err, &known) {
+		complete := *known
+		if complete.fault {
+			complete.answer = complete.failed()
+		}
+		return &complete
 	}
-	return failure(err)
+	var answer *fosite.RFC6749Error
+	if errors.As(err, &answer) && answer.CodeField >= 400 && answer.ErrorField != fosite.ErrNotFound.ErrorField && answer.ErrorField != "error" {
+		return &problem{answer: answer, cause: err}
+	}
+	return problemOf(failure(err))
+}
+
+// answerOf returns what the caller is answered.
+func answerOf(err error) *fosite.RFC6749Error { return problemOf(err).answer }
+
+// firstOf returns the first error.
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readingError is the protocol error for a request that could not be read.
+func readingError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, request.ErrMethod):
+		return ErrMethodNotAllowed
+	case errors.Is(err, request.ErrMediaType):
+		return ErrUnsupportedMediaType
+	case errors.Is(err, request.ErrTooLarge):
+		return ErrBodyTooLarge
+	case errors.Is(err, request.ErrTimeout):
+		return ErrBodyTimeout.WithWrap(err)
+	}
+	return ErrBadBody.WithWrap(err).WithDebug(err.Error())
+}
+
+// BearerToken returns the token of the one Authorization header, for access rules of a
+// host's own; the scheme is case-insensitive (RFC 9110, section 11.1). A token in the
+// query or in a form does not count (T40). The error is ErrMissingToken or
+// ErrInvalidToken.
+func BearerToken(r *http.Request) (string, error) {
+	header := r.Header.Values("Authorization")
+	if len(header) == 0 {
+		return "", ErrMissingToken
+	}
+	scheme, token, _ := strings.Cut(header[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", ErrMissingToken
+	}
+	token = strings.TrimLeft(token, " ")
+	if len(header) > 1 || token == "" || strings.ContainsAny(token, " \t,") {
+		return "", ErrInvalidToken
+	}
+	return token, nil
+}
+
+// writeJSON sends a finished answer. Whatever it is, nobody may keep it (T25).
+func writeJSON(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	noStore(h)
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+func noStore(h http.Header) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("Pragma", "no-cache")
+}
+
+// writeError sends an error (RFC 7591, section 3.2.2). allow is for 405.
+func writeError(w http.ResponseWriter, err error, allow string) {
+	p := problemOf(err)
+	h := w.Header()
+	switch p.answer.CodeField {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		if challenge := challengeOf(p.answer); challenge != "" {
+			h.Set("WWW-Authenticate", challenge)
+		}
+	case http.StatusMethodNotAllowed:
+		h.Set("Allow", allow)
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		h.Set("Retry-After", p.retryAfter())
+	case http.StatusRequestEntityTooLarge:
+		h.Set("Connection", "close")
+	}
+	writeJSON(w, p.answer.CodeField, errorBody(p.answer))
+}
+
+// retryAfter is the value of the Retry-After header, in whole seconds.
+func (p *problem) retryAfter() string {
+	wait := p.wait
+	if wait == 0 {
+		wait = retryAfter
+	}
+	return strconv.Itoa(int((min(wait, longestWait) + time.Second - 1) / time.Second))
+}
+
+// challengeOf returns the challenge for an error of the Bearer scheme. One that
+// carried no token gets no error code (RFC 6750, section 3.1).
+func challengeOf(answer *fosite.RFC6749Error) string {
+	switch {
+	case isMissingToken(answer):
+		return "Bearer"
+	case answer.ErrorField == ErrInvalidToken.ErrorField, answer.ErrorField == ErrInsufficientScope.ErrorField:
+		return `Bearer error="` + answer.ErrorField + `"`
+	case answer.CodeField == http.StatusUnauthorized:
+		return "Bearer"
+	}
+	return ""
+}
+
+func errorBody(answer *fosite.RFC6749Error) []byte {
+	body := strictjson.AppendString([]byte(`{"error":`), answer.ErrorField)
+	body = strictjson.AppendString(append(body, `,"error_description":`...), plainText(descriptionOf(answer)))
+	return append(body, '}')
+}
+
+// plainText leaves the characters that an error_description may have (RFC 6749,
+// section 5.2).
+func plainText(s string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c == '"' || c == '\\':
+			return '\''
+		case c < 0x20 || c > 0x7e:
+			return '?'
+		}
+		return c
+	}, s)
 }

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/ory/fosite"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // EventKind says what happened.
@@ -24,11 +27,11 @@ const (
 	EventUpdated    EventKind = "updated"
 	EventDeleted    EventKind = "deleted"
 	// EventShared follows a registration that was answered with a client which is
-	// registered already (Config.ShareIdentical).
+	// registered already (Config.Registration.ShareIdentical).
 	EventShared EventKind = "shared"
 	// EventTokenRotated follows a new registration access token in place of another.
 	EventTokenRotated EventKind = "token_rotated"
-	// EventExpired follows the removal of a client that has ended, or that gave way to
+	// EventExpired follows the removal of a client that expired, or that was evicted for
 	// another at the storage's bound.
 	EventExpired EventKind = "expired"
 	// EventGrantsRevoked follows the removal of a client's tokens by an operator, or
@@ -44,12 +47,12 @@ const (
 	// EventLimited follows an answer that says too many: of requests, of a registrant's
 	// clients, or of clients in the storage.
 	EventLimited EventKind = "limited"
-	// EventLeftover says that something could not be tidied away after an operation that
+	// EventCleanupFailed says that something could not be removed after an operation that
 	// succeeded, or was undone; Err is the storage's error. What is left works no longer,
 	// but for a previous registration access token, whose grace ends by time then. With
 	// InitialAccessToken it is a use of that token that could not be given back. It also says
 	// that a use of a client could not be noted, no room made, or a sweep not finished.
-	EventLeftover EventKind = "leftover"
+	EventCleanupFailed EventKind = "cleanup_failed"
 	// EventInitialAccessTokenMinted and EventInitialAccessTokenRevoked follow what the
 	// operator does.
 	EventInitialAccessTokenMinted  EventKind = "initial_access_token_minted"
@@ -62,13 +65,13 @@ type Event struct {
 	Kind EventKind
 	// Time is that of Config.Now.
 	Time time.Time
-	// ClientID is the client, where the storage knows one: not what a stranger calls itself.
+	// ClientID is the client, where the storage knows one: not what an anonymous caller calls itself.
 	ClientID string
 	// Registrant is who registers or registered the client, where known.
 	Registrant *Registrant
 	// InitialAccessToken is the identifier of one, where it is about that.
 	InitialAccessToken string
-	// Address is the caller's (Config.TrustedProxies); not valid where there is no caller,
+	// Address is the caller's (Config.Limits.TrustedProxies); not valid where there is no caller,
 	// or none that is known.
 	Address netip.Addr
 	// Operator is who did it, where it was not the client (AsOperator).
@@ -76,8 +79,8 @@ type Event struct {
 	// Elapsed is how long the request had taken; zero where there is none.
 	Elapsed time.Duration
 	// Before and After are the client before and after an update. A registration has the one
-	// that follows, a deletion the one before it; a removal of a client that has ended has
-	// what the storage told, which may be the identifier only.
+	// that follows, a deletion the one before it; the removal of an expired or evicted client has
+	// the removed record.
 	Before, After *Client
 	Err           error
 }
@@ -105,13 +108,13 @@ func (e Event) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.String()
 // LogValue is String.
 func (e Event) LogValue() slog.Value { return slog.StringValue(e.String()) }
 
-// EventSink is told what happened. It is called on the way of the request, so it
+// EventSink receives what happened. It is called while the request waits, so it
 // should hand on what takes long. It must be safe for many goroutines.
 type EventSink interface {
 	Record(ctx context.Context, event Event)
 }
 
-// EventSinks is one sink of several, which are told in order. Nil ones are left out.
+// EventSinks is one sink of several, which receive each event in order. Nil ones are left out.
 func EventSinks(sinks ...EventSink) EventSink {
 	return eventSinks(slices.DeleteFunc(slices.Clone(sinks), func(s EventSink) bool { return s == nil }))
 }
@@ -182,11 +185,57 @@ func AsOperator(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, operatorKey{}, name)
 }
 
-// tell completes an event with what the context knows, and records it.
-func (r *registry) tell(ctx context.Context, e Event) {
-	e.Time = r.now()
-	if v := visitOf(ctx); v != nil {
-		e.Address, e.Elapsed = v.address, time.Since(v.began)
+// crossing is what has to cross fosite, which hands on a context alone: who sent the request, for
+// events, and what this package finds out on the way. It is the one value of this kind that the
+// package puts into a context.
+type crossing struct {
+	caller
+	// authenticates says that fosite authenticates a client in this request; clientID is then
+	// the first one that it found.
+	authenticates bool
+	clientID      string
+	// parPath is the path of the request at the PAR endpoint, and empty elsewhere.
+	parPath string
+}
+
+type crossingKey struct{}
+
+func withCrossing(ctx context.Context, c *crossing) context.Context {
+	return context.WithValue(ctx, crossingKey{}, c)
+}
+
+// crossingOf returns nil where the request did not come through this package.
+func crossingOf(ctx context.Context) *crossing {
+	c, _ := ctx.Value(crossingKey{}).(*crossing)
+	return c
+}
+
+// noteClient notes the client that fosite found in this request.
+func noteClient(ctx context.Context, client fosite.Client) {
+	if c := crossingOf(ctx); c != nil && c.authenticates && c.clientID == "" {
+		c.clientID = client.GetID()
+	}
+}
+
+// withCaller returns a context whose events name the caller of a request.
+func withCaller(ctx context.Context, who caller) context.Context {
+	if c := crossingOf(ctx); c != nil && c.caller == who {
+		return ctx
+	}
+	return withCrossing(ctx, &crossing{caller: who})
+}
+
+// journal records events.
+type journal struct {
+	sink EventSink
+	now  func() time.Time
+}
+
+// record completes an event with what the context knows, and records it.
+func (j *journal) record(ctx context.Context, e Event) {
+	e.Time = j.now()
+	if c := crossingOf(ctx); c != nil {
+		e.Address, e.Elapsed = c.address, time.Since(c.began)
 	}
 	e.Operator, _ = ctx.Value(operatorKey{}).(string)
 	for _, client := range []*Client{e.Before, e.After} {
@@ -194,37 +243,68 @@ func (r *registry) tell(ctx context.Context, e Event) {
 			e.Registrant = &client.Origin
 		}
 	}
-	r.cfg.Events.Record(ctx, e)
+	j.sink.Record(ctx, e)
 }
 
-// leftover tells of what could not be tidied away.
-func (r *registry) leftover(ctx context.Context, clientID string, err error) {
-	r.tell(ctx, Event{Kind: EventLeftover, ClientID: clientID, Err: failure(err)})
+// cleanupFailed records what could not be removed.
+func (j *journal) cleanupFailed(ctx context.Context, clientID string, err error) {
+	j.record(ctx, Event{Kind: EventCleanupFailed, ClientID: clientID, Err: failure(err)})
 }
 
-// refused tells of an answer that is an error.
-func (r *registry) refused(ctx context.Context, err error) {
-	known, answer := asRefusal(err), protocolError(err)
-	e := Event{Kind: EventRefused, ClientID: known.clientID, Err: answer}
+// refused records an answer that is an error.
+func (j *journal) refused(ctx context.Context, err error) {
+	p := problemOf(err)
+	e := Event{Kind: EventRefused, ClientID: p.clientID, Registrant: p.registrant, Err: p}
 	switch {
-	case answer.CodeField == http.StatusTooManyRequests, errors.Is(err, ErrFull), errors.Is(err, errQuota):
+	case p.answer.CodeField == http.StatusTooManyRequests, errors.Is(err, ErrFull), errors.Is(err, errQuota):
 		e.Kind = EventLimited
-	case answer.ErrorField == ErrInvalidToken.ErrorField && !isMissingToken(answer):
+	case p.answer.ErrorField == ErrInvalidToken.ErrorField && !isMissingToken(p.answer):
 		e.Kind = EventAuthenticationFailed
 	}
-	if known.visit != nil {
-		e.Registrant = known.visit.registrant
+	if p.caller != nil {
+		ctx = withCaller(ctx, *p.caller)
 	}
-	r.tell(withVisit(ctx, known.visit), e)
+	j.record(ctx, e)
 }
 
-// unauthenticated tells of a client that did not authenticate at an endpoint of fosite's.
+// unauthenticated records a client that did not authenticate at one of fosite's endpoints.
 // That a token is inactive has the same status there, and is an answer.
-func (r *registry) unauthenticated(ctx context.Context, err error) {
+func (j *journal) unauthenticated(ctx context.Context, err error) {
 	failed := errors.Is(err, fosite.ErrInvalidClient) || errors.Is(err, fosite.ErrRequestUnauthorized) || errors.Is(err, fosite.ErrJTIKnown)
-	v := visitOf(ctx)
-	if v == nil || asFault(err) != nil || !failed || errors.Is(err, fosite.ErrInactiveToken) {
+	c := crossingOf(ctx)
+	if c == nil || faultOf(err) != nil || !failed || errors.Is(err, fosite.ErrInactiveToken) {
 		return
 	}
-	r.tell(ctx, Event{Kind: EventAuthenticationFailed, ClientID: v.clientID, Err: fosite.ErrorToRFC6749Error(err)})
+	j.record(ctx, Event{Kind: EventAuthenticationFailed, ClientID: c.clientID, Err: answerOf(err)})
+}
+
+// cleanupContext is for what has to be done although the caller may be gone.
+func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+}
+
+// startSpan begins a span in fosite's way: with the tracer provider of the span that the
+// context has, and at no cost where it has none.
+func startSpan(ctx context.Context, name string) (context.Context, trace.Span) {
+	return trace.SpanFromContext(ctx).TracerProvider().Tracer("github.com/fosite-contrib/fosite-dcr").Start(ctx, name)
+}
+
+// endSpan ends a span. Of an error it says the code of the protocol only, and marks the
+// span as failed only where the server failed: a refusal is an answer.
+func endSpan(span trace.Span, err *error) {
+	defer span.End()
+	if *err == nil || !span.IsRecording() {
+		return
+	}
+	answer := answerOf(*err)
+	span.SetAttributes(attribute.String("error.type", answer.ErrorField), attribute.Int("http.response.status_code", answer.CodeField))
+	if answer.CodeField >= 500 && !errors.Is(*err, ErrConflict) { // which is tried again
+		span.SetStatus(codes.Error, answer.ErrorField)
+	}
+}
+
+func spanClient(span trace.Span, clientID string) {
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String("oauth.client_id", clientID))
+	}
 }

@@ -21,6 +21,8 @@ import (
 	"github.com/ory/fosite/compose"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/consent"
+	"github.com/fosite-contrib/fosite-dcr/policy"
 )
 
 // The whole of it: compose, extend, mount.
@@ -89,9 +91,9 @@ func ExampleExtend() {
 	fmt.Println(err)
 	// Output:
 	// dcr: the provider can not register clients:
-	//   - no issuer: set AccessTokenIssuer or IDTokenIssuer of fosite's configuration, or Config.Issuer
+	//   - no issuer: set AccessTokenIssuer or IDTokenIssuer of fosite's configuration, or Config.Endpoints.Issuer
 	//   - the access rule looks access tokens up, but no factory does: add compose.OAuth2TokenIntrospectionFactory, or set Config.Access
-	//   - public clients are accepted, but nothing checks PKCE: add compose.OAuth2PKCEFactory, or leave none out of Config.TokenEndpointAuthMethods
+	//   - public clients are accepted, but nothing checks PKCE: add compose.OAuth2PKCEFactory, or leave none out of Config.Metadata.TokenEndpointAuthMethods
 }
 
 // A rule of your own: a token that the operator hands out, or else an OAuth access token
@@ -186,9 +188,9 @@ func ExamplePolicy() {
 	provider := composed(dcr.Config{
 		Access: dcr.Open(),
 		Policies: []dcr.Policy{
-			dcr.RequireRedirectHosts("localhost", "127.0.0.1", ".partner.example"),
-			dcr.Require("client_name", "contacts"),
-			dcr.SameHostURIs(),
+			policy.RequireRedirectHosts("localhost", "127.0.0.1", ".partner.example"),
+			policy.Require("client_name", "contacts"),
+			policy.SameHostURIs(),
 		},
 	})
 
@@ -238,7 +240,7 @@ func ExampleProvider_ShowsAuthorizeError() {
 			provider.WriteAuthorizeError(ctx, w, request, err)
 			return
 		}
-		if user == "" || !justAllowed(r, request) && (dcr.NeedsConsent(request) || !allowedBefore(r, request)) {
+		if user == "" || !justAllowed(r, request) && (consent.Needed(request) || !allowedBefore(r, request)) {
 			askUser(w, r, request)
 			return
 		}

@@ -14,7 +14,7 @@
 //	}
 //	provider.Mount(router)
 //
-// The [Provider] is a fosite.OAuth2Provider; the endpoints of the host use it from
+// The [Provider] is a fosite.OAuth2Provider; the endpoints of the application use it from
 // then on in place of the one that was composed.
 //
 // # Where things lie
@@ -23,15 +23,17 @@
 // [ClientMetadata] is what a client says, [Client] what the server keeps and fosite
 // works with, [ClientInformation] what the server answers. A fosite storage becomes
 // one for registration with the four methods of [ClientStorage]; [MemoryStore] is a
-// complete one in memory, and package storagetest checks your own. Package admin is the
+// complete one in memory, and package storagetest checks your own.
+//
+// Package policy has the built-in policies, consent what a consent page needs, admin the
 // operator's page, telemetry counts events with OpenTelemetry, and outbound is the guarded
 // HTTP client.
 //
 // # What is safe by default
 //
 // Registration is closed: it wants an access token with the scope of
-// Config.RegistrationScope. Bodies, members and lists are bounded, and so is how often an
-// anonymous caller registers; what it registers and never uses ends after an hour.
+// Config.Registration.Scope. Bodies, members and lists are bounded, and so is how often an
+// anonymous caller registers; what it registers and never uses expires after an hour.
 // Redirect URIs are https, http on loopback, or a private-use scheme. Clients get what
 // the provider can do and Config.Scopes allows, and nothing else. Secrets are stored as
 // hashes and tokens as signatures. An update answers a new registration access token and
@@ -56,19 +58,14 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/go-jose/go-jose/v3"
 	"github.com/gorilla/mux"
 	"github.com/ory/fosite"
+
+	"github.com/fosite-contrib/fosite-dcr/internal/assertion"
+	"github.com/fosite-contrib/fosite-dcr/internal/capability"
+	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
-
-// Provider is a fosite.OAuth2Provider with dynamic client registration. It is safe
-// for many goroutines.
-type Provider struct {
-	*fosite.Fosite
-
-	registry *registry
-}
-
-var _ fosite.OAuth2Provider = (*Provider)(nil)
 
 // Extend makes a Provider of an OAuth2Provider that was composed with DCRFactory, or
 // with the factory of NewFactory, as the last one. It changes nothing of the provider
@@ -91,25 +88,114 @@ func Extend(provider fosite.OAuth2Provider) (*Provider, error) {
 	if h == nil {
 		return nil, errors.New("dcr: the provider was composed without dcr.DCRFactory or dcr.NewFactory: add it as the last factory")
 	}
-	if h.registry.store != nil && !h.composedTwice {
+	if h.clients != nil && !h.composedTwice {
 		return nil, errors.New("dcr: the provider went through Extend already: use what it returned")
 	}
-	if h.registry.cfg.NewSession() == nil {
-		return nil, errors.New("dcr: Config.NewSession returns nil: return an empty session of the type that your token storage reads")
+	if h.parts.cfg.Storage.NewSession() == nil {
+		return nil, errors.New("dcr: Config.Storage.NewSession returns nil: return an empty session of the type that your token storage reads")
 	}
 	fillLazily(ctx, composed.Config)
-	h.settleStrategy(ctx)
-	r := h.registry
-	r.probe(ctx)
-	if problems := append(h.problems(ctx), placed...); len(problems) > 0 {
+	p := assemble(ctx, composed, h)
+	if problems := append(p.problems(ctx, h), placed...); len(problems) > 0 {
 		return nil, &compositionError{problems}
 	}
-	r.store = newProviderStore(composed.Store, r)
-	p := &Provider{registry: r}
-	p.Fosite = &fosite.Fosite{Store: r.store, Config: newConfigView(ctx, composed.Config, p)}
-	r.hasher = p.secretHasher(ctx, composed.Config)
-	r.look = p.lookUpAccessToken
+	h.gate, h.grants, h.lifetimes, h.clients = p.gate, p.manager.grants, p.lifetimes, p.Store
+	if !h.parts.cfg.Management.Off {
+		h.tokens = p.manager.tokens
+	}
 	return p, nil
+}
+
+// assemble makes the provider and what it works with, from the bottom upwards.
+func assemble(ctx context.Context, composed *fosite.Fosite, h *handler) *Provider {
+	cfg, has := h.parts.cfg, h.parts.optional
+	can := capability.Probe(ctx, h.parts.fosite, capability.Options{
+		NewSession: cfg.Storage.NewSession, Scopes: cfg.Scopes, GrantTypes: cfg.Metadata.GrantTypes,
+		ResponseTypes: cfg.Metadata.ResponseTypes, AuthMethods: cfg.Metadata.TokenEndpointAuthMethods,
+		IDTokens: h.parts.idTokens, Ours: isOurs,
+	})
+	j := &journal{sink: cfg.Events, now: cfg.Now}
+	where := &location{endpoints: cfg.Endpoints, fosite: h.parts.fosite}
+	r := &records{storage: h.parts.clients, evicter: has.evicter, transactions: has.transactions, journal: j}
+	l := &lifetimes{lifecycle: cfg.Lifecycle, uses: has.uses, records: r, journal: j, now: cfg.Now}
+	t := &registrationTokens{config: cfg.Management.Token, entries: h.parts.tokens, newSession: cfg.Storage.NewSession, records: r, journal: j, now: cfg.Now}
+	t.strategy = h.parts.opaqueStrategy(ctx, t.request(nil))
+	g := &grants{revoker: has.grants, revocation: h.parts.revocation, records: r, tokens: t, journal: j}
+	initial := &initialTokens{storage: has.initial, location: where, journal: j, now: cfg.Now, grantTypes: can.GrantTypes, policies: cfg.NamedPolicies}
+	s := &secrets{config: cfg.Secrets, hasher: secretHasher(ctx, cfg.Secrets, composed.Config), now: cfg.Now}
+	a := &admission{rule: cfg.Access, limits: cfg.Limits, lister: has.lister}
+	b := newRulebook(cfg, &can, where)
+	p := &Provider{
+		registrar: &registrar{config: cfg.Registration, management: !cfg.Management.Off, location: where, admission: a, rulebook: b,
+			secrets: s, tokens: t, initial: initial, lifetimes: l, records: r, grants: g, journal: j},
+		manager: &manager{config: cfg.Management, location: where, admission: a, rulebook: b,
+			secrets: s, tokens: t, lifetimes: l, records: r, grants: g, journal: j},
+		operator: &operator{location: where, records: r, lister: has.lister, expired: has.expired, lifetimes: l, grants: g, journal: j,
+			named: cfg.NamedPolicies},
+		initialTokens: initial,
+		discovery:     &discovery{location: where, can: &can, scopes: cfg.Scopes},
+		config:        cfg.Authorization,
+		gate:          &gate{config: cfg.Authorization, reserved: cfg.Management.Token.Scope},
+		clients:       &clients{storage: composed.Store, records: r, location: where, lifetimes: l, can: &can, config: cfg.Authorization},
+		admission:     a, lifetimes: l, journal: j, location: where,
+		parts: h.parts, can: &can,
+	}
+	p.Fosite = &fosite.Fosite{Store: newProviderStore(composed.Store, p.clients), Config: p.view(ctx, composed.Config, cfg, s.hasher)}
+	a.lookups = &lookups{scope: cfg.Registration.Scope, initial: initial, introspect: func(ctx context.Context, token string) (fosite.TokenUse, fosite.AccessRequester, error) {
+		return p.IntrospectToken(ctx, token, fosite.AccessToken, cfg.Storage.NewSession())
+	}}
+	return p
+}
+
+func newRulebook(cfg Config, can *capability.Set, where *location) *rulebook {
+	client := outbound.NewClient(cfg.Outbound.Options)
+	supported := supportedMembers(can, cfg.Metadata.Supports)
+	b := &rulebook{
+		config: cfg.Metadata, scopes: cfg.Scopes, policies: cfg.Policies, named: cfg.NamedPolicies, limits: cfg.memberLimits(),
+		can: can, supported: supported, location: where, now: cfg.Now,
+		relations: &relationRules{
+			redirects: cfg.Metadata.redirects(cfg.Limits.URI), refuseNativeHTTPS: cfg.Metadata.RefuseNativeHTTPS,
+			pairwise: supported["subject_type"].Has(subjectPairwise), fosite: where.fosite,
+			fetch: func(ctx context.Context, url string) ([]byte, error) {
+				return outbound.Fetch(ctx, client, url, "application/json")
+			},
+		},
+	}
+	for _, issuer := range cfg.Metadata.StatementIssuers {
+		b.statements = append(b.statements, assertion.Issuer{
+			Name: issuer.Issuer, Keys: issuer.Keys, Algorithms: issuer.Algorithms,
+			Fetch: func(ctx context.Context, refetch bool) (*jose.JSONWebKeySet, error) {
+				return cfg.Outbound.JWKSFetcher.Resolve(ctx, issuer.JWKSURI, refetch)
+			},
+		})
+	}
+	return b
+}
+
+// view is fosite's configuration as the provider works with it.
+func (p *Provider) view(ctx context.Context, config fosite.Configurator, cfg Config, hasher fosite.Hasher) fosite.Configurator {
+	strategy := config.GetClientAuthenticationStrategy(ctx)
+	if strategy == nil {
+		strategy = p.ClientAuthentication
+	}
+	return newConfigView(&configView{
+		Configurator: config, strategy: strategy, hasher: hasher,
+		keys: cfg.Outbound.JWKSFetcher, guarded: outbound.NewRetryableClient(cfg.Outbound.Options),
+	})
+}
+
+// secretHasher is the hasher of client secrets, for registration and authentication
+// alike. An application with a strategy of its own compares secrets with the configuration's.
+func secretHasher(ctx context.Context, secrets Secrets, config fosite.Configurator) fosite.Hasher {
+	configured := config.GetSecretsHasher(ctx)
+	_, fast := configured.(*SecretHasher)
+	switch {
+	case secrets.Hasher != nil:
+		return noEmptyHash{secrets.Hasher}
+	case fast || config.GetClientAuthenticationStrategy(ctx) != nil:
+		return noEmptyHash{configured}
+	}
+	return noEmptyHash{&SecretHasher{Fallback: configured}}
 }
 
 // compositionError is a list of problems.
@@ -126,69 +212,53 @@ func (e *compositionError) Error() string {
 func (e *compositionError) Unwrap() []error { return e.problems }
 
 // Mount adds the two routes to a gorilla/mux router: the registration endpoint at
-// Config.RegistrationPath and the client configuration endpoint below it. The router
+// Config.Endpoints.RegistrationPath and the client configuration endpoint below it. The router
 // should have UseEncodedPath set, or it redirects a path such as "..%2f" before
 // anybody sees it. For other routers there are RegistrationHandler and
 // ManagementHandler.
 func (p *Provider) Mount(router *mux.Router) {
-	path := p.registry.cfg.RegistrationPath
+	path := p.location.endpoints.RegistrationPath
 	router.Handle(path, p.RegistrationHandler())
 	router.Handle(path+"/{client_id}", p.ManagementHandler())
 }
 
-// lookUpAccessToken is the introspection that access rules use.
-func (p *Provider) lookUpAccessToken(ctx context.Context, token string) (fosite.TokenUse, fosite.AccessRequester, error) {
-	return p.IntrospectToken(ctx, token, fosite.AccessToken, p.registry.cfg.NewSession())
-}
-
-// secretHasher is the hasher of client secrets, for registration and authentication
-// alike. A host with a strategy of its own compares secrets with the configuration's.
-func (p *Provider) secretHasher(ctx context.Context, config fosite.Configurator) fosite.Hasher {
-	configured := config.GetSecretsHasher(ctx)
-	_, fast := configured.(*SecretHasher)
-	switch {
-	case p.registry.cfg.Hasher != nil:
-		return noEmptyHash{p.registry.cfg.Hasher}
-	case fast || config.GetClientAuthenticationStrategy(ctx) != nil:
-		return noEmptyHash{configured}
-	}
-	return noEmptyHash{&SecretHasher{Fallback: configured}}
+// isOurs reports whether a composed handler is the one of this package.
+func isOurs(h any) bool {
+	_, ok := h.(*handler)
+	return ok
 }
 
 // findHandler finds our handler among the composed ones, and says where it is not the
 // last.
 func findHandler(ctx context.Context, config fosite.Configurator) (*handler, []error) {
 	var found *handler
-	isOurs := func(h any) bool {
-		ours, ok := h.(*handler)
-		if ok {
+	last := true
+	look := func(ours *handler, isLast bool) {
+		if ours != nil {
 			found = ours
 		}
-		return ok
+		last = last && isLast
 	}
-	lists := map[string]bool{
-		"AuthorizeEndpointHandlers":  lastIs(config.GetAuthorizeEndpointHandlers(ctx), isOurs),
-		"TokenEndpointHandlers":      lastIs(config.GetTokenEndpointHandlers(ctx), isOurs),
-		"TokenIntrospectionHandlers": lastIs(config.GetTokenIntrospectionHandlers(ctx), isOurs),
-		"RevocationHandlers":         lastIs(config.GetRevocationHandlers(ctx), isOurs),
-	}
-	for _, last := range lists {
-		if !last && found != nil {
-			return found, []error{errors.New("dcr.DCRFactory is not the last factory: what is composed after it escapes its checks; " +
-				"move it to the end of the list (a host that keeps lists of handlers itself puts its handler last into all four)")}
-		}
+	look(lastHandler(config.GetAuthorizeEndpointHandlers(ctx)))
+	look(lastHandler(config.GetTokenEndpointHandlers(ctx)))
+	look(lastHandler(config.GetTokenIntrospectionHandlers(ctx)))
+	look(lastHandler(config.GetRevocationHandlers(ctx)))
+	if found != nil && !last {
+		return found, []error{errors.New("dcr.DCRFactory is not the last factory: what is composed after it escapes its checks; " +
+			"move it to the end of the list (an application that keeps lists of handlers itself puts its handler last into all four)")}
 	}
 	return found, nil
 }
 
-func lastIs[H any](handlers []H, isOurs func(any) bool) bool {
-	last := -1
-	for i, h := range handlers {
-		if isOurs(h) {
-			last = i
+// lastHandler returns our handler, if it is in a list, and whether it is the last.
+func lastHandler[H any](handlers []H) (ours *handler, last bool) {
+	for _, h := range handlers {
+		h, ok := any(h).(*handler)
+		if last = ok; ok {
+			ours = h
 		}
 	}
-	return last >= 0 && last == len(handlers)-1
+	return ours, last
 }
 
 // fillLazily asks fosite's configuration once for what it fills in without a lock.
@@ -200,53 +270,56 @@ func fillLazily(ctx context.Context, config fosite.Configurator) {
 }
 
 // problems returns all that is wrong with the composition.
-func (h *handler) problems(ctx context.Context) []error {
-	r := h.registry
-	found := append(slices.Clone(h.lacks), r.cfg.problems(r.fosite.GetScopeStrategy(ctx))...)
-	if h.composedTwice {
-		found = append(found, errors.New("dcr.DCRFactory was composed twice, and fosite drops the second one: leave one out"))
-	}
-	if r.cfg.Issuer == nil {
-		if err := issuerProblem(r.issuerOf(ctx)); err != nil {
-			found = append(found, err)
+func (p *Provider) problems(ctx context.Context, h *handler) []error {
+	cfg, has, config := h.parts.cfg, h.parts.optional, h.parts.fosite
+	found := append(slices.Clone(h.parts.lacks), cfg.problems(config.GetScopeStrategy(ctx))...)
+	wrong := func(when bool, text string) {
+		if when {
+			found = append(found, errors.New(text))
 		}
 	}
-	if secret, err := r.fosite.GetGlobalSecret(ctx); err != nil || len(secret) < 32 {
-		found = append(found, errors.New("the global secret is shorter than 32 bytes: set GlobalSecret of fosite's configuration"))
-	}
-	if hasRule[initialAccess](r.cfg.Access) && r.initialTokens == nil {
-		found = append(found, errors.New("the access rule takes initial access tokens, but the storage does not implement "+
-			"dcr.InitialAccessTokenStorage: add its methods, or name a storage with them as Config.ClientStorage"))
-	}
-	if hasRule[accessToken](r.cfg.Access) && len(r.fosite.GetTokenIntrospectionHandlers(ctx)) < 2 {
-		found = append(found, errors.New("the access rule looks access tokens up, but no factory does: "+
-			"add compose.OAuth2TokenIntrospectionFactory, or set Config.Access"))
-	}
-	if r.cfg.Quotas != (Quotas{}) && r.list == nil {
-		found = append(found, errors.New("Config.Quotas counts clients, but the storage can not: add dcr.ClientLister to it"))
-	}
-	if (r.cfg.RevokeOnRedirectChange || r.cfg.ShareIdentical) && r.grants == nil {
-		found = append(found, errors.New("Config.RevokeOnRedirectChange and ShareIdentical remove grants, but the storage can not: add dcr.GrantRevoker to it"))
-	}
-	if l := r.cfg.Lifecycle; (l.Unused > 0 || l.Idle > 0) && r.uses == nil {
-		found = append(found, errors.New("Config.Lifecycle ends clients by their use, but the storage does not note it: add dcr.UseRecorder to it"))
-	}
-	return append(found, r.capabilityProblems()...)
+	wrong(h.composedTwice, "dcr.DCRFactory was composed twice, and fosite drops the second one: leave one out")
+	found = append(found, p.location.problems(ctx)...)
+	secret, err := config.GetGlobalSecret(ctx)
+	wrong(err != nil || len(secret) < 32, "the global secret is shorter than 32 bytes: set GlobalSecret of fosite's configuration")
+	wrong(hasRule[initialAccess](cfg.Access) && has.initial == nil, "the access rule takes initial access tokens, but the storage does not implement "+
+		"dcr.InitialAccessTokenStorage: add its methods, or name a storage with them as Config.Storage.Clients")
+	wrong(hasRule[accessToken](cfg.Access) && !p.can.Introspection, "the access rule looks access tokens up, but no factory does: "+
+		"add compose.OAuth2TokenIntrospectionFactory, or set Config.Access")
+	wrong(cfg.Limits.Quotas != (Quotas{}) && has.lister == nil, "Config.Limits.Quotas counts clients, but the storage can not: add dcr.ClientLister to it")
+	wrong((cfg.Management.RevokeOnRedirectChange || cfg.Registration.ShareIdentical) && has.grants == nil,
+		"Config.Management.RevokeOnRedirectChange and Config.Registration.ShareIdentical remove grants, but the storage can not: add dcr.GrantRevoker to it")
+	wrong((cfg.Lifecycle.Unused > 0 || cfg.Lifecycle.Idle > 0) && has.uses == nil,
+		"Config.Lifecycle expires clients by their use, but the storage does not note it: add dcr.UseRecorder to it")
+	wrong(len(p.can.GrantTypes) == 0, "no factory handles a grant type: add compose.OAuth2AuthorizeExplicitFactory or another")
+	public := slices.Contains(p.can.AuthMethods, capability.MethodNone) && slices.Contains(p.can.GrantTypes, capability.GrantAuthorizationCode)
+	wrong(public && !p.can.PKCE, "public clients are accepted, but nothing checks PKCE: "+
+		"add compose.OAuth2PKCEFactory, or leave none out of Config.Metadata.TokenEndpointAuthMethods")
+	wrong(!slices.Contains(p.can.AuthMethods, cfg.Metadata.DefaultTokenEndpointAuthMethod), fmt.Sprintf(
+		"Config.Metadata.DefaultTokenEndpointAuthMethod %q is not among Config.Metadata.TokenEndpointAuthMethods", cfg.Metadata.DefaultTokenEndpointAuthMethod))
+	return found
 }
 
-// capabilityProblems says what the configuration promises and the provider can't do.
-func (r *registry) capabilityProblems() []error {
-	var found []error
-	if len(r.can.grantTypes) == 0 {
-		found = append(found, errors.New("no factory handles a grant type: add compose.OAuth2AuthorizeExplicitFactory or another"))
+// Warnings says what is legal in the composition and hardly meant, a sentence each with
+// what to change. An application logs them when it starts; Extend returns an error for what can't
+// work at all.
+func (p *Provider) Warnings() []string {
+	ctx, cfg, has := context.Background(), p.parts.cfg, p.parts.optional
+	found := cfg.warnings()
+	warn := func(when bool, text string) {
+		if when {
+			found = append(found, text)
+		}
 	}
-	public := slices.Contains(r.can.methods, methodNone) && slices.Contains(r.can.grantTypes, grantAuthorizationCode)
-	if public && !r.can.pkce {
-		found = append(found, errors.New("public clients are accepted, but nothing checks PKCE: "+
-			"add compose.OAuth2PKCEFactory, or leave none out of Config.TokenEndpointAuthMethods"))
+	for _, grant := range cfg.Metadata.AnonymousGrantTypes {
+		warn(!slices.Contains(p.can.GrantTypes, grant), fmt.Sprintf(
+			"Config.Metadata.AnonymousGrantTypes has %q, which no composed factory handles: add the factory, or leave it out", grant))
 	}
-	if !slices.Contains(r.can.methods, r.cfg.DefaultTokenEndpointAuthMethod) {
-		found = append(found, fmt.Errorf("Config.DefaultTokenEndpointAuthMethod %q is not among Config.TokenEndpointAuthMethods", r.cfg.DefaultTokenEndpointAuthMethod))
-	}
+	scopes := p.parts.fosite.GetRefreshTokenScopes(ctx)
+	refreshes := capability.Handles(ctx, p.parts.fosite, cfg.Storage.NewSession, capability.GrantRefreshToken)
+	warn(len(scopes) > 0 && refreshes, fmt.Sprintf("clients get a refresh token only if one of fosite's RefreshTokenScopes %q is granted, which few ask for: "+
+		"set it to an empty list, not nil, if the grant type is to be enough", scopes))
+	warn(hasRule[open](cfg.Access) && has.uses == nil, "registration is open and the storage does not note which clients are used, so that those which never are stay for ever: add dcr.UseRecorder to it")
+	warn(has.uses != nil && has.expired == nil, "the storage can not remove expired clients: add dcr.ExpiredDeleter to it, and run Provider.RunSweeper")
 	return found
 }

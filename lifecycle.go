@@ -3,13 +3,14 @@ package dcr
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ory/fosite"
+	"github.com/ory/fosite/handler/oauth2"
 )
 
-// Lifecycle tells when clients end that nobody ends. A client that has ended does not
+// Lifecycle tells when clients expire that nobody removes. An expired client does not
 // exist any more, wherever it is looked up, and Provider.Sweep removes its record. All
 // providers of one storage need one Lifecycle: a sweep removes clients of every issuer.
 //
@@ -20,154 +21,87 @@ type Lifecycle struct {
 	// anonymous registrants and for ever for others; below zero means for ever for all.
 	// Of the clients of an open endpoint four in five are never used again.
 	Unused time.Duration
-	// Idle is how long a client lives after it last got a token, or after the end of the
-	// last refresh token that it was given, whichever is later; 0 means for ever.
+	// Idle is how long a client lives after it last got a token, or after the last refresh
+	// token that it was given expires, whichever is later; 0 means for ever.
 	Idle time.Duration
 	// Maximum is how long any client lives, used or not; 0 means for ever.
 	Maximum time.Duration
-	// Young is how long a client that was never used is safe from giving way to another at
-	// the storage's bound (ErrFull): somebody may be reading its consent page. 0 means 10
-	// minutes, below zero means that it never is. It takes a storage that implements
-	// RoomMaker; without one, or where all are young, a registration is answered 503.
-	Young time.Duration
+	// EvictionGrace is how long a client that was never used can't be evicted for another one
+	// at the storage's bound (ErrFull): somebody may be reading its consent page. 0 means 10
+	// minutes, below zero means no time at all. It takes a storage that implements
+	// ClientEvicter; without one, or where no client can be evicted, a registration is answered
+	// 503.
+	EvictionGrace time.Duration
 }
 
 const (
-	defaultUnused = time.Hour
-	defaultYoung  = 10 * time.Minute
-	// sweepBatch is how many clients one statement of a sweep removes.
-	sweepBatch = 500
+	defaultUnused        = time.Hour
+	defaultEvictionGrace = 10 * time.Minute
 )
 
-// Expiry tells a storage which clients have ended: those whose ExpiresAt is not zero and
-// not after Now; those with a zero LastUsedAt whose UnusedUntil is not zero and not after
-// Now; and, where IdleSince is not zero, those whose LastUsedAt is not zero and not after
-// IdleSince and whose KeepUntil is not after Now.
-type Expiry struct {
-	Now       time.Time
-	IdleSince time.Time
+func (l Lifecycle) withDefaults() Lifecycle {
+	setDefault(&l.EvictionGrace, defaultEvictionGrace)
+	return l
 }
 
-// Ended reports whether a client has ended.
-func (e Expiry) Ended(c *Client) bool {
-	past := func(t time.Time) bool { return !t.IsZero() && !t.After(e.Now) }
-	switch {
-	case past(c.ExpiresAt):
-		return true
-	case c.LastUsedAt.IsZero():
-		return past(c.UnusedUntil)
-	}
-	return !e.IdleSince.IsZero() && !c.LastUsedAt.After(e.IdleSince) && !c.KeepUntil.After(e.Now)
+func (l Lifecycle) problems() []error {
+	return negative("Config.Lifecycle", l.Idle, l.Maximum)
 }
 
-// ExpiredDeleter is an optional interface of a ClientStorage: it removes the records of
-// clients that have ended.
-type ExpiredDeleter interface {
-	// DeleteExpiredClients removes up to limit registered clients that have ended, and
-	// returns their identifiers; fewer than limit means that no more were found. A client
-	// that is used or updated meanwhile stays: the condition holds when the record is
-	// removed. Several processes may call it at once, and each identifier is returned to
-	// one of them. Beside an error it may return those that were removed all the same.
-	DeleteExpiredClients(ctx context.Context, e Expiry, limit int) ([]string, error)
+// lifetimes knows when clients expire, and notes their use.
+type lifetimes struct {
+	lifecycle Lifecycle
+	uses      UseRecorder // nil where the storage can't note uses
+	records   *records
+	journal   *journal
+	now       func() time.Time
 }
 
-// expiry returns what has ended now.
-func (r *registry) expiry() Expiry {
-	e := Expiry{Now: r.now()}
-	if idle := r.cfg.Lifecycle.Idle; idle > 0 && r.uses != nil {
-		e.IdleSince = e.Now.Add(-idle)
+// expiry returns what has expired now.
+func (l *lifetimes) expiry() Expiry {
+	e := Expiry{Now: l.now()}
+	if l.lifecycle.Idle > 0 && l.uses != nil {
+		e.IdleSince = e.Now.Add(-l.lifecycle.Idle)
 	}
 	return e
 }
 
-// unusedUntil returns when a client ends that is registered now and never used.
-func (r *registry) unusedUntil(who *Registrant) time.Time {
-	unused := r.cfg.Lifecycle.Unused
+// unusedUntil returns when a client expires that is registered now and never used.
+func (l *lifetimes) unusedUntil(who *Registrant) time.Time {
+	unused := l.lifecycle.Unused
 	if unused == 0 && who.Anonymous {
 		unused = defaultUnused
 	}
-	if unused <= 0 || r.uses == nil {
+	if unused <= 0 || l.uses == nil {
 		return time.Time{}
 	}
-	return r.now().Add(unused)
+	return l.now().Add(unused)
 }
 
-// maximum returns when a client ends that is registered now, used or not: what the
+// maximum returns when a client expires that is registered now, used or not: what the
 // configuration says, or a policy if that is sooner.
-func (r *registry) maximum(lifetime time.Duration) time.Time {
-	most := r.cfg.Lifecycle.Maximum
+func (l *lifetimes) maximum(lifetime time.Duration) time.Time {
+	most := l.lifecycle.Maximum
 	if lifetime > 0 && (most == 0 || lifetime < most) {
 		most = lifetime
 	}
 	if most == 0 {
 		return time.Time{}
 	}
-	return r.now().Add(most)
+	return l.now().Add(most)
 }
 
-// Sweep removes the clients that have ended, with what they leave behind, in batches, and
-// returns how many. Several processes may sweep one storage at once. With a storage that
-// is no ExpiredDeleter it fails; the clients have ended all the same.
-func (p *Provider) Sweep(ctx context.Context) (int, error) {
-	r := p.registry
-	if r.expired == nil {
-		return 0, errNoSweep
-	}
-	removed := 0
-	for {
-		ids, err := r.expired.DeleteExpiredClients(ctx, r.expiry(), sweepBatch)
-		removed += len(ids)
-		for _, id := range ids {
-			r.tidy(ctx, id)
-		}
-		if err != nil || len(ids) < sweepBatch {
-			return removed, err
-		}
-	}
+// evictable is the time before which a client was last changed that can be evicted.
+func (l *lifetimes) evictable() time.Time {
+	return l.now().Add(-max(l.lifecycle.EvictionGrace, 0))
 }
 
-// makeRoom lets the oldest client that was never used give way, where the storage can.
-func (r *registry) makeRoom(ctx context.Context) bool {
-	if r.room == nil {
-		return false
-	}
-	id, err := r.room.MakeRoom(ctx, r.now().Add(-max(r.cfg.Lifecycle.Young, 0)))
-	if err != nil {
-		if !errors.Is(err, fosite.ErrNotFound) {
-			r.leftover(ctx, "", err)
-		}
-		return false
-	}
-	r.tidy(ctx, id)
-	return true
-}
-
-// tidy removes what a client has left that the storage has removed. One that is there again
-// by now was registered anew under an identifier that others share, after its grants were
-// removed.
-func (r *registry) tidy(ctx context.Context, id string) {
-	again := false
-	if r.cfg.ShareIdentical {
-		_, err := r.clients.GetDynamicClient(ctx, id)
-		again = err == nil
-	}
-	if !again {
-		r.revokeGrants(ctx, id)
-	}
-	r.tell(ctx, Event{Kind: EventExpired, ClientID: id})
-}
-
-// EndsAt returns when a client ends if it is not used or changed any more, and the zero time
-// if never.
-func (p *Provider) EndsAt(c *Client) time.Time { return p.registry.endsAt(c) }
-
-func (r *registry) endsAt(c *Client) time.Time {
+// expiresAt returns when a client expires if it is not used or changed any more, and the zero
+// time if never.
+func (l *lifetimes) expiresAt(c *Client) time.Time {
 	end := c.UnusedUntil
 	if !c.LastUsedAt.IsZero() {
-		end = time.Time{}
-		if idle := r.cfg.Lifecycle.Idle; idle > 0 && r.uses != nil {
-			end = later(c.LastUsedAt.Add(idle), c.KeepUntil)
-		}
+		end = l.idleUntil(c)
 	}
 	if !c.ExpiresAt.IsZero() && (end.IsZero() || c.ExpiresAt.Before(end)) {
 		end = c.ExpiresAt
@@ -175,20 +109,52 @@ func (r *registry) endsAt(c *Client) time.Time {
 	return end
 }
 
-// awaitCode lets a client that was never used live until its code has ended, and be young
-// again where another could take its room: somebody has just allowed it.
-func (r *registry) awaitCode(ctx context.Context, client *Client) {
-	now := r.now()
-	until := now.Add(r.fosite.GetAuthorizeCodeLifespan(ctx) + touchInterval)
+// idleUntil returns when a used client expires for being idle, and the zero time if never.
+func (l *lifetimes) idleUntil(c *Client) time.Time {
+	if l.lifecycle.Idle <= 0 || l.uses == nil {
+		return time.Time{}
+	}
+	return later(c.LastUsedAt.Add(l.lifecycle.Idle), c.KeepUntil)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// touchInterval is how exact LastUsedAt and KeepUntil are: a client that is used all
+// the time costs one write in so long.
+const touchInterval = time.Minute
+
+// touch notes that a client got an access token and, if keepUntil is not zero, a refresh token
+// that lives until then.
+func (l *lifetimes) touch(ctx context.Context, client *Client, keepUntil time.Time) {
+	now := l.now()
+	if l.uses == nil || now.Before(client.LastUsedAt.Add(touchInterval)) && keepUntil.Before(client.KeepUntil.Add(touchInterval)) {
+		return
+	}
+	// The token is issued already; a use that can't be noted is an event and does no harm.
+	if err := l.uses.TouchClient(ctx, client.ID, now, keepUntil); err != nil {
+		l.journal.cleanupFailed(ctx, client.ID, err)
+	}
+}
+
+// awaitCode lets a client that was never used live until its code has expired, and gives it the
+// eviction grace anew: somebody has just allowed it.
+func (l *lifetimes) awaitCode(ctx context.Context, client *Client, codeLifespan time.Duration) {
+	now := l.now()
+	until := now.Add(codeLifespan + touchInterval)
 	waits := func(c *Client) bool {
-		ends := !c.UnusedUntil.IsZero() && c.UnusedUntil.Before(until)
-		old := r.room != nil && !now.Before(c.UpdatedAt.Add(r.cfg.Lifecycle.Young/2))
-		return c.LastUsedAt.IsZero() && (ends || old)
+		expires := !c.UnusedUntil.IsZero() && c.UnusedUntil.Before(until)
+		old := l.records.evicter != nil && !now.Before(c.UpdatedAt.Add(l.lifecycle.EvictionGrace/2))
+		return c.LastUsedAt.IsZero() && (expires || old)
 	}
 	if !waits(client) {
 		return
 	}
-	_, _, err := r.edit(ctx, client.ID, updateRounds, func(c *Client) bool {
+	_, _, err := l.records.edit(ctx, client.Issuer, client.ID, updateRounds, func(c *Client) bool {
 		due := waits(c)
 		if !c.UnusedUntil.IsZero() {
 			c.UnusedUntil = later(c.UnusedUntil, until)
@@ -197,26 +163,132 @@ func (r *registry) awaitCode(ctx context.Context, client *Client) {
 		return due
 	})
 	if err != nil && !errors.Is(err, fosite.ErrNotFound) {
-		r.leftover(ctx, client.ID, err)
+		l.journal.cleanupFailed(ctx, client.ID, err)
 	}
 }
 
-var errNoSweep = fmt.Errorf("%w: it does not implement ExpiredDeleter", ErrNotSupported)
+// grants removes what clients were granted: codes, pushed requests, access and refresh tokens.
+//
+// While a client stays, its Client.GrantsRevoked tells how far a removal is:
+//
+//	even --mark--> odd --RevokeClientGrants--> odd --unmark--> even
+//	               |  a request that began before   |  a request that begins
+//	               |  the mark gets nothing         |  afterwards passes
+//
+// A removal that was cut short leaves the number odd: the client gets no tokens, and the next
+// token request, or the next removal, does it again.
+type grants struct {
+	revoker GrantRevoker // nil where the storage can't remove grants
+	// revocation removes the tokens of one grant; nil where the storage can't.
+	revocation oauth2.TokenRevocationStorage
+	records    *records
+	tokens     *registrationTokens
+	journal    *journal
+}
 
-// RunSweeper sweeps at once and then once in each interval, at least a second, until ctx
-// ends; a host runs it in a goroutine of its own. A sweep that fails is told to the event
-// sink and tried again.
-func (p *Provider) RunSweeper(ctx context.Context, interval time.Duration) {
-	ticker := time.NewTicker(max(interval, time.Second))
-	defer ticker.Stop()
-	for {
-		if _, err := p.Sweep(ctx); err != nil && ctx.Err() == nil {
-			p.registry.leftover(ctx, "", err)
+// markGrants marks a record: from its commit on, until end is done, no request gets tokens for the
+// client.
+func markGrants(c *Client) { c.GrantsRevoked += 1 + c.GrantsRevoked%2 }
+
+// end removes all grants of a client that stays, whose record was marked, and lets requests pass
+// again that begin afterwards.
+func (g *grants) end(ctx context.Context, marked *Client) error {
+	if err := g.revoker.RevokeClientGrants(ctx, marked.ID); err != nil {
+		return err
+	}
+	_, _, err := g.records.edit(ctx, marked.Issuer, marked.ID, operatorRounds, func(c *Client) bool {
+		ours := c.GrantsRevoked == marked.GrantsRevoked
+		if ours {
+			c.GrantsRevoked++
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
+		return ours
+	})
+	if errors.Is(err, fosite.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// check refuses a request that was under way while all grants of its client were revoked:
+// what it has stored since the removal would live on. Client is the record that the request
+// began with. An odd count says that a removal is under way, or was cut short: then it is
+// done again.
+func (g *grants) check(ctx context.Context, client *Client, requestID string) error {
+	if g.revoker == nil || strings.HasPrefix(client.ID, "https://") { // a document's client is in no storage
+		return nil
+	}
+	cleanup, cancel := cleanupContext(ctx)
+	defer cancel()
+	now, err := g.records.get(cleanup, client.ID)
+	for tries := 0; err != nil && !errors.Is(err, fosite.ErrNotFound) && tries < 2; tries++ {
+		now, err = g.records.get(cleanup, client.ID)
+	}
+	switch {
+	case errors.Is(err, fosite.ErrNotFound): // its tokens are dead with it
+	case err != nil:
+		// The code or refresh token is spent already: a failure now would cost the user the grant.
+		g.journal.cleanupFailed(ctx, client.ID, err)
+		return nil
+	case now.GrantsRevoked == client.GrantsRevoked && now.GrantsRevoked%2 == 0 && now.CreatedAt.Equal(client.CreatedAt):
+		return nil
+	case now.GrantsRevoked%2 == 1: // an identifier that came back has another CreatedAt
+		if err := g.end(cleanup, now); err != nil {
+			g.journal.cleanupFailed(ctx, client.ID, err)
 		}
 	}
+	g.revokeRequest(ctx, cleanup, client.ID, requestID)
+	return fosite.ErrInvalidGrant.WithHint("All grants of the client were revoked.")
+}
+
+// revokeRequest removes the tokens of one request, which nobody will receive.
+func (g *grants) revokeRequest(ctx, cleanup context.Context, clientID, requestID string) {
+	if g.revocation == nil {
+		return
+	}
+	for _, revoke := range []func(context.Context, string) error{g.revocation.RevokeAccessToken, g.revocation.RevokeRefreshToken} {
+		if err := revoke(cleanup, requestID); err != nil && !errors.Is(err, fosite.ErrNotFound) {
+			g.journal.cleanupFailed(ctx, clientID, err)
+		}
+	}
+}
+
+// clear removes what a client leaves behind that was removed: the entries of its registration
+// access tokens (ENTRY-01) and its grants. What can't be removed is dead all the same, and an
+// event.
+func (g *grants) clear(ctx context.Context, removed *Client) {
+	g.tokens.clear(ctx, removed.ID, removed.tokenRecords()...)
+	if g.revoker == nil {
+		return
+	}
+	cleanup, cancel := cleanupContext(ctx)
+	defer cancel()
+	if err := g.revoker.RevokeClientGrants(cleanup, removed.ID); err != nil {
+		g.journal.cleanupFailed(ctx, removed.ID, err)
+	}
+}
+
+// clearExpired clears what an expired or evicted client leaves behind, and records its removal. A
+// client that others share may be registered anew under its identifier by now, after its grants
+// were removed: what is there then is left.
+func (g *grants) clearExpired(ctx context.Context, removed *Client) {
+	if !removed.Shared || !g.exists(ctx, removed.ID) {
+		g.clear(ctx, removed)
+	}
+	g.journal.record(ctx, Event{Kind: EventExpired, ClientID: removed.ID, Before: removed})
+}
+
+func (g *grants) exists(ctx context.Context, id string) bool {
+	_, err := g.records.get(ctx, id)
+	return err == nil
+}
+
+// removeClient removes a client, whoever wants it, and then what it leaves behind. Of several
+// calls one removes it, the others get fosite.ErrNotFound.
+func (g *grants) removeClient(ctx context.Context, client *Client) error {
+	if err := g.records.storage.DeleteClient(ctx, client.ID); err != nil {
+		return err
+	}
+	g.clear(ctx, client)
+	g.journal.record(ctx, Event{Kind: EventDeleted, ClientID: client.ID, Before: client})
+	return nil
 }

@@ -9,17 +9,38 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/ory/fosite"
+
+	"github.com/fosite-contrib/fosite-dcr/internal/request"
 )
+
+// Management tells what a client may do with its registration (RFC 7592).
+type Management struct {
+	// Off answers no registration access token; clients can't be managed.
+	Off bool
+	// ForbidUpdate answers 403 to an update by a client that may read.
+	ForbidUpdate bool
+	// ForbidDelete answers 403 to a deletion by a client that may read.
+	ForbidDelete bool
+	// Token tells how long a registration access token lives and when it is replaced.
+	Token RegistrationToken
+	// RevokeOnRedirectChange removes all tokens and grants of a client whose redirect URIs
+	// an update changes, so that who stole its registration access token can't turn its
+	// users' consent to another place (T39). It takes a storage that implements
+	// GrantRevoker. Where the removal fails, the update is taken back and fails. A list in
+	// another order is a change, too.
+	RevokeOnRedirectChange bool
+}
+
+func (m Management) withDefaults() Management {
+	m.Token = m.Token.withDefaults()
+	return m
+}
 
 // managementMethods are those that a client configuration endpoint has. HEAD is a
 // GET whose body net/http drops.
 const managementMethods = "GET, HEAD, PUT, DELETE"
-
-// updateRounds is how often an update starts over that others get ahead of.
-const updateRounds = 3
 
 // ManagementRequest is a read, an update or a deletion by the client itself: the
 // token is right and, for an update, the metadata is fine. Nothing is changed yet.
@@ -35,7 +56,7 @@ type ManagementRequest struct {
 	presented RegistrationTokenRecord
 	issuer    string
 	body      []byte
-	visit     *visit
+	caller    caller
 }
 
 // String tells who asks for what, without the token.
@@ -49,143 +70,173 @@ func (m ManagementRequest) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f
 // LogValue is String.
 func (m ManagementRequest) LogValue() slog.Value { return slog.StringValue(m.String()) }
 
+// manager carries out what clients do with their registration (RFC 7592).
+type manager struct {
+	config    Management
+	location  *location
+	admission *admission
+	rulebook  *rulebook
+	secrets   *secrets
+	tokens    *registrationTokens
+	lifetimes *lifetimes
+	records   *records
+	grants    *grants
+	journal   *journal
+}
+
 // ManagementHandler returns the handler of the client configuration endpoint (RFC
 // 7592, section 2), for any router. The client identifier is the path value
 // "client_id" of the request, where the router sets one with SetPathValue or as
 // net/http does, and otherwise what follows the last slash of the path.
-func (p *Provider) ManagementHandler() http.Handler {
+func (s *manager) ManagementHandler() http.Handler {
 	methods := []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete}
-	return p.registry.openTo(methods, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, done := stopWith(p.registry.visited(r.Context(), r), w)
-		defer done()
-		request, err := p.NewManagementRequest(ctx, r)
+	return s.location.openTo(methods, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := r.Context()
+		defer request.Bound(ctx, w)()
+		management, err := s.NewManagementRequest(ctx, r)
 		if err != nil {
-			p.WriteManagementError(ctx, w, err)
+			s.WriteManagementError(ctx, w, err)
 			return
 		}
-		response, err := p.NewManagementResponse(ctx, request)
+		response, err := s.NewManagementResponse(ctx, management)
 		for range updateRounds - 1 {
 			if !errors.Is(err, ErrConflict) {
 				break
 			}
-			if err = p.registry.reread(ctx, request); err != nil {
-				err = refuse(withVisit(ctx, request.visit), request.Client.ID, err)
+			if err = s.readAgain(ctx, management); err != nil {
 				break
 			}
-			response, err = p.NewManagementResponse(ctx, request)
+			response, err = s.NewManagementResponse(ctx, management)
 		}
 		if err != nil {
-			p.WriteManagementError(ctx, w, err)
+			s.WriteManagementError(ctx, w, err)
 			return
 		}
-		p.WriteManagementResponse(ctx, w, response)
+		s.WriteManagementResponse(ctx, w, response)
 	}))
 }
 
 // NewManagementRequest reads a management request. A token that does not fit is
 // refused in one way, ErrInvalidToken, whatever is wrong with it and whether the
 // client exists; nothing is changed by it (RFC 7592 would have the server revoke a
-// token that is presented for a client which is gone: then a stranger's URL would
+// token that is presented for a client which is gone: then a wrong URL would
 // cost a client its registration). The error is one for WriteManagementError.
-func (p *Provider) NewManagementRequest(ctx context.Context, r *http.Request) (_ *ManagementRequest, err error) {
-	ctx = p.registry.visited(ctx, r)
-	ctx, span := startSpan(ctx, "dcr.NewManagementRequest")
+//
+// The body is read until it ends. ManagementHandler stops at the end of the context; whoever
+// calls this method sets ReadTimeout of the http.Server.
+func (s *manager) NewManagementRequest(ctx context.Context, r *http.Request) (_ *ManagementRequest, err error) {
+	who := s.admission.callerOf(r)
+	ctx, span := startSpan(withCaller(ctx, who), "dcr.NewManagementRequest")
 	defer endSpan(span, &err)
-	request, err := p.registry.readManagement(ctx, r)
+	management, err := s.read(ctx, r, who)
 	if err != nil {
-		return nil, refuse(ctx, asRefusal(err).clientID, err)
+		return nil, management.refused(err)
 	}
-	request.visit = visitOf(ctx)
-	spanClient(span, request.Client.ID)
-	return request, nil
+	spanClient(span, management.Client.ID)
+	return management, nil
 }
 
-func (reg *registry) readManagement(ctx context.Context, r *http.Request) (*ManagementRequest, error) {
-	if err := methodAllowed(r, http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete); err != nil {
-		return nil, err
+// refused completes an error with what the event says. Client is nil where the token is wrong.
+func (m *ManagementRequest) refused(err error) error {
+	p := problemOf(err)
+	p.caller = &m.caller
+	if m.Client != nil {
+		p.clientID, p.registrant = m.Client.ID, &m.Client.Origin
 	}
-	token, err := BearerToken(r)
+	return p
+}
+
+// read returns beside an error what it knows of the request by then.
+func (s *manager) read(ctx context.Context, r *http.Request, who caller) (*ManagementRequest, error) {
+	m := &ManagementRequest{Method: r.Method, caller: who}
+	err := readingError(request.Method(r, http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete))
 	if err != nil {
-		return nil, err
+		return m, err
 	}
-	if reg.cfg.Management.Off {
-		return nil, ErrInvalidToken
+	if m.token, err = BearerToken(r); err != nil {
+		return m, err
 	}
-	issuer, err := reg.issuer(ctx)
+	if s.config.Off {
+		return m, ErrInvalidToken
+	}
+	if m.issuer, err = s.location.issuer(ctx); err != nil {
+		return m, err
+	}
+	client, presented, err := s.tokens.authenticate(ctx, m.issuer, clientIDOf(r), m.token, s.lifetimes.expiry())
 	if err != nil {
-		return nil, err
+		return m, err
 	}
-	client, err := reg.authenticate(ctx, issuer, clientIDOf(r), token)
-	if err != nil {
-		return nil, err
-	}
-	if v := visitOf(ctx); v != nil {
-		v.registrant = &client.Origin
-	}
-	request := &ManagementRequest{Method: r.Method, Client: client, token: token, issuer: issuer}
-	request.presented = client.tokenRecord(reg.strategy.AccessTokenSignature(ctx, token))
-	if err := reg.permits(r.Method); err != nil {
-		return nil, refuse(ctx, client.ID, err)
+	m.Client, m.presented = client, presented
+	if s.forbids(r.Method) {
+		return m, ErrAccessDenied.WithDescription("This server does not allow clients to do this.")
 	}
 	if r.Method != http.MethodPut {
-		return request, nil
+		return m, nil
 	}
-	if err := reg.limitUpdate(ctx, client); err != nil {
-		return nil, refuse(ctx, client.ID, err)
-	}
-	if err := reg.readUpdate(ctx, r, request); err != nil {
-		return nil, refuse(ctx, client.ID, err)
-	}
-	return request, nil
+	return m, s.readUpdate(ctx, r, m)
 }
 
-// permits refuses what the host forbids to a client that is known.
-func (r *registry) permits(method string) error {
-	forbidden := method == http.MethodPut && r.cfg.Management.ForbidUpdate ||
-		method == http.MethodDelete && r.cfg.Management.ForbidDelete
-	if forbidden {
-		return ErrAccessDenied.WithDescription("This server does not allow clients to do this.")
-	}
-	return nil
+// forbids reports whether the application forbids a client that is known what it asks for.
+func (s *manager) forbids(method string) bool {
+	return method == http.MethodPut && s.config.ForbidUpdate || method == http.MethodDelete && s.config.ForbidDelete
 }
 
 // readUpdate reads the body of a PUT, which is judged as that of a registration.
-func (r *registry) readUpdate(ctx context.Context, request *http.Request, m *ManagementRequest) (err error) {
-	if !isJSON(request) {
-		return ErrUnsupportedMediaType
-	}
-	if m.body, err = readBody(ctx, request, r.limits.Body); err != nil {
+func (s *manager) readUpdate(ctx context.Context, r *http.Request, m *ManagementRequest) (err error) {
+	if err := s.admission.limitUpdate(ctx, m.Client, m.caller); err != nil {
 		return err
 	}
-	return r.resolveUpdate(ctx, m)
+	if err := readingError(request.JSON(r)); err != nil {
+		return err
+	}
+	if m.body, err = request.Body(ctx, r, s.admission.limits.Body); err != nil {
+		return readingError(err)
+	}
+	return s.resolveUpdate(ctx, m)
 }
 
 // resolveUpdate holds the body against the client as it is now.
-func (r *registry) resolveUpdate(ctx context.Context, m *ManagementRequest) error {
+func (s *manager) resolveUpdate(ctx context.Context, m *ManagementRequest) (err error) {
 	var said serverMembers
-	metadata, err := r.resolve(ctx, m.body, entrance{
-		registrant: &m.Client.Origin, previous: m.Client, server: &said,
-	})
+	m.Metadata, err = s.rulebook.resolve(ctx, m.body, source{registrant: &m.Client.Origin, previous: m.Client, server: &said})
 	if err != nil {
 		return err
 	}
-	m.Metadata = metadata
-	return r.agree(ctx, m.Client, said)
+	return s.compare(ctx, m.Client, said)
 }
 
-// agree: the identifier has to stand in an update and to be the client's; the
+// compare: the identifier has to stand in an update and to be the client's; the
 // secret may, and has to be the current one (RFC 7592, section 2.2).
-func (r *registry) agree(ctx context.Context, client *Client, said serverMembers) error {
+func (s *manager) compare(ctx context.Context, client *Client, said serverMembers) error {
 	switch {
 	case said.clientID == "":
 		return refuseMetadata("client_id is required in an update (RFC 7592, section 2.2)")
 	case said.clientID != client.ID:
 		return refuseMetadata("client_id is not the one of this client")
-	case !said.hasSecret:
+	case said.hasSecret && !s.secrets.isCurrent(ctx, client, said.clientSecret):
+		return refuseMetadata("client_secret is not the current one, and can not be chosen by the client")
+	}
+	return nil
+}
+
+// readAgain takes the record as it is now, after another request got ahead, and holds the
+// update against it: an update replaces everything, and the last one wins. Where the other
+// has replaced the token, this one has lost, grace or not.
+func (s *manager) readAgain(ctx context.Context, m *ManagementRequest) error {
+	ctx = withCaller(ctx, m.caller)
+	client, presented, err := s.tokens.authenticate(ctx, m.issuer, m.Client.ID, m.token, s.lifetimes.expiry())
+	if err != nil {
+		return m.refused(err)
+	}
+	if m.presented.Signature == m.Client.RegistrationToken.Signature && m.presented.Signature != client.RegistrationToken.Signature {
+		return m.refused(ErrInvalidToken)
+	}
+	m.Client, m.presented = client, presented
+	if m.Method != http.MethodPut {
 		return nil
 	}
-	if hash := client.GetHashedSecret(); len(hash) == 0 || r.hasher.Compare(ctx, hash, []byte(said.clientSecret)) != nil {
-		return refuseMetadata("client_secret is not the current one, and can not be chosen by the client")
+	if err := s.resolveUpdate(ctx, m); err != nil {
+		return m.refused(err)
 	}
 	return nil
 }
@@ -215,34 +266,33 @@ func (m ManagementResponse) LogValue() slog.Value { return slog.StringValue(m.St
 // An update stores the entry of the new token, then replaces the record if its
 // version is still the one that was read, which is the commit point, then removes
 // the old entry. Where another request got ahead it returns ErrConflict, and nothing is
-// changed: ManagementHandler looks again then, a few times. A deletion removes the record, which is the commit point and kills
-// secret, tokens and grants, and then clears up. What can't be cleared up is dead
-// all the same and told to the event sink.
-func (p *Provider) NewManagementResponse(ctx context.Context, request *ManagementRequest) (_ *ManagementResponse, err error) {
-	ctx = withVisit(ctx, request.visit)
-	ctx, span := startSpan(ctx, "dcr.NewManagementResponse")
+// changed: ManagementHandler looks again then, a few times. A deletion removes the record, which is
+// the commit point and kills secret, tokens and grants, and then clears up. What can't be cleared up
+// is dead all the same, and an event.
+func (s *manager) NewManagementResponse(ctx context.Context, m *ManagementRequest) (_ *ManagementResponse, err error) {
+	ctx, span := startSpan(withCaller(ctx, m.caller), "dcr.NewManagementResponse")
 	defer endSpan(span, &err)
-	spanClient(span, request.Client.ID)
-	response, err := p.registry.carryOut(ctx, request)
+	spanClient(span, m.Client.ID)
+	response, err := s.carryOut(ctx, m)
 	if err != nil {
-		return nil, refuse(ctx, request.Client.ID, err)
+		return nil, m.refused(err)
 	}
 	return response, nil
 }
 
-func (r *registry) carryOut(ctx context.Context, m *ManagementRequest) (*ManagementResponse, error) {
+func (s *manager) carryOut(ctx context.Context, m *ManagementRequest) (*ManagementResponse, error) {
 	switch m.Method {
 	case http.MethodDelete:
-		return &ManagementResponse{}, r.delete(ctx, m)
+		return &ManagementResponse{}, s.delete(ctx, m)
 	case http.MethodPut:
-		return r.update(ctx, m)
+		return s.update(ctx, m)
 	}
-	return r.read(ctx, m)
+	return s.answer(ctx, m)
 }
 
 // WriteManagementResponse sends the answer: 200 with the client information, or 204
 // after a deletion. It is never to be cached.
-func (p *Provider) WriteManagementResponse(ctx context.Context, w http.ResponseWriter, response *ManagementResponse) {
+func (s *manager) WriteManagementResponse(ctx context.Context, w http.ResponseWriter, response *ManagementResponse) {
 	if response.Information == nil {
 		noStore(w.Header())
 		w.WriteHeader(http.StatusNoContent)
@@ -250,111 +300,65 @@ func (p *Provider) WriteManagementResponse(ctx context.Context, w http.ResponseW
 	}
 	body, err := response.Information.MarshalJSON()
 	if err != nil {
-		p.WriteManagementError(ctx, w, err)
+		s.WriteManagementError(ctx, w, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, body)
 }
 
 // WriteManagementError sends an error, as WriteRegistrationError does.
-func (p *Provider) WriteManagementError(ctx context.Context, w http.ResponseWriter, err error) {
-	p.registry.refused(ctx, err)
+func (s *manager) WriteManagementError(ctx context.Context, w http.ResponseWriter, err error) {
+	s.journal.refused(ctx, err)
 	writeError(w, err, managementMethods)
 }
 
-// read answers the registration. It writes only where the token rotates, or where
+// answer answers a read. It writes only where the token rotates, or where
 // the one before it ends because this one has arrived.
-func (r *registry) read(ctx context.Context, m *ManagementRequest) (*ManagementResponse, error) {
-	if r.cfg.RegistrationToken.RotateOnRead && m.Method == http.MethodGet {
-		return r.change(ctx, m, func(*Client) (string, error) { return "", nil }, true)
+func (s *manager) answer(ctx context.Context, m *ManagementRequest) (*ManagementResponse, error) {
+	if s.config.Token.RotateOnRead && m.Method == http.MethodGet {
+		return s.change(ctx, m, func(*Client) (string, error) { return "", nil }, true)
 	}
 	if m.presented.Signature == m.Client.RegistrationToken.Signature && m.Client.PreviousRegistrationToken.Signature != "" {
-		r.endGrace(ctx, m.Client)
+		s.endGrace(ctx, m.Client)
 	}
-	return &ManagementResponse{r.information(m.Client, "", m.token, r.registrationEndpoint(ctx))}, nil
+	return &ManagementResponse{information(m.Client, "", m.token, s.location.registrationEndpoint(ctx))}, nil
 }
 
 // endGrace lets the previous token end. Should the record have changed meanwhile,
 // whoever changed it has decided.
-func (r *registry) endGrace(ctx context.Context, client *Client) {
+func (s *manager) endGrace(ctx context.Context, client *Client) {
 	version, previous := client.Version, client.PreviousRegistrationToken
 	next := client.Clone()
 	next.Version++
 	next.PreviousRegistrationToken = RegistrationTokenRecord{}
-	if err := r.clients.UpdateClient(ctx, next, version); err != nil {
+	if err := s.records.storage.UpdateClient(ctx, next, version); err != nil {
 		if !errors.Is(err, ErrConflict) && !errors.Is(err, fosite.ErrNotFound) {
-			r.leftover(ctx, client.ID, err)
+			s.journal.cleanupFailed(ctx, client.ID, err)
 		}
 		return
 	}
-	r.clear(ctx, client.ID, previous)
+	s.tokens.clear(ctx, client.ID, previous)
 }
 
 // update replaces the metadata (RFC 7592, section 2.2).
-func (r *registry) update(ctx context.Context, m *ManagementRequest) (*ManagementResponse, error) {
+func (s *manager) update(ctx context.Context, m *ManagementRequest) (*ManagementResponse, error) {
 	replace := func(next *Client) (secret string, err error) {
 		next.Metadata = m.Metadata
 		next.StatementIssuer = m.Metadata.statementIssuer
-		next.UpdatedAt = r.now()
-		next.AlwaysAskConsent, next.RequirePKCE = m.Metadata.decided.alwaysAskConsent, m.Metadata.decided.requirePKCE
-		return r.settleSecret(ctx, next, m.Metadata.decided.rotateSecret)
+		next.UpdatedAt = s.lifetimes.now()
+		next.AlwaysAskConsent, next.RequirePKCE = m.Metadata.decision.alwaysAskConsent, m.Metadata.decision.requirePKCE
+		return s.secrets.renew(ctx, next, m.Metadata.decision.rotateSecret)
 	}
-	return r.change(ctx, m, replace, !r.cfg.RegistrationToken.KeepOnUpdate)
-}
-
-// settleSecret gives a secret to a client that needs one and has none that works any
-// more, and takes it from one that needs none. Any other secret stays, unless a policy
-// wants a new one; the old one works on for the grace (fosite's rotated secrets).
-func (r *registry) settleSecret(ctx context.Context, next *Client, rotate bool) (secret string, err error) {
-	now := r.now()
-	if !usesSecret(next.Metadata.TokenEndpointAuthMethod) {
-		next.SecretHash, next.RotatedSecrets, next.SecretExpiresAt = nil, nil, time.Time{}
-		return "", nil
-	}
-	works := len(next.SecretHash) > 0 && !next.past(next.SecretExpiresAt)
-	if works && !rotate {
-		return "", nil
-	}
-	next.RotatedSecrets = nil
-	if grace := r.cfg.SecretGrace; works && grace > 0 {
-		until := now.Add(grace)
-		if end := next.SecretExpiresAt; !end.IsZero() && end.Before(until) {
-			until = end
-		}
-		next.RotatedSecrets = []RotatedSecret{{Hash: next.SecretHash, ExpiresAt: until}}
-	}
-	if secret, next.SecretHash, err = r.issueSecret(ctx); err != nil {
-		return "", err
-	}
-	next.SecretExpiresAt = r.secretExpiry(secret, now)
-	return secret, nil
-}
-
-// reread takes the record as it is now, after another request got ahead, and holds the
-// update against it: an update replaces everything, and the last one wins. Where the other
-// has replaced the token, this one has lost, grace or not.
-func (r *registry) reread(ctx context.Context, m *ManagementRequest) error {
-	client, err := r.authenticate(ctx, m.issuer, m.Client.ID, m.token)
-	if err != nil {
-		return err
-	}
-	if m.presented.Signature == m.Client.RegistrationToken.Signature && m.presented.Signature != client.RegistrationToken.Signature {
-		return ErrInvalidToken
-	}
-	m.Client = client
-	m.presented = client.tokenRecord(r.strategy.AccessTokenSignature(ctx, m.token))
-	if m.Method != http.MethodPut {
-		return nil
-	}
-	return r.resolveUpdate(ctx, m)
+	response, err := s.change(ctx, m, replace, !s.config.Token.KeepOnUpdate)
+	return response, err
 }
 
 // change writes a new version of the record. If another request gets ahead, it returns
 // ErrConflict and has changed nothing.
-func (r *registry) change(ctx context.Context, m *ManagementRequest, edit func(*Client) (string, error), rotate bool) (*ManagementResponse, error) {
+func (s *manager) change(ctx context.Context, m *ManagementRequest, edit func(*Client) (string, error), rotate bool) (*ManagementResponse, error) {
 	before := m.Client
 	next := before.Clone()
-	next.view.now = r.cfg.Now
+	next.view.now = s.lifetimes.now
 	next.Version++
 	secret, err := edit(next)
 	if err != nil {
@@ -363,76 +367,101 @@ func (r *registry) change(ctx context.Context, m *ManagementRequest, edit func(*
 	token := m.token
 	if rotate {
 		var record RegistrationTokenRecord
-		if token, record, err = r.issueToken(ctx); err != nil {
+		if token, record, err = s.tokens.issue(ctx); err != nil {
 			return nil, err
 		}
-		r.rotate(next, m.presented, record)
+		s.tokens.rotate(next, m.presented, record)
 	} else if m.presented.Signature == next.RegistrationToken.Signature {
 		next.PreviousRegistrationToken = RegistrationTokenRecord{} // the new token has arrived
 	}
-	moved := r.cfg.RevokeOnRedirectChange && !slices.Equal(before.Metadata.RedirectURIs, next.Metadata.RedirectURIs)
+	moved := s.config.RevokeOnRedirectChange && !slices.Equal(before.Metadata.RedirectURIs, next.Metadata.RedirectURIs)
 	if moved {
-		beginRemoval(next)
+		markGrants(next)
 	}
-	if err := r.commit(ctx, before, next, rotate); err != nil {
+	if err := s.commit(ctx, before, next, rotate); err != nil {
 		return nil, err
 	}
 	if moved {
-		if err := r.endGrants(ctx, before, next); err != nil {
+		if err := s.endGrants(ctx, before, next); err != nil {
 			return nil, failure(err)
 		}
 	}
-	r.clear(ctx, next.ID, staleRecords(before, next)...)
-	if m.Method == http.MethodPut {
-		r.tell(ctx, Event{Kind: EventUpdated, ClientID: next.ID, Before: before, After: next})
+	s.tokens.clear(ctx, next.ID, staleRecords(before, next)...)
+	s.recordChange(ctx, m.Method, rotate, before, next)
+	return &ManagementResponse{information(next, secret, token, s.location.registrationEndpoint(ctx))}, nil
+}
+
+func (s *manager) recordChange(ctx context.Context, method string, rotated bool, before, after *Client) {
+	if method == http.MethodPut {
+		s.journal.record(ctx, Event{Kind: EventUpdated, ClientID: after.ID, Before: before, After: after})
 	}
-	if rotate {
-		r.tell(ctx, Event{Kind: EventTokenRotated, ClientID: next.ID, Before: before, After: next})
+	if rotated {
+		s.journal.record(ctx, Event{Kind: EventTokenRotated, ClientID: after.ID, Before: before, After: after})
 	}
-	return &ManagementResponse{r.information(next, secret, token, r.registrationEndpoint(ctx))}, nil
 }
 
 // commit stores the entry of a new token and then the record.
-func (r *registry) commit(ctx context.Context, before, next *Client, rotate bool) error {
-	err := r.inTransaction(ctx, func(ctx context.Context) error {
+func (s *manager) commit(ctx context.Context, before, next *Client, rotate bool) error {
+	err := s.records.inTransaction(ctx, func(ctx context.Context) error {
 		if rotate {
-			if err := r.storeEntry(ctx, next, next.RegistrationToken); err != nil {
+			if err := s.tokens.store(ctx, next, next.RegistrationToken); err != nil {
 				return failure(err)
 			}
 		}
-		return r.clients.UpdateClient(ctx, next, before.Version)
+		return s.records.storage.UpdateClient(ctx, next, before.Version)
 	})
-	if err != nil && rotate && r.transactions == nil {
-		r.clear(ctx, next.ID, next.RegistrationToken)
+	if err != nil && rotate && s.records.transactions == nil {
+		s.tokens.clear(ctx, next.ID, next.RegistrationToken)
 	}
 	switch {
-	case err == nil, errors.Is(err, ErrConflict):
-		return err
-	case asFault(err) == nil && errors.Is(err, fosite.ErrNotFound):
+	case err == nil:
+		return nil
+	case faultOf(err) == nil && errors.Is(err, fosite.ErrNotFound):
 		return ErrInvalidToken // deleted meanwhile (T33)
 	}
 	return failure(err)
 }
 
+// endGrants removes the grants of a client whose redirect URIs have changed
+// (Management.RevokeOnRedirectChange, T39). It does so after the commit: before it, an update
+// that loses would end the grants of one that wins. Where the removal fails, the update is
+// taken back, since the grants would be worth something at the new place.
+func (s *manager) endGrants(ctx context.Context, before, after *Client) error {
+	cleanup, cancel := cleanupContext(ctx)
+	defer cancel()
+	if err := s.grants.end(cleanup, after); err != nil {
+		s.takeBack(cleanup, before, after)
+		return err
+	}
+	s.journal.record(ctx, Event{Kind: EventGrantsRevoked, ClientID: after.ID, After: after})
+	return nil
+}
+
+// takeBack puts the record back that an update has replaced. Where another update has come
+// in between, the removal is tried again instead. What can't be done is an event.
+func (s *manager) takeBack(ctx context.Context, before, after *Client) {
+	restored := before.Clone()
+	restored.Version, restored.GrantsRevoked = after.Version+1, after.GrantsRevoked+1
+	err := s.records.storage.UpdateClient(ctx, restored, after.Version)
+	if errors.Is(err, ErrConflict) {
+		err = s.grants.end(ctx, after)
+	}
+	if err != nil && !errors.Is(err, fosite.ErrNotFound) {
+		s.journal.cleanupFailed(ctx, after.ID, err)
+	}
+	if after.RegistrationToken.Signature != before.RegistrationToken.Signature {
+		s.tokens.clear(ctx, after.ID, after.RegistrationToken)
+	}
+}
+
 // delete removes the client. Of several requests one does it.
-func (r *registry) delete(ctx context.Context, m *ManagementRequest) error {
-	err := r.remove(ctx, m.Client)
+func (s *manager) delete(ctx context.Context, m *ManagementRequest) error {
+	err := s.grants.removeClient(ctx, m.Client)
 	if errors.Is(err, fosite.ErrNotFound) {
 		return ErrInvalidToken
 	} else if err != nil {
 		return failure(err)
 	}
-	return nil
-}
-
-// remove removes a client, whoever wants it, and then what it leaves behind.
-func (r *registry) remove(ctx context.Context, client *Client) error {
-	if err := r.clients.DeleteClient(ctx, client.ID); err != nil {
-		return err
-	}
-	r.clear(ctx, client.ID, client.RegistrationToken, client.PreviousRegistrationToken)
-	r.revokeGrants(ctx, client.ID)
-	r.tell(ctx, Event{Kind: EventDeleted, ClientID: client.ID, Before: client})
 	return nil
 }
 

@@ -2,52 +2,106 @@ package dcr
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
+	"strings"
+	"time"
 )
 
-// What an operator does with clients. None of it asks who that is: what mounts these
+// operator is what an operator does with clients. None of it asks who that is: what mounts these
 // methods does (package admin refuses to be mounted without). AsOperator names the
 // operator in events.
-
-var errNoRevoker = fmt.Errorf("%w: it does not implement GrantRevoker", ErrNotSupported)
-
-// FindClient returns a registered client of the issuer, one that has ended as well. An
-// unknown one is fosite.ErrNotFound.
-func (p *Provider) FindClient(ctx context.Context, id string) (*Client, error) {
-	return p.registry.findOwn(ctx, id)
+type operator struct {
+	location  *location
+	records   *records
+	lister    ClientLister   // nil where the storage can't list
+	expired   ExpiredDeleter // nil where the storage can't remove expired clients
+	lifetimes *lifetimes
+	grants    *grants
+	journal   *journal
+	named     map[string]Policy
 }
+
+var (
+	errNoList    = fmt.Errorf("%w: it does not implement ClientLister", ErrNotSupported)
+	errNoSweep   = fmt.Errorf("%w: it does not implement ExpiredDeleter", ErrNotSupported)
+	errNoRevoker = fmt.Errorf("%w: it does not implement GrantRevoker", ErrNotSupported)
+	errBadCursor = fmt.Errorf("%w: the cursor is none that this server has made", ErrBadArgument)
+)
+
+// find returns a registered client of the issuer, an expired one as well.
+func (o *operator) find(ctx context.Context, id string) (*Client, error) {
+	issuer, err := o.location.issuer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return o.records.find(ctx, issuer, id)
+}
+
+// edit changes a client of the issuer, however often others get ahead.
+func (o *operator) edit(ctx context.Context, id string, change func(*Client) bool) (before, after *Client, err error) {
+	issuer, err := o.location.issuer(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return o.records.edit(ctx, issuer, id, operatorRounds, change)
+}
+
+// FindClient returns a registered client of the issuer, an expired one as well. An
+// unknown one is fosite.ErrNotFound.
+func (o *operator) FindClient(ctx context.Context, id string) (*Client, error) {
+	return o.find(ctx, id)
+}
+
+// ExpiresAt returns when a client expires if it is not used or changed any more, and the zero time
+// if never.
+func (o *operator) ExpiresAt(c *Client) time.Time { return o.lifetimes.expiresAt(c) }
 
 // DeleteClient removes a client at once, as the client itself can by RFC 7592, with all
 // its tokens. An unknown one is fosite.ErrNotFound.
-func (p *Provider) DeleteClient(ctx context.Context, id string) error {
-	client, err := p.registry.findOwn(ctx, id)
+func (o *operator) DeleteClient(ctx context.Context, id string) error {
+	client, err := o.find(ctx, id)
 	if err != nil {
 		return err
 	}
-	return p.registry.remove(ctx, client)
+	return o.grants.removeClient(ctx, client)
 }
 
-// ExpireClient ends a client now: it does not exist any more, wherever it is looked up,
+// Forget removes what a client leaves behind that the application has removed from its storage by
+// its own means: the entries of its registration access tokens, and its grants where the storage
+// implements GrantRevoker. record is the record that was removed. What can't be removed is dead all
+// the same, since the client is gone, and Forget may be called again.
+func (o *operator) Forget(ctx context.Context, record *Client) error {
+	if record == nil {
+		return errNilClient
+	}
+	var errs []error
+	for _, token := range record.tokenRecords() {
+		errs = append(errs, o.grants.tokens.remove(ctx, token))
+	}
+	if o.grants.revoker != nil {
+		errs = append(errs, o.grants.revoker.RevokeClientGrants(ctx, record.ID))
+	}
+	return errors.Join(errs...)
+}
+
+// ExpireClient expires a client now: it does not exist any more, wherever it is looked up,
 // and its record stays to be seen until the next sweep.
-func (p *Provider) ExpireClient(ctx context.Context, id string) error {
-	r := p.registry
-	now := r.now()
-	before, after, err := r.edit(ctx, id, operatorRounds, func(c *Client) bool {
-		ended := !c.ExpiresAt.IsZero() && !c.ExpiresAt.After(now)
+func (o *operator) ExpireClient(ctx context.Context, id string) error {
+	now := o.lifetimes.now()
+	before, after, err := o.edit(ctx, id, func(c *Client) bool {
+		expired := !c.ExpiresAt.IsZero() && !c.ExpiresAt.After(now)
 		c.ExpiresAt = now
-		return !ended
+		return !expired
 	})
 	if err == nil && after != nil {
-		r.tell(ctx, Event{Kind: EventUpdated, ClientID: id, Before: before, After: after})
+		o.journal.record(ctx, Event{Kind: EventUpdated, ClientID: id, Before: before, After: after})
 	}
 	return err
 }
-
-// operatorRounds is how often an operator's change starts over where others get ahead: a
-// client that updates without pause must not hold it off.
-const operatorRounds = 100
 
 // RevokeTokens removes all tokens and grants of a client: codes, access and refresh tokens,
 // and its registration access token, so that it can't be managed any more. The client
@@ -55,15 +109,14 @@ const operatorRounds = 100
 // The storage has to implement GrantRevoker. An error after the record was written is an
 // event, too: until the removal is done, by another call or by the next token request, the
 // client gets no tokens.
-func (p *Provider) RevokeTokens(ctx context.Context, id string) error {
-	r := p.registry
-	if r.grants == nil {
-		_, err := r.findOwn(ctx, id)
+func (o *operator) RevokeTokens(ctx context.Context, id string) error {
+	if o.grants.revoker == nil {
+		_, err := o.find(ctx, id)
 		return firstOf(err, errNoRevoker)
 	}
-	_, after, err := r.edit(ctx, id, operatorRounds, func(c *Client) bool {
+	before, after, err := o.edit(ctx, id, func(c *Client) bool {
 		c.RegistrationToken, c.PreviousRegistrationToken = RegistrationTokenRecord{}, RegistrationTokenRecord{}
-		beginRemoval(c)
+		markGrants(c)
 		return true
 	})
 	if err != nil {
@@ -71,15 +124,117 @@ func (p *Provider) RevokeTokens(ctx context.Context, id string) error {
 	}
 	cleanup, cancel := cleanupContext(ctx)
 	defer cancel()
-	if err := r.removeGrants(cleanup, after); err != nil {
-		r.leftover(ctx, id, err)
+	o.grants.tokens.clear(cleanup, id, before.tokenRecords()...)
+	if err := o.grants.end(cleanup, after); err != nil {
+		o.journal.cleanupFailed(ctx, id, err)
 		return err
 	}
-	r.tell(ctx, Event{Kind: EventGrantsRevoked, ClientID: id, After: after})
+	o.journal.record(ctx, Event{Kind: EventGrantsRevoked, ClientID: id, After: after})
 	return nil
 }
 
 // NamedPolicies returns the names of Config.NamedPolicies, in order.
-func (p *Provider) NamedPolicies() []string {
-	return slices.Sorted(maps.Keys(p.registry.cfg.NamedPolicies))
+func (o *operator) NamedPolicies() []string { return slices.Sorted(maps.Keys(o.named)) }
+
+// ClientPage is a part of a list of clients.
+type ClientPage struct {
+	// Clients are the clients of this part, in the order of the list.
+	Clients []*Client
+	// Next is the cursor of the part that follows; empty where this is the last.
+	Next string
+}
+
+// LogValue shows how many clients there are: as JSON they would show their hashes.
+func (p ClientPage) LogValue() slog.Value {
+	return slog.StringValue(fmt.Sprintf("dcr.ClientPage(%d clients)", len(p.Clients)))
+}
+
+// ListClients returns the clients of the issuer that fit, those registered last first, up
+// to limit of them, from a cursor that an earlier page returned on; an empty one means from
+// the beginning, and a limit of 0 means 50, at most 1000. Expired clients are
+// listed until they are swept. The list is for operators: it names users and addresses of
+// clients.
+func (o *operator) ListClients(ctx context.Context, filter ClientFilter, cursor string, limit int) (*ClientPage, error) {
+	from, ok := readCursor(cursor)
+	if !ok {
+		return nil, errBadCursor
+	}
+	filter, err := o.ownFilter(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	limit = pageLimit(limit)
+	clients, err := o.lister.ListClients(ctx, filter, from, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	page := &ClientPage{Clients: clients}
+	if len(clients) > limit {
+		page.Clients = clients[:limit]
+		last := clients[limit-1]
+		page.Next = ClientCursor{last.CreatedAt, last.ID}.text()
+	}
+	return page, nil
+}
+
+// CountClients returns how many clients of the issuer fit, and most where there are more.
+func (o *operator) CountClients(ctx context.Context, filter ClientFilter, most int) (int, error) {
+	filter, err := o.ownFilter(ctx, filter)
+	if err != nil {
+		return 0, err
+	}
+	return o.lister.CountClients(ctx, filter, max(most, 0))
+}
+
+// ownFilter is a filter for clients of the issuer, with values in the form that they are
+// compared in.
+func (o *operator) ownFilter(ctx context.Context, filter ClientFilter) (ClientFilter, error) {
+	issuer, err := o.location.issuer(ctx)
+	if err == nil && o.lister == nil {
+		err = errNoList
+	}
+	filter.Issuer = issuer
+	filter.NameKey, filter.RedirectHost = NameKey(filter.NameKey), strings.ToLower(filter.RedirectHost)
+	return filter, err
+}
+
+// sweepBatch is how many clients one statement of a sweep removes.
+const sweepBatch = 500
+
+// Sweep removes the expired clients, with what they leave behind, in batches, and
+// returns how many. Several processes may sweep one storage at once. With a storage that
+// is no ExpiredDeleter it fails; the clients have expired all the same.
+func (o *operator) Sweep(ctx context.Context) (int, error) {
+	if o.expired == nil {
+		return 0, errNoSweep
+	}
+	removed := 0
+	for {
+		clients, err := o.expired.DeleteExpiredClients(ctx, o.lifetimes.expiry(), sweepBatch)
+		removed += len(clients)
+		for _, client := range clients {
+			o.grants.clearExpired(ctx, client)
+		}
+		if err != nil || len(clients) < sweepBatch {
+			return removed, err
+		}
+	}
+}
+
+// RunSweeper sweeps at once and then once in each interval, at least a second, until ctx
+// ends; an application runs it in a goroutine of its own. A sweep that fails is an event, and is
+// tried again.
+func (o *operator) RunSweeper(ctx context.Context, interval time.Duration) {
+	ticker := time.NewTicker(max(interval, time.Second))
+	defer ticker.Stop()
+	for {
+		if _, err := o.Sweep(ctx); err != nil && ctx.Err() == nil {
+			o.journal.cleanupFailed(ctx, "", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
 }

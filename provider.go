@@ -6,14 +6,40 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/ory/fosite"
 	"golang.org/x/text/language"
 
-	"github.com/fosite-contrib/fosite-dcr/outbound"
+	"github.com/fosite-contrib/fosite-dcr/internal/capability"
+	"github.com/fosite-contrib/fosite-dcr/internal/members"
+	"github.com/fosite-contrib/fosite-dcr/internal/request"
 )
+
+// Provider is a fosite.OAuth2Provider with dynamic client registration. It is safe
+// for many goroutines.
+type Provider struct {
+	*fosite.Fosite
+
+	*registrar
+	*manager
+	*operator
+	*initialTokens
+	*discovery
+
+	parts     parts
+	config    Authorization
+	gate      *gate
+	clients   *clients
+	admission *admission
+	lifetimes *lifetimes
+	journal   *journal
+	location  *location
+	can       *capability.Set
+}
+
+var _ fosite.OAuth2Provider = (*Provider)(nil)
 
 // NewAuthorizeRequest is fosite's, with these differences: a request with PKCE and
 // without state passes where Config.AllowMissingState says so; the redirect URI of a
@@ -22,51 +48,51 @@ import (
 // without PKCE, is refused before anybody is asked; resources (RFC 8707) are requested
 // audiences; and a storage that fails is a server error.
 func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fosite.AuthorizeRequester, error) {
-	if err := boundForm(r, maxStoredForm); err != nil {
+	if err := formError(request.Form(r, request.StoredForm)); err != nil {
 		return fosite.NewAuthorizeRequest(), err
 	}
 	p.keepPushed(ctx, r)
 	lent := p.lendState(r)
-	request, err := p.Fosite.NewAuthorizeRequest(ctx, r)
-	takeBackState(r, request, lent)
-	if refusal := p.checkRedirect(request); refusal != nil {
+	ar, err := p.Fosite.NewAuthorizeRequest(ctx, r)
+	takeBackState(r, ar, lent)
+	if refusal := p.checkRedirect(ar); refusal != nil {
 		err = refusal
 	}
 	if err == nil {
-		err = firstOf(checkFormPost(request), p.registry.gate(request))
+		err = firstOf(checkFormPost(ar), p.gate.check(ar))
 	}
 	if err == nil {
-		err = p.requestResources(request)
+		err = p.requestResources(ar)
 	}
-	return request, translate(r, err)
+	return ar, translate(r, err)
 }
 
 // NewPushedAuthorizeRequest is fosite's, with the differences of NewAuthorizeRequest, and
 // without the client's credentials in what is stored.
 func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Request) (fosite.AuthorizeRequester, error) {
-	ctx = p.registry.atEndpoint(ctx, r)
-	if err := boundForm(r, maxStoredForm); err != nil {
+	ctx = p.atEndpoint(ctx, r, r.URL.Path)
+	if err := formError(request.Form(r, request.StoredForm)); err != nil {
 		return fosite.NewAuthorizeRequest(), err
 	}
 	lent := p.lendState(r)
-	request, err := p.Fosite.NewPushedAuthorizeRequest(atPAREndpoint(ctx, r), r)
-	takeBackState(r, request, lent)
-	if refusal := p.checkRedirect(request); refusal != nil {
+	ar, err := p.Fosite.NewPushedAuthorizeRequest(ctx, r)
+	takeBackState(r, ar, lent)
+	if refusal := p.checkRedirect(ar); refusal != nil {
 		err = refusal
 	}
-	if client, ok := request.GetClient().(*Client); ok && err == nil {
-		err = firstOf(checkFormPost(request), p.registry.requirePKCE(client, request))
-	}
-	if err == nil && request.GetRequestedScopes().Has(p.registry.cfg.RegistrationToken.Scope) {
-		err = errReservedScope
+	if client, ok := ar.GetClient().(*Client); ok && err == nil {
+		err = firstOf(checkFormPost(ar), p.gate.requirePKCE(client, ar))
 	}
 	if err == nil {
-		err = p.requestResources(request)
+		err = p.gate.checkScope(ar)
+	}
+	if err == nil {
+		err = p.requestResources(ar)
 	}
 	for _, credential := range pushedCredentials {
-		request.GetRequestForm().Del(credential)
+		ar.GetRequestForm().Del(credential)
 	}
-	return request, p.answer(ctx, r, err)
+	return ar, p.answer(ctx, r, err)
 }
 
 // pushedCredentials are parameters of a pushed request that have done their work when the
@@ -91,9 +117,9 @@ func (p *Provider) NewAuthorizeResponse(ctx context.Context, request fosite.Auth
 		return response, translate(nil, err)
 	}
 	if client, ok := request.GetClient().(*Client); ok && response.GetCode() != "" {
-		p.registry.awaitCode(ctx, client)
+		p.lifetimes.awaitCode(ctx, client, p.Config.GetAuthorizeCodeLifespan(ctx))
 	}
-	response.AddParameter("iss", p.registry.issuerOf(ctx))
+	response.AddParameter("iss", p.location.issuerOrNone(ctx))
 	if request.GetState() == "" {
 		response.GetParameters().Del("state")
 	}
@@ -102,7 +128,7 @@ func (p *Provider) NewAuthorizeResponse(ctx context.Context, request fosite.Auth
 
 // RenewClient puts the client as it is now into a request that has waited, for its user to
 // sign in for example, and refuses what the registration rules out by now (T36, T38). A host
-// calls it before it asks NeedsConsent or its own memory of consents; NewAuthorizeResponse
+// calls it before it looks at consent.Needed and at the consents that it remembers; NewAuthorizeResponse
 // does it in any case.
 func (p *Provider) RenewClient(ctx context.Context, request fosite.AuthorizeRequester) error {
 	return translate(nil, p.renewClient(ctx, request))
@@ -119,15 +145,15 @@ func (p *Provider) renewClient(ctx context.Context, request fosite.AuthorizeRequ
 	}
 	client, ok := found.(*Client)
 	uri := request.GetRedirectURI()
-	if !ok || uri == nil || !p.registry.redirectMatches(client, uri.String()) {
+	if !ok || uri == nil || !p.clients.redirectMatches(client, uri.String()) {
 		return fosite.ErrInvalidClient.WithHint("The client has given up the redirect URI of this request.")
 	}
 	client.view.pushed = asked.view.pushed
-	p.registry.presentRedirect(client, uri.String())
+	p.clients.presentRedirect(client, uri.String())
 	if ar, ok := request.(*fosite.AuthorizeRequest); ok {
 		ar.Client = client
 	}
-	return p.registry.gateClient(client, request)
+	return p.gate.checkClient(client, request)
 }
 
 // WriteAuthorizeError sends an authorization error: as JSON where the redirect URI is
@@ -137,8 +163,8 @@ func (p *Provider) renewClient(ctx context.Context, request fosite.AuthorizeRequ
 func (p *Provider) WriteAuthorizeError(ctx context.Context, w http.ResponseWriter, request fosite.AuthorizeRequester, err error) {
 	err = translate(nil, err)
 	if !p.redirectURIValid(request) {
-		// Not before a response mode of the host's, which would redirect (T57).
-		p.WriteAccessError(ctx, w, nil, err)
+		// Not before a response mode of the application's, which would redirect (T57).
+		p.writeError(ctx, w, nil, err)
 		return
 	}
 	if p.ResponseModeHandler(ctx).ResponseModes().Has(request.GetResponseMode()) {
@@ -158,7 +184,7 @@ func (p *Provider) errorValues(ctx context.Context, request fosite.AuthorizeRequ
 	if state := request.GetState(); state != "" {
 		values.Set("state", state)
 	}
-	values.Set("iss", p.registry.issuerOf(ctx))
+	values.Set("iss", p.location.issuerOrNone(ctx))
 	return values
 }
 
@@ -205,19 +231,6 @@ func (p *Provider) ShowsAuthorizeError(request fosite.AuthorizeRequester, err er
 	return IsDynamic(request.GetClient()) && !signedIn && request.GetRequestForm().Get("prompt") != "none"
 }
 
-// NeedsConsent reports whether the user has to be asked even if the same client was
-// allowed the same before: a public client that is redirected to on loopback or by a
-// private-use scheme may be impersonated by another program of the user's machine
-// (RFC 8252, section 8.6), and a policy may want it (AlwaysAskConsent). That it reports false does not mean that consent may be
-// skipped: that is the host's to decide, and wise only for confidential clients.
-func NeedsConsent(request fosite.AuthorizeRequester) bool {
-	if client, ok := request.GetClient().(*Client); ok && client.AlwaysAskConsent {
-		return true
-	}
-	uri := request.GetRedirectURI()
-	return request.GetClient().IsPublic() && (uri == nil || uri.Scheme != "https" || outbound.LoopbackHost(uri.Hostname()))
-}
-
 // WritePushedAuthorizeError is fosite's, with the challenge of RFC 6749, section 5.2.
 func (p *Provider) WritePushedAuthorizeError(ctx context.Context, w http.ResponseWriter, request fosite.AuthorizeRequester, err error) {
 	err = translate(nil, err)
@@ -225,45 +238,12 @@ func (p *Provider) WritePushedAuthorizeError(ctx context.Context, w http.Respons
 	p.Fosite.WritePushedAuthorizeError(ctx, w, request, err)
 }
 
-// Bounds of the parameters of a request, in bytes: tight where storages keep what fosite
-// parses (T15), and fosite's own elsewhere. maxParameters bounds their number.
-const (
-	maxStoredForm = 32 << 10
-	maxForm       = 1 << 20
-	maxParameters = 128
-)
-
-// boundForm parses the parameters of a request, before fosite does without a bound.
-func boundForm(r *http.Request, limit int) error {
-	if len(r.URL.RawQuery) > limit {
-		return ErrBodyTooLarge
+// formError is the protocol error for parameters that could not be read.
+func formError(err error) error {
+	if err == nil || errors.Is(err, request.ErrTooLarge) {
+		return readingError(err)
 	}
-	if r.Body != nil {
-		r.Body = http.MaxBytesReader(nil, r.Body, int64(limit))
-	}
-	err := r.ParseForm()
-	if err == nil {
-		// This one forgets an error of the other, and has none at a second try.
-		err = r.ParseMultipartForm(int64(limit))
-	}
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return ErrBodyTooLarge
-	case err != nil && !errors.Is(err, http.ErrNotMultipart):
-		return fosite.ErrInvalidRequest.WithHint("Unable to parse the query or the body of the request.").WithWrap(err)
-	}
-	size, count := 0, 0
-	for name, values := range r.Form {
-		for _, value := range values {
-			size += len(name) + len(value)
-			count++
-		}
-	}
-	if size > 2*limit || count > maxParameters {
-		return ErrBodyTooLarge
-	}
-	return nil
+	return fosite.ErrInvalidRequest.WithHint("Unable to parse the query or the body of the request.").WithWrap(err)
 }
 
 // keepPushed leaves of a request that was pushed nothing but its reference: parameters
@@ -279,7 +259,7 @@ func (p *Provider) keepPushed(ctx context.Context, r *http.Request) {
 // lendState gives a request without state, which fosite insists on, one of its own,
 // where PKCE does what state is for. It returns what it lent.
 func (p *Provider) lendState(r *http.Request) string {
-	if !p.registry.cfg.AllowMissingState {
+	if !p.config.AllowMissingState {
 		return ""
 	}
 	if r.Form.Get("state") != "" || r.Form.Get("code_challenge") == "" {
@@ -288,16 +268,6 @@ func (p *Provider) lendState(r *http.Request) string {
 	lent := rand.Text()
 	r.Form.Set("state", lent)
 	return lent
-}
-
-// firstOf returns the first error.
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func takeBackState(r *http.Request, request fosite.AuthorizeRequester, lent string) {
@@ -323,7 +293,7 @@ func (p *Provider) checkRedirect(request fosite.AuthorizeRequester) error {
 		return nil
 	}
 	asked := ar.Form.Get("redirect_uri")
-	if p.redirectURIValid(ar) && (asked == "" || asked == ar.RedirectURI.String() && p.registry.redirectMatches(client, asked)) {
+	if p.redirectURIValid(ar) && (asked == "" || asked == ar.RedirectURI.String() && p.clients.redirectMatches(client, asked)) {
 		return nil
 	}
 	ar.RedirectURI = nil
@@ -352,17 +322,49 @@ func (p *Provider) redirectURIValid(request fosite.AuthorizeRequester) bool {
 	if !ok {
 		return request.IsRedirectURIValid()
 	}
-	return p.registry.redirectMatches(client, request.GetRedirectURI().String())
+	return p.clients.redirectMatches(client, request.GetRedirectURI().String())
 }
 
-// answer is translate at an endpoint where a client authenticates, and tells of one that
+// requestResources takes the resources that a request names (RFC 8707) for audiences,
+// which fosite knows by another parameter, where they are among the client's
+// (Authorization.Audience), byte by byte but for a slash at the end; what is requested then is the
+// audience as it stands there. Others are left out, as fosite ignores them all, or refused
+// by Authorization.RefuseUnknownResources. fosite's own parameter goes by its
+// AudienceMatchingStrategy, whose default lets everything below an audience pass.
+//
+// The application grants what was requested, as with fosite's own parameter.
+func (p *Provider) requestResources(request fosite.Requester) error {
+	audience := request.GetRequestedAudience()
+	for _, resource := range fosite.RemoveEmpty(request.GetRequestForm()["resource"]) {
+		known := request.GetClient().GetAudience()
+		i := slices.IndexFunc(known, func(audience string) bool {
+			return strings.TrimSuffix(audience, "/") == strings.TrimSuffix(resource, "/")
+		})
+		switch {
+		case i >= 0:
+			audience = append(audience, known[i])
+		case p.config.RefuseUnknownResources:
+			return ErrInvalidTarget
+		}
+	}
+	request.SetRequestedAudience(members.WithoutRepeats(slices.Clone(audience)))
+	return nil
+}
+
+// atEndpoint returns a context for one of fosite's endpoints, at which a client authenticates.
+// parPath is the path of the request at the PAR endpoint, and empty elsewhere.
+func (p *Provider) atEndpoint(ctx context.Context, r *http.Request, parPath string) context.Context {
+	return withCrossing(ctx, &crossing{caller: p.admission.callerOf(r), authenticates: true, parPath: parPath})
+}
+
+// answer is translate at an endpoint where a client authenticates, and records one that
 // did not.
 func (p *Provider) answer(ctx context.Context, r *http.Request, err error) error {
 	if err == nil {
 		return nil
 	}
 	err = translate(r, err)
-	p.registry.unauthenticated(ctx, err)
+	p.journal.unauthenticated(ctx, err)
 	return err
 }
 
@@ -372,14 +374,14 @@ func translate(r *http.Request, err error) error {
 	if err == nil {
 		return nil
 	}
-	if f := asFault(err); f != nil {
-		return f
+	if fault := faultOf(err); fault != nil {
+		return fault
 	}
 	if errors.Is(err, ErrUnavailable) {
 		return failure(err)
 	}
 	if r != nil && r.Header.Get("Authorization") != "" && fosite.ErrorToRFC6749Error(err).CodeField == http.StatusUnauthorized {
-		return &challenged{err, challengeFor(r)}
+		return &problem{answer: fosite.ErrorToRFC6749Error(err), cause: err, challenge: challengeFor(r)}
 	}
 	return err
 }
@@ -393,21 +395,23 @@ func challengeFor(r *http.Request) string {
 	return "Basic"
 }
 
-// challenged is an error whose answer carries a challenge.
-type challenged struct {
-	error
-	challenge string
+// writeError sends an error as JSON, with the headers that fosite's writer does not set.
+func (p *Provider) writeError(ctx context.Context, w http.ResponseWriter, request fosite.AccessRequester, err error) {
+	err = translate(nil, err)
+	errorHeaders(w, err)
+	p.Fosite.WriteAccessError(ctx, w, request, err)
 }
-
-func (c *challenged) Unwrap() error { return c.error }
 
 // errorHeaders sets the headers that fosite's writers don't.
 func errorHeaders(w http.ResponseWriter, err error) {
-	var c *challenged
-	if errors.As(err, &c) {
-		w.Header().Set("WWW-Authenticate", c.challenge)
+	if err == nil {
+		return
 	}
-	if err != nil && fosite.ErrorToRFC6749Error(err).CodeField == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	p := problemOf(err)
+	if p.challenge != "" {
+		w.Header().Set("WWW-Authenticate", p.challenge)
+	}
+	if p.answer.CodeField == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", p.retryAfter())
 	}
 }

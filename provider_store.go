@@ -9,63 +9,107 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/go-retryablehttp"
 	"github.com/ory/fosite"
+	"github.com/ory/fosite/handler/oauth2"
 
+	"github.com/fosite-contrib/fosite-dcr/internal/capability"
+	"github.com/fosite-contrib/fosite-dcr/internal/members"
 	"github.com/fosite-contrib/fosite-dcr/internal/redirecturi"
 )
 
-// providerStore stands before the host's storage, where fosite looks clients up. It
-// mends what a look-up can mend: faults are told from unknown clients, clients of
-// another issuer or past their end do not exist, and what a request sees is a copy
+// Authorization tells what fosite's endpoints demand of registered clients.
+type Authorization struct {
+	// Audience holds what tokens of every registered client may be for. Without it
+	// fosite lets a client sign in for an audience and then refuses every refresh. A
+	// resource that a request names (RFC 8707), as clients of MCP do, becomes a requested
+	// audience if it is among these.
+	Audience []string
+	// RefuseUnknownResources answers invalid_target to a request for another resource. By
+	// default it is left out: the token is not for that resource, which then refuses it.
+	RefuseUnknownResources bool
+	// AllowAnyLocalhostPort lets a public client that registered a redirect URI
+	// with http and the host localhost come back with another port, as RFC 8252,
+	// section 7.3, has it for IP literals. Claude Code and Visual Studio Code need it.
+	// Another program of the user's machine could listen there (T50).
+	AllowAnyLocalhostPort bool
+	// AllowMissingState accepts authorization requests without state if they carry a
+	// PKCE challenge, which protects against the same attack (RFC 9700, section 2.1).
+	// MCP Inspector and Cursor send none.
+	AllowMissingState bool
+	// AllowPlainPKCE accepts the challenge method plain from public registered clients
+	// where fosite's configuration does too. By default they have to use S256.
+	AllowPlainPKCE bool
+	// RefuseTokenEndpointAudience refuses client assertions whose audience is the URL
+	// of the token endpoint instead of the issuer.
+	RefuseTokenEndpointAudience bool
+}
+
+func (a Authorization) withDefaults() Authorization {
+	a.Audience = slices.Clone(a.Audience)
+	return a
+}
+
+func (a Authorization) problems() []error {
+	if slices.Contains(a.Audience, "") {
+		return []error{errors.New("Config.Authorization.Audience has an empty audience: name the resources that tokens are for")}
+	}
+	return nil
+}
+
+// clients is how a request finds its client: faults are told from unknown clients, clients of
+// another issuer and expired ones do not exist, and what a request sees is a copy
 // of the record made for it.
-type providerStore struct {
-	host     fosite.Storage
-	registry *registry
-	// shows says that the host's GetClient has returned a registered client.
+type clients struct {
+	storage   fosite.ClientManager
+	records   *records
+	location  *location
+	lifetimes *lifetimes
+	can       *capability.Set
+	config    Authorization
+	// shows says that the storage's GetClient has returned a registered client.
 	shows atomic.Bool
 }
 
-var _ fosite.Storage = (*providerStore)(nil)
-
-// GetClient returns the client that fosite works with.
-func (s *providerStore) GetClient(ctx context.Context, id string) (fosite.Client, error) {
-	found, err := s.host.GetClient(ctx, id)
+// find returns the client that fosite works with.
+func (c *clients) find(ctx context.Context, id string) (fosite.Client, error) {
+	found, err := c.storage.GetClient(ctx, id)
 	if err != nil {
-		return nil, tagFault(s.hidden(ctx, id, err))
+		return nil, tagFault(c.hidden(ctx, id, err))
 	}
 	record, ok := found.(*Client)
 	if found == nil || ok && record == nil {
-		return nil, &fault{errNilClient}
+		return nil, tagFault(errNilClient)
 	}
 	if !ok {
 		noteClient(ctx, found)
 		return found, nil
 	}
-	s.shows.Store(true)
-	client := s.registry.present(record)
-	if client.Issuer != s.registry.issuerOf(ctx) {
+	c.shows.Store(true)
+	client := c.present(record)
+	if client.Issuer != c.location.issuerOrNone(ctx) {
 		return nil, fosite.ErrNotFound
 	}
 	noteClient(ctx, client)
-	if s.registry.expiry().Ended(client) {
+	if c.lifetimes.expiry().Expired(client) {
 		return nil, fosite.ErrNotFound
 	}
 	if asked, ok := ctx.Value(fosite.AuthorizeRequestContextKey).(fosite.AuthorizeRequester); ok {
 		form := asked.GetRequestForm()
-		s.registry.presentRedirect(client, form.Get("redirect_uri"))
+		c.presentRedirect(client, form.Get("redirect_uri"))
 		presentDefaults(client, form)
 	}
 	return client, nil
 }
 
-// hidden finds out, until a registered client was seen, whether the host's GetClient
+// hidden finds out, until a registered client was seen, whether the storage's GetClient
 // returns them at all: where it does not, every client would register and then be
 // unknown, and nobody would know why.
-func (s *providerStore) hidden(ctx context.Context, id string, err error) error {
-	if s.shows.Load() || !errors.Is(err, fosite.ErrNotFound) {
+func (c *clients) hidden(ctx context.Context, id string, err error) error {
+	if c.shows.Load() || !errors.Is(err, fosite.ErrNotFound) {
 		return err
 	}
-	if _, lookUp := s.registry.clients.GetDynamicClient(ctx, id); lookUp != nil {
+	if _, lookUp := c.records.storage.GetDynamicClient(ctx, id); lookUp != nil {
 		return err
 	}
 	return errHiddenClients
@@ -78,26 +122,26 @@ func tagFault(err error) error {
 	if errors.Is(err, fosite.ErrNotFound) {
 		return err
 	}
-	return &fault{err}
+	return &problem{cause: err, fault: true}
 }
 
 // present returns a copy of a record for one request.
-func (r *registry) present(record *Client) *Client {
+func (c *clients) present(record *Client) *Client {
 	client := *record
-	client.view = view{now: r.cfg.Now, responseModes: r.can.responseModes}
-	if len(r.cfg.Audience) > 0 {
-		client.Audience = withoutRepeats(slices.Concat(client.Audience, r.cfg.Audience))
+	client.view = view{now: c.lifetimes.now, responseModes: c.can.ResponseModes}
+	if len(c.config.Audience) > 0 {
+		client.Audience = members.WithoutRepeats(slices.Concat(client.Audience, c.config.Audience))
 	}
 	return &client
 }
 
 // presentRedirect lets the copy show the one redirect URI that the request names,
 // where it differs from a registered one in the port only.
-func (r *registry) presentRedirect(client *Client, requested string) {
+func (c *clients) presentRedirect(client *Client, requested string) {
 	if requested == "" || slices.Contains(client.Metadata.RedirectURIs, requested) {
 		return
 	}
-	if r.redirectMatches(client, requested) {
+	if c.redirectMatches(client, requested) {
 		client.view.redirectURIs = []string{requested}
 	}
 }
@@ -112,25 +156,38 @@ func presentDefaults(client *Client, form url.Values) {
 
 // redirectMatches judges a redirect URI as this package does: by every byte but the
 // port of a loopback address. fosite's own matching lets more differ.
-func (r *registry) redirectMatches(client *Client, requested string) bool {
-	anyLocalhostPort := r.cfg.AllowAnyLocalhostPort && client.IsPublic()
+func (c *clients) redirectMatches(client *Client, requested string) bool {
+	anyLocalhostPort := c.config.AllowAnyLocalhostPort && client.IsPublic()
 	return slices.ContainsFunc(client.Metadata.RedirectURIs, func(registered string) bool {
 		return redirecturi.Matches(registered, requested, anyLocalhostPort)
 	})
 }
 
-// ClientAssertionJWTValid asks the host's storage. Its error means that the
+// providerStore stands before the storage where fosite looks clients up.
+type providerStore struct {
+	storage fosite.Storage
+	clients *clients
+}
+
+var _ fosite.Storage = (*providerStore)(nil)
+
+// GetClient returns the client that fosite works with.
+func (s *providerStore) GetClient(ctx context.Context, id string) (fosite.Client, error) {
+	return s.clients.find(ctx, id)
+}
+
+// ClientAssertionJWTValid asks the storage. Its error means that the
 // assertion was seen before or that the storage failed; fosite can't tell the two.
 func (s *providerStore) ClientAssertionJWTValid(ctx context.Context, jti string) error {
-	return s.host.ClientAssertionJWTValid(ctx, jti)
+	return s.storage.ClientAssertionJWTValid(ctx, jti)
 }
 
-// SetClientAssertionJWT notes an assertion in the host's storage.
+// SetClientAssertionJWT notes an assertion in the storage.
 func (s *providerStore) SetClientAssertionJWT(ctx context.Context, jti string, exp time.Time) error {
-	return s.host.SetClientAssertionJWT(ctx, jti, exp)
+	return s.storage.SetClientAssertionJWT(ctx, jti, exp)
 }
 
-// parProviderStore is a providerStore for a host whose storage keeps pushed
+// parProviderStore is a providerStore for a storage that keeps pushed
 // requests. There are two types because fosite asserts fosite.PARStorage.
 type parProviderStore struct {
 	*providerStore
@@ -139,15 +196,15 @@ type parProviderStore struct {
 
 var _ fosite.PARStorage = (*parProviderStore)(nil)
 
-func newProviderStore(host fosite.Storage, r *registry) fosite.Storage {
-	store := &providerStore{host: host, registry: r}
-	if par, ok := host.(fosite.PARStorage); ok {
+func newProviderStore(storage fosite.Storage, c *clients) fosite.Storage {
+	store := &providerStore{storage: storage, clients: c}
+	if par, ok := storage.(fosite.PARStorage); ok {
 		return &parProviderStore{store, par}
 	}
 	return store
 }
 
-// CreatePARSession stores a pushed request in the host's storage.
+// CreatePARSession stores a pushed request in the storage.
 func (s *parProviderStore) CreatePARSession(ctx context.Context, requestURI string, request fosite.AuthorizeRequester) error {
 	return s.par.CreatePARSession(ctx, requestURI, request)
 }
@@ -162,20 +219,20 @@ func (s *parProviderStore) GetPARSession(ctx context.Context, requestURI string)
 	if request.GetClient() == nil {
 		return nil, fosite.ErrNotFound
 	}
-	client, err := s.GetClient(withoutRequest(ctx), request.GetClient().GetID())
+	client, err := s.clients.find(withoutRequest(ctx), request.GetClient().GetID())
 	if err != nil {
 		return nil, err
 	}
 	if registered, ok := client.(*Client); ok {
 		registered.view.pushed = true
 		if uri := request.GetRedirectURI(); uri != nil {
-			s.registry.presentRedirect(registered, uri.String())
+			s.clients.presentRedirect(registered, uri.String())
 		}
 	}
 	return withClient(request, client), nil
 }
 
-// DeletePARSession removes a pushed request from the host's storage.
+// DeletePARSession removes a pushed request from the storage.
 func (s *parProviderStore) DeletePARSession(ctx context.Context, requestURI string) error {
 	return s.par.DeletePARSession(ctx, requestURI)
 }
@@ -196,4 +253,114 @@ func (r pushedRequest) GetClient() fosite.Client { return r.client }
 
 func withClient(request fosite.AuthorizeRequester, client fosite.Client) fosite.AuthorizeRequester {
 	return pushedRequest{request, client}
+}
+
+// configView is fosite's configuration as the provider of Extend sees it: the application's,
+// with the client authentication, the hasher and the key fetcher of this package.
+type configView struct {
+	fosite.Configurator
+
+	strategy fosite.ClientAuthenticationStrategy
+	hasher   fosite.Hasher
+	keys     fosite.JWKSFetcherStrategy
+	guarded  *retryablehttp.Client
+}
+
+// newConfigView hides none of the optional interfaces of a configuration that fosite
+// asserts.
+func newConfigView(view *configView) fosite.Configurator {
+	par, hasConfig := view.Configurator.(fosite.PushedAuthorizeRequestConfigProvider)
+	handlers, hasHandlers := view.Configurator.(fosite.PushedAuthorizeRequestHandlersProvider)
+	switch {
+	case hasConfig && hasHandlers:
+		return &struct {
+			*configView
+			fosite.PushedAuthorizeRequestConfigProvider
+			fosite.PushedAuthorizeRequestHandlersProvider
+		}{view, par, handlers}
+	case hasConfig:
+		return &struct {
+			*configView
+			fosite.PushedAuthorizeRequestConfigProvider
+		}{view, par}
+	case hasHandlers:
+		return &struct {
+			*configView
+			fosite.PushedAuthorizeRequestHandlersProvider
+		}{view, handlers}
+	}
+	return view
+}
+
+// GetClientAuthenticationStrategy returns the application's strategy, or ours.
+func (v *configView) GetClientAuthenticationStrategy(context.Context) fosite.ClientAuthenticationStrategy {
+	return v.strategy
+}
+
+// GetSecretsHasher returns the hasher that registration uses.
+func (v *configView) GetSecretsHasher(context.Context) fosite.Hasher { return v.hasher }
+
+// GetTokenIntrospectionHandlers returns the application's, with fosite's own validator in a form
+// that tells a storage which failed.
+func (v *configView) GetTokenIntrospectionHandlers(ctx context.Context) fosite.TokenIntrospectionHandlers {
+	handlers := slices.Clone(v.Configurator.GetTokenIntrospectionHandlers(ctx))
+	for i, h := range handlers {
+		if core, ok := h.(*oauth2.CoreValidator); ok {
+			handlers[i] = taggingValidator{core}
+		}
+	}
+	return handlers
+}
+
+// GetHTTPClient returns the guarded client where a registered client has fosite fetch what
+// it points at, such as a request object (T10).
+func (v *configView) GetHTTPClient(ctx context.Context) *retryablehttp.Client {
+	request, ok := ctx.Value(fosite.AuthorizeRequestContextKey).(fosite.AuthorizeRequester)
+	if ok && IsDynamic(request.GetClient()) {
+		return v.guarded
+	}
+	return v.Configurator.GetHTTPClient(ctx)
+}
+
+// GetJWKSFetcherStrategy returns the guarded fetcher.
+func (v *configView) GetJWKSFetcherStrategy(context.Context) fosite.JWKSFetcherStrategy {
+	return v.keys
+}
+
+// taggingValidator is fosite's CoreValidator, which takes every error of the storage for
+// an unknown token. This one tells a storage that failed.
+type taggingValidator struct{ core *oauth2.CoreValidator }
+
+// IntrospectToken is the validator's, on a view of the storage made for this call.
+func (v taggingValidator) IntrospectToken(ctx context.Context, token string, use fosite.TokenUse, request fosite.AccessRequester, scopes []string) (fosite.TokenUse, error) {
+	storage := &taggingStorage{CoreStorage: v.core.CoreStorage}
+	core := &oauth2.CoreValidator{CoreStrategy: v.core.CoreStrategy, CoreStorage: storage, Config: v.core.Config}
+	found, err := core.IntrospectToken(ctx, token, use, request, scopes)
+	if err != nil && storage.failed != nil {
+		return "", failure(storage.failed)
+	}
+	return found, err
+}
+
+// taggingStorage keeps the error of a look-up that says more than "unknown".
+type taggingStorage struct {
+	oauth2.CoreStorage
+	failed error
+}
+
+func (s *taggingStorage) GetAccessTokenSession(ctx context.Context, signature string, session fosite.Session) (fosite.Requester, error) {
+	request, err := s.CoreStorage.GetAccessTokenSession(ctx, signature, session)
+	return request, s.note(err)
+}
+
+func (s *taggingStorage) GetRefreshTokenSession(ctx context.Context, signature string, session fosite.Session) (fosite.Requester, error) {
+	request, err := s.CoreStorage.GetRefreshTokenSession(ctx, signature, session)
+	return request, s.note(err)
+}
+
+func (s *taggingStorage) note(err error) error {
+	if err != nil && !errors.Is(err, fosite.ErrNotFound) && !errors.Is(err, fosite.ErrInactiveToken) {
+		s.failed = err
+	}
+	return err
 }

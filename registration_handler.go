@@ -2,82 +2,133 @@ package dcr
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base32"
 	"errors"
+	"fmt"
 	"net/http"
+	"time"
+
+	"github.com/ory/fosite"
+
+	"github.com/fosite-contrib/fosite-dcr/internal/capability"
+	"github.com/fosite-contrib/fosite-dcr/internal/request"
 )
 
+// Registration configures the registration endpoint besides Config.Access, which decides who may
+// register.
+type Registration struct {
+	// Scope is the scope of access tokens that may register; default "dcr:register".
+	Scope string
+	// AllowScope lets clients register Scope for themselves, if Config.Scopes has it. By default
+	// a client can't, or one registration would open the door to more (T54).
+	AllowScope bool
+	// ShareIdentical answers registrations of public clients by anonymous registrants that
+	// ask for the very same with one client, which then has no registration access token:
+	// what many use, none of them may change. Clients that register anew each time they
+	// start, always alike, leave one record then. By default each gets its own. It takes a
+	// storage that implements GrantRevoker, since an identifier that was gone may come back.
+	ShareIdentical bool
+}
+
+const defaultRegistrationScope = "dcr:register"
+
+func (c Registration) withDefaults() Registration {
+	setDefault(&c.Scope, defaultRegistrationScope)
+	return c
+}
+
 // RegistrationRequest is a registration that was let in and whose metadata is
-// fine. Nothing of it is stored yet. A host may look at it, or refuse it, before it
+// fine. Nothing of it is stored yet. An application may look at it, or refuse it, before it
 // makes the response.
 type RegistrationRequest struct {
+	// Registrant is who registers.
 	Registrant *Registrant
-	Metadata   ClientMetadata
+	// Metadata is what will be registered.
+	Metadata ClientMetadata
 
 	issuer string
-	visit  *visit
+	caller caller
+}
+
+// registrar carries out registrations (RFC 7591).
+type registrar struct {
+	config     Registration
+	management bool // clients get a registration access token
+	location   *location
+	admission  *admission
+	rulebook   *rulebook
+	secrets    *secrets
+	tokens     *registrationTokens
+	initial    *initialTokens
+	lifetimes  *lifetimes
+	records    *records
+	grants     *grants
+	journal    *journal
 }
 
 // RegistrationHandler returns the handler of the registration endpoint, for any
 // router. It answers every method: POST registers, the others get 405.
-func (p *Provider) RegistrationHandler() http.Handler {
-	return p.registry.openTo([]string{http.MethodPost}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, done := stopWith(p.registry.visited(r.Context(), r), w)
-		defer done()
-		request, err := p.NewRegistrationRequest(ctx, r)
+func (s *registrar) RegistrationHandler() http.Handler {
+	return s.location.openTo([]string{http.MethodPost}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := r.Context()
+		defer request.Bound(ctx, w)()
+		registration, err := s.NewRegistrationRequest(ctx, r)
 		if err != nil {
-			p.WriteRegistrationError(ctx, w, err)
+			s.WriteRegistrationError(ctx, w, err)
 			return
 		}
-		response, err := p.NewRegistrationResponse(ctx, request)
+		response, err := s.NewRegistrationResponse(ctx, registration)
 		if err != nil {
-			p.WriteRegistrationError(ctx, w, err)
+			s.WriteRegistrationError(ctx, w, err)
 			return
 		}
-		p.WriteRegistrationResponse(ctx, w, response)
+		s.WriteRegistrationResponse(ctx, w, response)
 	}))
 }
 
 // NewRegistrationRequest reads a registration (RFC 7591, section 3.1). It writes
 // nothing, so a refusal needs no undoing. The error is one for
 // WriteRegistrationError.
-func (p *Provider) NewRegistrationRequest(ctx context.Context, r *http.Request) (_ *RegistrationRequest, err error) {
-	ctx = p.registry.visited(ctx, r)
-	ctx, span := startSpan(ctx, "dcr.NewRegistrationRequest")
+//
+// The body is read until it ends. RegistrationHandler stops at the end of the context; whoever
+// calls this method sets ReadTimeout of the http.Server.
+func (s *registrar) NewRegistrationRequest(ctx context.Context, r *http.Request) (_ *RegistrationRequest, err error) {
+	who := s.admission.callerOf(r)
+	ctx, span := startSpan(withCaller(ctx, who), "dcr.NewRegistrationRequest")
 	defer endSpan(span, &err)
-	request, err := p.registry.readRegistration(ctx, r)
+	registration, err := s.read(ctx, r, who)
 	if err != nil {
-		return nil, refuse(ctx, "", err)
+		p := problemOf(err)
+		p.caller, p.registrant = &who, registration.Registrant
+		return nil, p
 	}
-	return request, nil
+	return registration, nil
 }
 
-func (r *registry) readRegistration(ctx context.Context, request *http.Request) (*RegistrationRequest, error) {
-	if err := methodAllowed(request, http.MethodPost); err != nil {
-		return nil, err
+// read returns beside an error what it knows of the registration by then.
+func (s *registrar) read(ctx context.Context, r *http.Request, who caller) (*RegistrationRequest, error) {
+	registration := &RegistrationRequest{caller: who}
+	if err := readingError(firstOf(request.Method(r, http.MethodPost), request.JSON(r))); err != nil {
+		return registration, err
 	}
-	if !isJSON(request) {
-		return nil, ErrUnsupportedMediaType
+	var err error
+	if registration.Registrant, err = s.admission.admit(ctx, r, who); err != nil {
+		return registration, err
 	}
-	registrant, err := r.authorize(ctx, request)
+	if registration.issuer, err = s.location.issuer(ctx); err != nil {
+		return registration, err
+	}
+	if err = s.admission.checkQuotas(ctx, registration.Registrant, registration.issuer, 1); err != nil {
+		return registration, err
+	}
+	body, err := request.Body(ctx, r, s.admission.limits.Body)
 	if err != nil {
-		return nil, err
+		return registration, readingError(err)
 	}
-	issuer, err := r.issuer(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := r.checkQuotas(ctx, registrant, issuer, 1); err != nil {
-		return nil, err
-	}
-	body, err := readBody(ctx, request, r.limits.Body)
-	if err != nil {
-		return nil, err
-	}
-	metadata, err := r.resolve(ctx, body, entrance{registrant: registrant})
-	if err != nil {
-		return nil, err
-	}
-	return &RegistrationRequest{Registrant: registrant, Metadata: metadata, issuer: issuer, visit: visitOf(ctx)}, nil
+	registration.Metadata, err = s.rulebook.resolve(ctx, body, source{registrant: registration.Registrant})
+	return registration, err
 }
 
 // NewRegistrationResponse registers the client. First a use of the initial access token
@@ -85,54 +136,55 @@ func (r *registry) readRegistration(ctx context.Context, request *http.Request) 
 // write of its record is the
 // commit point: before it nothing is stored, and if the entry of the registration
 // access token can't be stored after it, or a quota turns out to be passed, the record
-// goes again. A crash in between leaves a client that nobody can use, since nobody was told
+// goes again. A crash in between leaves a client that nobody can use, since nobody received
 // its secret or its token.
 //
 // The record comes first because entries may have a foreign key on clients.
-func (p *Provider) NewRegistrationResponse(ctx context.Context, request *RegistrationRequest) (_ *ClientInformation, err error) {
-	ctx = withVisit(ctx, request.visit)
-	ctx, span := startSpan(ctx, "dcr.NewRegistrationResponse")
+func (s *registrar) NewRegistrationResponse(ctx context.Context, registration *RegistrationRequest) (_ *ClientInformation, err error) {
+	ctx, span := startSpan(withCaller(ctx, registration.caller), "dcr.NewRegistrationResponse")
 	defer endSpan(span, &err)
-	answer := p.registry.register
-	if p.registry.isShared(request) {
-		answer = p.registry.share
+	answer := s.register
+	if s.isShared(registration) {
+		answer = s.share
 	}
-	response, err := answer(ctx, request)
+	response, err := answer(ctx, registration)
 	if err != nil {
-		return nil, refuse(ctx, "", err)
+		p := problemOf(err)
+		p.caller, p.registrant = &registration.caller, registration.Registrant
+		return nil, p
 	}
 	spanClient(span, response.ClientID)
 	return response, nil
 }
 
-func (r *registry) register(ctx context.Context, request *RegistrationRequest) (*ClientInformation, error) {
-	made, err := r.makeCredentials(ctx, request.Metadata.TokenEndpointAuthMethod)
+func (s *registrar) register(ctx context.Context, registration *RegistrationRequest) (*ClientInformation, error) {
+	made, err := s.makeCredentials(ctx, registration.Metadata.TokenEndpointAuthMethod)
 	if err != nil {
 		return nil, err
 	}
-	client := newClient(r, request, made)
-	if err := r.consume(ctx, request.Registrant); err != nil {
+	client := s.newClient(registration, made)
+	if err := s.initial.consume(ctx, registration.Registrant); err != nil {
 		return nil, err
 	}
-	err = r.create(ctx, client)
+	err = s.create(ctx, client)
 	for tries := 0; errors.Is(err, ErrClientExists) && tries < createRounds; tries++ {
 		client.ID = newClientID() // T06: never the identifier of another client
-		err = r.create(ctx, client)
+		err = s.create(ctx, client)
 	}
 	if err != nil {
-		r.giveBack(ctx, request.Registrant)
+		s.initial.giveBack(ctx, registration.Registrant)
 		return nil, creationFailed(err)
 	}
-	r.tell(ctx, Event{Kind: EventRegistered, ClientID: client.ID, After: client})
-	return r.information(client, made.secret, made.token, r.registrationEndpoint(ctx)), nil
+	s.journal.record(ctx, Event{Kind: EventRegistered, ClientID: client.ID, After: client})
+	return information(client, made.secret, made.token, s.location.registrationEndpoint(ctx)), nil
 }
 
 // WriteRegistrationResponse sends the client information: 201, never to be cached
 // (RFC 7591, section 3.2.1).
-func (p *Provider) WriteRegistrationResponse(ctx context.Context, w http.ResponseWriter, response *ClientInformation) {
+func (s *registrar) WriteRegistrationResponse(ctx context.Context, w http.ResponseWriter, response *ClientInformation) {
 	body, err := response.MarshalJSON()
 	if err != nil {
-		p.WriteRegistrationError(ctx, w, err)
+		s.WriteRegistrationError(ctx, w, err)
 		return
 	}
 	writeJSON(w, http.StatusCreated, body)
@@ -140,22 +192,268 @@ func (p *Provider) WriteRegistrationResponse(ctx context.Context, w http.Respons
 
 // WriteRegistrationError sends an error (RFC 7591, section 3.2.2). An error of
 // neither this package nor fosite is a server error, of which nothing is said.
-func (p *Provider) WriteRegistrationError(ctx context.Context, w http.ResponseWriter, err error) {
-	p.registry.refused(ctx, err)
+func (s *registrar) WriteRegistrationError(ctx context.Context, w http.ResponseWriter, err error) {
+	s.journal.refused(ctx, err)
 	writeError(w, err, http.MethodPost)
 }
 
+// credentials are what the server makes for a client: the identifier, the secret
+// where the method needs one, and the registration access token.
+type credentials struct {
+	id            string
+	secret        string
+	secretHash    []byte
+	secretExpires time.Time
+	token         string
+	record        RegistrationTokenRecord
+}
+
 // makeCredentials makes what the server chooses for a new client.
-func (r *registry) makeCredentials(ctx context.Context, method string) (made credentials, err error) {
+func (s *registrar) makeCredentials(ctx context.Context, method string) (made credentials, err error) {
 	made.id = newClientID()
-	if usesSecret(method) {
-		if made.secret, made.secretHash, err = r.issueSecret(ctx); err != nil {
-			return made, err
+	if made.secret, made.secretHash, made.secretExpires, err = s.secrets.issue(ctx, method); err != nil {
+		return made, err
+	}
+	if s.management {
+		made.token, made.record, err = s.tokens.issue(ctx)
+	}
+	return made, err
+}
+
+// newClient is the one conversion from what a client says to what the server
+// keeps.
+func (s *registrar) newClient(registration *RegistrationRequest, made credentials) *Client {
+	// Storages order by it: no monotonic clock, and no more than the columns of databases hold.
+	now := s.lifetimes.now().Round(0).Truncate(time.Microsecond)
+	decided := registration.Metadata.decision
+	return &Client{
+		ID:                made.id,
+		Issuer:            registration.issuer,
+		Version:           1,
+		Origin:            *registration.Registrant,
+		CreatedAt:         now,
+		UpdatedAt:         now,
+		UnusedUntil:       s.lifetimes.unusedUntil(registration.Registrant),
+		ExpiresAt:         s.lifetimes.maximum(decided.lifetime),
+		AlwaysAskConsent:  decided.alwaysAskConsent,
+		RequirePKCE:       decided.requirePKCE,
+		SecretHash:        made.secretHash,
+		SecretExpiresAt:   made.secretExpires,
+		RegistrationToken: made.record,
+		Metadata:          registration.Metadata,
+		StatementIssuer:   registration.Metadata.statementIssuer,
+	}
+}
+
+// create writes the record and then the token's entry; both or none. Where the storage is full the
+// oldest client that was never used is evicted.
+func (s *registrar) create(ctx context.Context, client *Client) error {
+	created, err := s.createOnce(ctx, client, s.records.storage.CreateClient)
+	for tries := 0; errors.Is(err, ErrFull) && s.records.evicter != nil && tries < createRounds; tries++ {
+		// A client that was created and still has no room for its entry: the next client to be
+		// evicted leaves some.
+		if created, err = s.createEvicting(ctx, client, err); !created {
+			return err
 		}
 	}
-	if r.cfg.Management.Off {
-		return made, nil
+	return err
+}
+
+// createEvicting is createOnce in the room of another client. full is why it has to be.
+func (s *registrar) createEvicting(ctx context.Context, client *Client, full error) (created bool, err error) {
+	var evicted *Client
+	created, err = s.createOnce(ctx, client, func(ctx context.Context, client *Client) (err error) {
+		evicted, err = s.records.evicter.CreateClientEvicting(ctx, client, s.lifetimes.evictable())
+		if evicted != nil { // first, since it may be the entries that have no room
+			s.tokens.clear(ctx, evicted.ID, evicted.tokenRecords()...)
+		}
+		if err != nil && !errors.Is(err, ErrFull) && !errors.Is(err, ErrClientExists) {
+			s.journal.cleanupFailed(ctx, "", err)
+			return full
+		}
+		return err
+	})
+	if evicted != nil && (err == nil || s.records.transactions == nil) { // else it is there again
+		s.grants.clearExpired(ctx, evicted)
 	}
-	made.token, made.record, err = r.issueToken(ctx)
-	return made, err
+	return created, err
+}
+
+func (s *registrar) createOnce(ctx context.Context, client *Client, write func(context.Context, *Client) error) (created bool, err error) {
+	err = s.records.inTransaction(ctx, func(ctx context.Context) error {
+		if err := write(ctx, client); err != nil {
+			return err
+		}
+		created = true
+		if client.RegistrationToken.Signature == "" {
+			return nil
+		}
+		return s.tokens.store(ctx, client, client.RegistrationToken)
+	})
+	if err == nil {
+		// Not in the transaction, in which others may not be seen.
+		if err = s.admission.checkQuotas(ctx, &client.Origin, client.Issuer, 0); err != nil {
+			s.undoCreate(ctx, client)
+		}
+		return true, err
+	}
+	// A storage that failed may have created the record all the same. Under an identifier
+	// that others share it is left: nobody received it, and the next to ask takes it up.
+	mayBeThere := created || !client.Shared && !errors.Is(err, ErrFull)
+	if mayBeThere && !errors.Is(err, ErrClientExists) && s.records.transactions == nil {
+		s.undoCreate(ctx, client)
+	}
+	return created, err
+}
+
+// undoCreate takes back what may have been written, by a storage that failed in the
+// middle too. Should that fail, it stays as a client that nobody can use.
+func (s *registrar) undoCreate(ctx context.Context, client *Client) {
+	ctx, cancel := cleanupContext(ctx)
+	defer cancel()
+	if err := s.records.storage.DeleteClient(ctx, client.ID); err != nil && !errors.Is(err, fosite.ErrNotFound) {
+		s.journal.cleanupFailed(ctx, client.ID, err)
+		return
+	}
+	s.tokens.clear(ctx, client.ID, client.tokenRecords()...)
+}
+
+// creationFailed: a quota refuses, anything else is a failure of the server.
+func creationFailed(err error) error {
+	if errors.Is(err, errQuota) {
+		return err
+	}
+	return failure(err)
+}
+
+// Registrations that are alike down to the byte can share one client (Registration.ShareIdentical;
+// RFC 7591, section 3.2.1, lets a server answer one identifier to several). Its identifier
+// is computed from what is registered, so that the storage's own check for a taken
+// identifier finds the client, whichever process registered it.
+
+// isShared reports whether a registration may be answered with a client that others have:
+// a public client, since there is no secret to hand out twice, and an anonymous registrant.
+func (s *registrar) isShared(registration *RegistrationRequest) bool {
+	who := registration.Registrant
+	return s.config.ShareIdentical && who.Anonymous && who.InitialAccessToken == "" && who.Subject == "" &&
+		registration.Metadata.TokenEndpointAuthMethod == capability.MethodNone
+}
+
+// sharedID returns the identifier for what is registered, and for what policies decided of
+// it. Without the secret of the server nobody can compute it.
+func (s *registrar) sharedID(ctx context.Context, registration *RegistrationRequest) (string, error) {
+	metadata, err := registration.Metadata.MarshalJSON()
+	if err != nil {
+		return "", failure(err)
+	}
+	secret, err := s.location.fosite.GetGlobalSecret(ctx)
+	if err != nil {
+		return "", failure(err)
+	}
+	mac := hmac.New(sha256.New, secret)
+	who, decided := registration.Registrant, registration.Metadata.decision
+	said := fmt.Sprintf("lifetime=%d consent=%t pkce=%t", decided.lifetime, decided.alwaysAskConsent, decided.requirePKCE)
+	for _, part := range []string{"dcr shared client", registration.issuer, who.Kind, who.Policy, said, string(metadata)} {
+		mac.Write([]byte(part))
+		mac.Write([]byte{0}) // none of them has one
+	}
+	return base32.StdEncoding.EncodeToString(mac.Sum(nil))[:len(newClientID())], nil
+}
+
+// share answers with the client that is registered already, or registers it. It has no
+// registration access token: nobody may change or delete what others use.
+func (s *registrar) share(ctx context.Context, registration *RegistrationRequest) (*ClientInformation, error) {
+	id, err := s.sharedID(ctx, registration)
+	if err != nil {
+		return nil, err
+	}
+	fresh := s.newClient(registration, credentials{id: id})
+	fresh.Shared = true
+	for range createRounds {
+		client, event, err := s.shareOnce(ctx, fresh)
+		switch {
+		case err == nil:
+			s.journal.record(ctx, Event{Kind: event, ClientID: id, After: client})
+			return information(client, "", "", ""), nil
+		case !errors.Is(err, ErrClientExists) && !errors.Is(err, ErrConflict) && !errors.Is(err, fosite.ErrNotFound):
+			return nil, failure(err)
+		}
+	}
+	return nil, failure(errSharedOvertaken)
+}
+
+var errSharedOvertaken = fmt.Errorf("%w: other requests got ahead with a shared client", ErrUnavailable)
+
+// shareOnce takes up the client that is there, or an expired one, or creates it. The
+// error is ErrClientExists, ErrConflict or fosite.ErrNotFound where another request got
+// ahead.
+func (s *registrar) shareOnce(ctx context.Context, fresh *Client) (*Client, EventKind, error) {
+	found, err := s.records.get(ctx, fresh.ID)
+	switch {
+	case err == nil && s.lifetimes.expiry().Expired(found):
+		return s.revive(ctx, found, fresh)
+	case err == nil:
+		client, err := s.renew(ctx, found, fresh)
+		return client, EventShared, err
+	case !errors.Is(err, fosite.ErrNotFound):
+		return nil, "", err
+	}
+	// An earlier client may have had this identifier: what it left must not come alive.
+	if err := s.grants.revoker.RevokeClientGrants(ctx, fresh.ID); err != nil {
+		return nil, "", err
+	}
+	return fresh, EventRegistered, s.create(ctx, fresh)
+}
+
+// renew gives a client at least the time of a new one, and its eviction grace.
+func (s *registrar) renew(ctx context.Context, found, fresh *Client) (*Client, error) {
+	if !found.LastUsedAt.IsZero() {
+		return found, s.renewUsed(ctx, found, fresh)
+	}
+	step := touchInterval
+	if grace := s.lifetimes.lifecycle.EvictionGrace; grace > 0 {
+		step = min(step, grace/2)
+	}
+	if fresh.UpdatedAt.Before(found.UpdatedAt.Add(step)) {
+		return found, nil
+	}
+	next := found.Clone()
+	next.Version++
+	next.UnusedUntil, next.UpdatedAt = fresh.UnusedUntil, fresh.UpdatedAt
+	return next, s.records.storage.UpdateClient(ctx, next, found.Version)
+}
+
+// renewUsed keeps a client that has been idle from expiring under whoever registers it now.
+func (s *registrar) renewUsed(ctx context.Context, found, fresh *Client) error {
+	idleUntil := s.lifetimes.idleUntil(found)
+	if idleUntil.IsZero() {
+		return nil
+	}
+	until := fresh.UnusedUntil
+	if until.IsZero() {
+		until = s.lifetimes.now().Add(s.lifetimes.lifecycle.Idle)
+	}
+	if !idleUntil.Add(touchInterval).Before(until) {
+		return nil
+	}
+	return s.lifetimes.uses.TouchClient(ctx, found.ID, time.Time{}, until)
+}
+
+// revive registers anew what has expired and was not swept yet, in the place of its record:
+// a deletion could hit what another process has registered meanwhile. Its grants go first.
+// One that was used counts as used now, and expires by Lifecycle.Idle or Maximum.
+func (s *registrar) revive(ctx context.Context, found, fresh *Client) (*Client, EventKind, error) {
+	if err := s.grants.revoker.RevokeClientGrants(ctx, fresh.ID); err != nil {
+		return nil, "", err
+	}
+	next := fresh.Clone()
+	next.Version = found.Version + 1
+	if !found.LastUsedAt.IsZero() {
+		next.LastUsedAt = fresh.CreatedAt // a storage keeps the later one, which is long ago
+	}
+	if err := s.records.storage.UpdateClient(ctx, next, found.Version); err != nil {
+		return nil, "", err
+	}
+	s.journal.record(ctx, Event{Kind: EventExpired, ClientID: found.ID, Before: found})
+	return next, EventRegistered, nil
 }

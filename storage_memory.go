@@ -2,7 +2,10 @@ package dcr
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,19 +14,28 @@ import (
 	"github.com/ory/fosite/handler/oauth2"
 	"github.com/ory/fosite/handler/openid"
 	"github.com/ory/fosite/handler/pkce"
+
+	"github.com/fosite-contrib/fosite-dcr/internal/memory"
 )
 
-// MemoryStore is a complete fosite storage in memory: registered clients, clients of
-// the operator's own, authorization codes, access and refresh tokens, PKCE and OpenID
+// sessions are the sessions of a MemoryStore. The alias keeps the field unexported.
+type sessions = memory.Sessions
+
+// MemoryStore is a complete fosite storage in memory: registered clients, static clients,
+// authorization codes, access and refresh tokens, PKCE and OpenID
 // Connect sessions, pushed requests and identifiers of client assertions. It has no users
 // for the password grant and no keys for the JWT bearer grant, so it does not go with
 // compose.ComposeAllEnabled. It is for one process and forgets everything when that ends.
 //
+// It implements fosite.Storage, oauth2.CoreStorage, oauth2.TokenRevocationStorage,
+// pkce.PKCERequestStorage, openid.OpenIDConnectRequestStorage, fosite.PARStorage and every
+// interface of this package.
+//
 // It is safe for many goroutines. What has expired is dropped a little at a time as
 // new entries come, never in one walk, and everything is bounded ([MemoryLimits]). At
-// a bound a new entry is refused with an error that wraps ErrUnavailable and nothing
-// but clients that were never used gives way: an identifier of an assertion that were forgotten early could be
-// replayed, and a PKCE session that were gone would let its code pass without a
+// a bound a new entry is refused with an error that wraps ErrFull, and nothing
+// but clients that were never used is evicted: an identifier of an assertion that were forgotten
+// early could be replayed, and a PKCE session that were gone would let its code pass without a
 // verifier.
 //
 // A session is kept with the identifier of its client, and gets the client as it is
@@ -32,20 +44,25 @@ import (
 // store, is kept as it came. Sessions are copied on their way in and out with their
 // Clone method; what comes back is the stored session, whatever a Get method is given.
 type MemoryStore struct {
+	*sessions
+
 	now   func() time.Time
 	limit MemoryLimits
 
 	// clients holds *Client for what was registered and any other fosite.Client for
-	// what the operator added. A *Client in it is never changed, only replaced.
+	// static clients. A *Client in it is never changed, only replaced. A
+	// *memoryPlace keeps an identifier while room is made for its client.
 	clients    sync.Map
 	registered atomic.Int64
-	waiting    memoryWaiting
-	counts     memoryCounts
+	counts     memory.Counter[countKey]
 
-	codes, challenges, openIDs, pushed memoryTable
-	access, refresh                    memoryTable
-	assertions                         memoryTable
-	initial                            memoryInitialTokens
+	// waiting holds the clients that were never used by the time of their last change, so that at
+	// the bound the one that waits longest is found without a walk. A change that comes later is
+	// noticed when its client comes up.
+	waitingMu sync.Mutex
+	waiting   memory.Queue
+
+	initial *memory.Records[InitialAccessToken]
 }
 
 var (
@@ -53,6 +70,10 @@ var (
 	_ ClientStorage                      = (*MemoryStore)(nil)
 	_ UseRecorder                        = (*MemoryStore)(nil)
 	_ GrantRevoker                       = (*MemoryStore)(nil)
+	_ ExpiredDeleter                     = (*MemoryStore)(nil)
+	_ ClientEvicter                      = (*MemoryStore)(nil)
+	_ ClientLister                       = (*MemoryStore)(nil)
+	_ InitialAccessTokenStorage          = (*MemoryStore)(nil)
 	_ oauth2.CoreStorage                 = (*MemoryStore)(nil)
 	_ oauth2.TokenRevocationStorage      = (*MemoryStore)(nil)
 	_ pkce.PKCERequestStorage            = (*MemoryStore)(nil)
@@ -62,9 +83,9 @@ var (
 
 // MemoryLimits bounds a MemoryStore. Zero means the default.
 type MemoryLimits struct {
-	// Clients bounds registered clients; default 100,000. Those of the operator's own
-	// do not count. At the bound the oldest that was never used gives way to a new one
-	// (Lifecycle.Young).
+	// Clients bounds registered clients; default 100,000. Static clients
+	// do not count. At the bound the oldest that was never used is evicted for a new one,
+	// unless it is still in its eviction grace (Lifecycle).
 	Clients int
 	// Tokens bounds access tokens, and refresh tokens as many again; default 500,000.
 	// Each registered client has one access token entry for its registration access
@@ -92,7 +113,7 @@ func WithMemoryClock(now func() time.Time) MemoryOption {
 
 // NewMemoryStore returns an empty store.
 func NewMemoryStore(options ...MemoryOption) *MemoryStore {
-	s := &MemoryStore{now: time.Now}
+	s := &MemoryStore{now: time.Now, initial: memory.NewRecords((*InitialAccessToken).clone)}
 	for _, option := range options {
 		option(s)
 	}
@@ -101,21 +122,18 @@ func NewMemoryStore(options ...MemoryOption) *MemoryStore {
 	setDefault(&l.Tokens, 500_000)
 	setDefault(&l.Codes, 100_000)
 	setDefault(&l.Assertions, 1_000_000)
-	s.codes.init("authorization code", l.Codes)
-	s.challenges.init("PKCE session", l.Codes)
-	s.openIDs.init("OpenID Connect session", l.Codes)
-	s.pushed.init("pushed request", l.Codes)
-	s.access.init("access token", l.Tokens)
-	s.refresh.init("refresh token", l.Tokens)
-	s.assertions.init("client assertion", l.Assertions)
+	s.sessions = memory.New(memory.Options{
+		Now: s.now, Tokens: l.Tokens, Codes: l.Codes, Assertions: l.Assertions,
+		Client: s.GetClient, Full: memoryFull, Spare: IsRegistrationTokenEntry,
+	})
 	return s
 }
 
-// AddClient adds a client of the operator's own, in place of any client with that
+// AddClient adds a static client, in place of any client with that
 // identifier. It is returned by GetClient as it is, not copied, and can be neither
 // read nor changed nor deleted through ClientStorage.
 //
-// A *Client is not one of the operator's own: it is copied and taken for registered,
+// A *Client is no static client: it is copied and taken for registered,
 // as with CreateClient, but without regard to the bound.
 func (s *MemoryStore) AddClient(client fosite.Client) {
 	record, registered := client.(*Client)
@@ -129,11 +147,11 @@ func (s *MemoryStore) AddClient(client fosite.Client) {
 	if wasRegistered {
 		s.registered.Add(-1)
 	}
-	s.counts.replace(old, record)
+	s.count(old, record)
 	s.settle(client.GetID())
 }
 
-// GetClient returns a copy of a registered client, or a client of the operator's own.
+// GetClient returns a copy of a registered client, or a static client.
 func (s *MemoryStore) GetClient(_ context.Context, id string) (fosite.Client, error) {
 	found, ok := s.clients.Load(id)
 	if !ok {
@@ -142,7 +160,10 @@ func (s *MemoryStore) GetClient(_ context.Context, id string) (fosite.Client, er
 	if record, ok := found.(*Client); ok {
 		return record.Clone(), nil
 	}
-	return found.(fosite.Client), nil
+	if client, ok := found.(fosite.Client); ok {
+		return client, nil
+	}
+	return nil, fosite.ErrNotFound // a memoryPlace
 }
 
 // CreateClient stores a new record, as ClientStorage has it.
@@ -162,7 +183,7 @@ func (s *MemoryStore) CreateClient(ctx context.Context, client *Client) error {
 		s.registered.Add(-1)
 		return ErrClientExists
 	}
-	s.counts.replace(nil, stored)
+	s.count(nil, stored)
 	s.settle(stored.ID)
 	return nil
 }
@@ -210,7 +231,7 @@ func (s *MemoryStore) UpdateClient(ctx context.Context, client *Client, version 
 		next.LastUsedAt = later(client.LastUsedAt, stored.LastUsedAt)
 		next.KeepUntil = later(client.KeepUntil, stored.KeepUntil)
 		if s.clients.CompareAndSwap(client.ID, stored, next) {
-			s.counts.replace(stored, next)
+			s.count(stored, next)
 			return nil
 		}
 	}
@@ -236,18 +257,18 @@ func (s *MemoryStore) DeleteClient(ctx context.Context, id string) error {
 func (s *MemoryStore) removeRecord(stored *Client) bool {
 	taken := s.takeRecord(stored)
 	if taken {
+		s.registered.Add(-1)
 		s.settle(stored.ID)
 	}
 	return taken
 }
 
-// takeRecord is removeRecord without the queue of those that wait.
+// takeRecord is removeRecord without the bound and the queue of those that wait.
 func (s *MemoryStore) takeRecord(stored *Client) bool {
 	if !s.clients.CompareAndDelete(stored.ID, stored) {
 		return false
 	}
-	s.registered.Add(-1)
-	s.counts.replace(stored, nil)
+	s.count(stored, nil)
 	return true
 }
 
@@ -273,27 +294,250 @@ func (s *MemoryStore) TouchClient(ctx context.Context, id string, lastUsed, keep
 	}
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
+// DeleteExpiredClients removes clients that have expired, as ExpiredDeleter has it.
+func (s *MemoryStore) DeleteExpiredClients(ctx context.Context, e Expiry, limit int) ([]*Client, error) {
+	if err := ctx.Err(); err != nil || limit <= 0 {
+		return nil, err
 	}
-	return b
+	var removed []*Client
+	s.clients.Range(func(_, value any) bool {
+		stored, ok := value.(*Client)
+		if ok && e.Expired(stored) && s.removeRecord(stored) {
+			removed = append(removed, stored.Clone()) // others may still read the stored one
+		}
+		return len(removed) < limit && ctx.Err() == nil
+	})
+	return removed, ctx.Err()
 }
 
-// ClientAssertionJWTValid returns fosite.ErrJTIKnown for an identifier that is known
-// and has not expired.
-func (s *MemoryStore) ClientAssertionJWTValid(_ context.Context, jti string) error {
-	if _, err := s.assertions.get(s.now(), jti); err == nil {
-		return fosite.ErrJTIKnown
+// memoryPlace keeps an identifier for a client that is about to be stored. Nothing but a
+// creation finds it.
+type memoryPlace struct{ id string }
+
+// CreateClientEvicting makes room and creates, as ClientEvicter has it. It evicts where it can
+// although the store may have room for another client by now: it may be the tokens that have
+// none.
+func (s *MemoryStore) CreateClientEvicting(ctx context.Context, client *Client, before time.Time) (*Client, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	// The identifier comes first, so that nothing is evicted for one that is taken.
+	place, stored := &memoryPlace{client.ID}, client.Clone()
+	if _, taken := s.clients.LoadOrStore(client.ID, place); taken {
+		return nil, ErrClientExists
+	}
+	evicted := s.evict(before)
+	if evicted == nil && s.registered.Add(1) > int64(s.limit.Clients) {
+		s.registered.Add(-1)
+		s.clients.CompareAndDelete(client.ID, place)
+		return nil, memoryFull("registered client")
+	}
+	if s.clients.CompareAndSwap(client.ID, place, stored) {
+		s.count(nil, stored)
+	} else { // AddClient has replaced it already
+		s.registered.Add(-1)
+	}
+	s.settle(client.ID)
+	return evicted, nil
+}
+
+// evict removes the client that waits longest for its first use. Its room is kept. It returns
+// nil where no client can be evicted.
+func (s *MemoryStore) evict(before time.Time) *Client {
+	s.waitingMu.Lock()
+	defer s.waitingMu.Unlock()
+	for id, since, ok := s.waiting.First(); ok; id, since, ok = s.waiting.First() {
+		stored, err := s.record(id)
+		switch {
+		case err != nil, !stored.LastUsedAt.IsZero(): // gone or used this moment
+			s.waiting.Drop(id)
+		case stored.UpdatedAt.After(since):
+			s.waiting.Set(id, stored.UpdatedAt)
+		case !since.Before(before):
+			return nil
+		case s.takeRecord(stored): // unless it was used or changed this moment
+			s.waiting.Drop(id)
+			return stored.Clone() // others may still read the stored one
+		}
 	}
 	return nil
 }
 
-// SetClientAssertionJWT notes an identifier until some time after it expires. Of
-// several calls at once with one identifier exactly one succeeds, the others get
-// fosite.ErrJTIKnown.
-func (s *MemoryStore) SetClientAssertionJWT(_ context.Context, jti string, expires time.Time) error {
-	// fosite takes an assertion until the end of the second in which it expires.
-	entry := &memoryEntry{key: jti, expires: expires.Add(memoryMargin)}
-	return s.assertions.putNew(s.now(), entry, fosite.ErrJTIKnown)
+// settle has a client wait or not, as its record is now: calls for one client may come in
+// another order than its changes.
+func (s *MemoryStore) settle(id string) {
+	s.waitingMu.Lock()
+	defer s.waitingMu.Unlock()
+	stored, err := s.record(id)
+	if err != nil || !stored.LastUsedAt.IsZero() {
+		s.waiting.Drop(id)
+		return
+	}
+	s.waiting.Set(id, stored.UpdatedAt)
+}
+
+// countKey is one of the three values under one issuer.
+type countKey struct{ issuer, of, value string }
+
+const (
+	countSubject = "subject"
+	countInitial = "initial access token"
+	countName    = "name"
+)
+
+// count counts one record instead of another; either may be nil. The clients of each subject,
+// initial access token and name are counted, so that quotas and consent pages cost no walk.
+func (s *MemoryStore) count(old, record *Client) {
+	before, after := countKeys(old), countKeys(record)
+	if before != after {
+		s.counts.Replace(before[:], after[:])
+	}
+}
+
+// countKeys are those of a record, which may be nil. A key without a value is not counted.
+func countKeys(c *Client) (keys [3]countKey) {
+	if c == nil {
+		return keys
+	}
+	for i, key := range []countKey{
+		{c.Issuer, countSubject, c.Origin.Subject},
+		{c.Issuer, countInitial, c.Origin.InitialAccessToken},
+		{c.Issuer, countName, c.NameKey()},
+	} {
+		if key.value != "" {
+			keys[i] = key
+		}
+	}
+	return keys
+}
+
+// counted returns the key of the clients that fit, if the filter is for one of the values only.
+func counted(f ClientFilter) (key countKey, ok bool) {
+	key.issuer = f.Issuer
+	switch f {
+	case ClientFilter{Issuer: f.Issuer, Subject: f.Subject}:
+		key.of, key.value = countSubject, f.Subject
+	case ClientFilter{Issuer: f.Issuer, InitialAccessToken: f.InitialAccessToken}:
+		key.of, key.value = countInitial, f.InitialAccessToken
+	case ClientFilter{Issuer: f.Issuer, NameKey: f.NameKey}:
+		key.of, key.value = countName, f.NameKey
+	}
+	return key, key.issuer != "" && key.value != ""
+}
+
+// CountClients counts clients, as ClientLister has it. For one subject, initial access
+// token or name it is a look-up, and otherwise a walk.
+func (s *MemoryStore) CountClients(ctx context.Context, filter ClientFilter, most int) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	if key, ok := counted(filter); ok {
+		return min(s.counts.Of(key), most), nil
+	}
+	number := 0
+	s.clients.Range(func(_, value any) bool {
+		if stored, ok := value.(*Client); ok && number < most && filter.Matches(stored) {
+			number++
+		}
+		return number < most && ctx.Err() == nil
+	})
+	return number, ctx.Err()
+}
+
+// ListClients lists clients, as ClientLister has it. It walks over all of them.
+func (s *MemoryStore) ListClients(ctx context.Context, filter ClientFilter, from ClientCursor, limit int) ([]*Client, error) {
+	var page []*Client
+	s.clients.Range(func(_, value any) bool {
+		stored, ok := value.(*Client)
+		if ok && from.Follows(stored) && filter.Matches(stored) {
+			page = append(page, stored)
+		}
+		if len(page) >= 2*min(limit, 1<<20)+1024 && limit < len(page) {
+			page = newest(page, limit)
+		}
+		return ctx.Err() == nil
+	})
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	page = newest(page, limit)
+	for i := range page {
+		page[i] = page[i].Clone()
+	}
+	return page, nil
+}
+
+// newest returns the first of a list in its order.
+func newest(clients []*Client, limit int) []*Client {
+	slices.SortFunc(clients, func(a, b *Client) int {
+		if order := b.CreatedAt.Compare(a.CreatedAt); order != 0 {
+			return order
+		}
+		return strings.Compare(b.ID, a.ID)
+	})
+	return clients[:min(len(clients), max(limit, 0))]
+}
+
+// CreateInitialAccessToken stores a record, as InitialAccessTokenStorage has it.
+func (s *MemoryStore) CreateInitialAccessToken(ctx context.Context, token *InitialAccessToken) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !s.initial.Add(token.ID, token) {
+		return ErrClientExists
+	}
+	return nil
+}
+
+// GetInitialAccessToken returns a copy of a record.
+func (s *MemoryStore) GetInitialAccessToken(ctx context.Context, id string) (*InitialAccessToken, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return s.initial.Get(id)
+}
+
+// UseInitialAccessToken counts a use, if one remains.
+func (s *MemoryStore) UseInitialAccessToken(ctx context.Context, id string, now time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.initial.Change(id, func(token *InitialAccessToken) error {
+		if !token.Usable(now) {
+			return ErrExhausted
+		}
+		token.Uses++
+		return nil
+	})
+}
+
+// ReturnInitialAccessToken takes a use back.
+func (s *MemoryStore) ReturnInitialAccessToken(ctx context.Context, id string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := s.initial.Change(id, func(token *InitialAccessToken) error {
+		token.Uses = max(0, token.Uses-1)
+		return nil
+	})
+	if errors.Is(err, fosite.ErrNotFound) {
+		return nil // revoked meanwhile
+	}
+	return err
+}
+
+// DeleteInitialAccessToken removes a record.
+func (s *MemoryStore) DeleteInitialAccessToken(ctx context.Context, id string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.initial.Delete(id)
+}
+
+// ListInitialAccessTokens returns records in the order of their identifiers.
+func (s *MemoryStore) ListInitialAccessTokens(ctx context.Context, after string, limit int) ([]*InitialAccessToken, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return s.initial.After(after, limit), nil
 }

@@ -120,7 +120,7 @@ func TestIssuers(t *testing.T) {
 	var issuer atomic.Value
 	issuer.Store("https://one.example")
 	s := start(t, func(setup *dcrtest.Setup, _ *admin.Options) {
-		setup.Config.Issuer = func(context.Context) string { return issuer.Load().(string) }
+		setup.Config.Endpoints.Issuer = func(context.Context) string { return issuer.Load().(string) }
 	})
 	client := s.Register(t, service("Tenant"))
 	s.Form(t, "/oauth2/token", map[string][]string{"grant_type": {"client_credentials"}}, dcrtest.Basic(client.ID(), "wrong"))

@@ -16,6 +16,7 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 	"github.com/fosite-contrib/fosite-dcr/admin"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+	"github.com/fosite-contrib/fosite-dcr/policy"
 )
 
 // operatorHeader names the operator; the host's own authentication in these tests.
@@ -39,8 +40,8 @@ func start(t testing.TB, edits ...edit) *server {
 	t.Helper()
 	s := &server{history: admin.NewHistory(admin.HistoryOptions{})}
 	setup := dcrtest.Setup{Config: dcr.Config{
-		Events: s.history, Now: s.now, AnonymousGrantTypes: []string{"client_credentials"},
-		NamedPolicies: map[string]dcr.Policy{"few": dcr.LimitScopes("openid")},
+		Events: s.history, Now: s.now, Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}},
+		NamedPolicies: map[string]dcr.Policy{"few": policy.LimitScopes("openid")},
 	}}
 	options := admin.Options{
 		Authenticate: operatorOf, Prefix: "/admin", History: s.history, Now: s.now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
@@ -170,7 +171,7 @@ func (s *failingStore) DeleteInitialAccessToken(ctx context.Context, id string) 
 	return s.MemoryStore.DeleteInitialAccessToken(ctx, id)
 }
 
-func (s *failingStore) DeleteExpiredClients(ctx context.Context, e dcr.Expiry, limit int) ([]string, error) {
+func (s *failingStore) DeleteExpiredClients(ctx context.Context, e dcr.Expiry, limit int) ([]*dcr.Client, error) {
 	if err := s.failure(); err != nil {
 		return nil, err
 	}

@@ -85,7 +85,7 @@ func TestEventsWithoutClient(t *testing.T) {
 func TestWhoWasRefused(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(setup *dcrtest.Setup, _ *admin.Options) {
-		setup.Config.Access, setup.Config.Quotas.PerSubject = dcr.InitialAccessTokens(), 1
+		setup.Config.Access, setup.Config.Limits.Quotas.PerSubject = dcr.InitialAccessTokens(), 1
 	})
 	secret, _, err := s.Provider.MintInitialAccessToken(t.Context(), dcr.InitialAccessTokenRequest{Subject: "dana"})
 	require.NoError(t, err)

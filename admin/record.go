@@ -104,7 +104,7 @@ func newRecord(p *dcr.Provider, c *dcr.Client, d consent.Description, now time.T
 
 // endOf tells when a client ends if nothing happens to it, and why.
 func endOf(p *dcr.Provider, c *dcr.Client, now time.Time) end {
-	e := end{At: p.EndsAt(c)}
+	e := end{At: p.ExpiresAt(c)}
 	switch {
 	case e.At.IsZero():
 		return end{}

@@ -126,9 +126,9 @@ func TestSecrets(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(setup *dcrtest.Setup, _ *admin.Options) {
 		setup.Config.Access = dcr.AnyOf(dcr.InitialAccessTokens(), dcr.Open())
-		setup.Config.SecretGrace = time.Hour
-		setup.Config.RegistrationToken.Grace = time.Hour
-		setup.Config.Policies = []dcr.Policy{dcr.PolicyFunc(func(_ context.Context, a *dcr.Application) error {
+		setup.Config.Secrets.Grace = time.Hour
+		setup.Config.Management.Token.Grace = time.Hour
+		setup.Config.Policies = []dcr.Policy{dcr.PolicyFunc(func(_ context.Context, a *dcr.Proposal) error {
 			a.RotateSecret = a.Previous != nil
 			return nil
 		})}

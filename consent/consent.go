@@ -26,6 +26,7 @@ import (
 	"github.com/ory/fosite"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/plaintext"
 	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
 
@@ -48,6 +49,6 @@ func Needed(request fosite.AuthorizeRequester) bool {
 // the scheme and a colon of any other, nothing where there is no URI. It says where the
 // browser goes, not whose host that is.
 //
-// A host name is shown in its own letters only where they can't be taken for others;
-// otherwise it stays in punycode ("xn--80ak6aa92e.com"), as browsers show it.
-func Host(uri *url.URL) string { return dcr.RedirectHost(uri) }
+// A host name with letters other than a to z is shown in its technical form, which begins with
+// "xn--": in their own letters many names look alike.
+func Host(uri *url.URL) string { return plaintext.RedirectHost(uri) }

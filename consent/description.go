@@ -12,6 +12,7 @@ import (
 	"golang.org/x/text/language"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/plaintext"
 	"github.com/fosite-contrib/fosite-dcr/internal/redirecturi"
 	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
@@ -48,7 +49,7 @@ type Description struct {
 	// RedirectHosts shows with a colon at the end.
 	LoopbackOnly bool
 	// Suspicious are remarks on the redirect URIs, the name and the identifier, for things that
-	// most clients do not have, such as a host that mixes the letters of different scripts to
+	// most clients do not have, such as a host whose name has letters other than a to z and could
 	// look like another. They are phrases in English that a page can show in a list.
 	Suspicious []string
 
@@ -160,13 +161,13 @@ func vouched(c *dcr.Client) (how, by string, ok bool) {
 	o := c.Origin
 	switch {
 	case c.StatementIssuer != "" && c.Metadata.SoftwareStatement != "":
-		return "software_statement", line(c.StatementIssuer), true
+		return "software_statement", plaintext.Line(c.StatementIssuer), true
 	case o.Anonymous || o.Kind == "open" || o.Kind == "" && o.Subject == "" && o.ClientID == "" && o.InitialAccessToken == "":
 		return "", "", false
 	case o.Subject != "":
-		return line(o.Kind), line(o.Subject), true
+		return plaintext.Line(o.Kind), plaintext.Line(o.Subject), true
 	}
-	return line(o.Kind), line(o.ClientID), true
+	return plaintext.Line(o.Kind), plaintext.Line(o.ClientID), true
 }
 
 // addRedirect adds the host of a redirect URI, and the remarks on it.
@@ -181,7 +182,7 @@ func (d *Description) addRedirect(raw string) (host string, loopback bool) {
 	}
 	host = Host(u)
 	if u.Scheme == "https" || u.Scheme == "http" {
-		shown, remark := showHost(u.Hostname())
+		shown, remark := plaintext.Host(u.Hostname())
 		d.suspect(remark)
 		if loopback = outbound.LoopbackHost(u.Hostname()); loopback {
 			host = shown
@@ -205,7 +206,7 @@ func (d *Description) setIdentifier(id string) {
 		return
 	}
 	d.IdentifierHost = Host(u)
-	_, remark := showHost(u.Hostname())
+	_, remark := plaintext.Host(u.Hostname())
 	d.suspect(remark)
 }
 
@@ -221,10 +222,10 @@ func documentURL(id string) *url.URL {
 
 // setName finds the best name, and without one something to tell the client by.
 func (d *Description) setName(c *dcr.Client, wanted []language.Tag, elsewhere string) {
-	d.Name, d.Language = inLanguage(&c.Metadata, "client_name", wanted, line)
+	d.Name, d.Language = inLanguage(&c.Metadata, "client_name", wanted, plaintext.Line)
 	d.Named = d.Name != ""
 	switch {
-	case d.Named && mixesScripts(d.Name):
+	case d.Named && plaintext.MixesScripts(d.Name):
 		d.suspect("the name mixes letters of different scripts in one word")
 	case d.Named:
 	case d.IdentifierHost != "":
@@ -232,7 +233,7 @@ func (d *Description) setName(c *dcr.Client, wanted []language.Tag, elsewhere st
 	case elsewhere != "":
 		d.Name = elsewhere
 	default:
-		d.Name = clip(line(c.ID), 12)
+		d.Name = plaintext.Clip(plaintext.Line(c.ID), 12)
 	}
 }
 
@@ -267,17 +268,15 @@ func inLanguage(m *dcr.ClientMetadata, member string, wanted []language.Tag, usa
 	return values[i], tags[i].String()
 }
 
-const (
-	longestTag   = 35   // bytes of a language tag (RFC 5646, section 4.4.1)
-	longestInput = 4096 // bytes that are looked at
-)
+// longestTag bounds a language tag, in bytes (RFC 5646, section 4.4.1).
+const longestTag = 35
 
 // readLocales reads language tags and values of Accept-Language. An entry that can't be read
 // does not affect the others.
 func readLocales(locales []string) []language.Tag {
 	var wanted []language.Tag
 	for _, locale := range locales {
-		locale = locale[:min(len(locale), longestInput)]
+		locale = locale[:min(len(locale), plaintext.LongestInput)]
 		tags, _, err := language.ParseAcceptLanguage(locale)
 		if err != nil {
 			for entry := range strings.SplitSeq(locale, ",") {

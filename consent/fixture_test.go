@@ -104,7 +104,7 @@ func (d directory) set() *jose.JSONWebKeySet {
 }
 
 func (d directory) trusted() dcr.Config {
-	return dcr.Config{StatementIssuers: []dcr.StatementIssuer{{Issuer: directoryIssuer, Keys: d.set()}}}
+	return dcr.Config{Metadata: dcr.Metadata{StatementIssuers: []dcr.StatementIssuer{{Issuer: directoryIssuer, Keys: d.set()}}}}
 }
 
 // claims are an ordinary statement's, with changes; nil removes a claim.

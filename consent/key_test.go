@@ -246,7 +246,7 @@ func TestKeyOverHTTP(t *testing.T) {
 	t.Parallel()
 	start := func(t *testing.T) (*dcrtest.Server, dcrtest.Answer, func() string) {
 		t.Helper()
-		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true}}})
+		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Management: dcr.Management{Token: dcr.RegistrationToken{KeepOnUpdate: true}}}})
 		client := s.Register(t, managed("redirect_uris", []string{managedRedirect, "https://client.example/other"}))
 		return s, client, func() string { return consent.Key(clientOf(t, s.Store, client.ID())) }
 	}

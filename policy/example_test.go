@@ -16,7 +16,7 @@ func Example() {
 		policy.LimitScopes("openid", "profile"),
 	)
 	judge := func(m dcr.ClientMetadata) {
-		err := partners.Judge(context.Background(), &dcr.Application{Metadata: &m})
+		err := partners.Judge(context.Background(), &dcr.Proposal{Metadata: &m})
 		fmt.Printf("scope=%q err=%v\n", m.Scope, err != nil)
 	}
 	judge(dcr.ClientMetadata{ClientName: "App", RedirectURIs: []string{"https://app.partner.example/cb"}, Scope: "openid admin"})

@@ -154,7 +154,7 @@ func (c *movableClock) forward(d time.Duration) { c.ahead.Add(int64(d)) }
 
 func lifecycleServer(t testing.TB, lifecycle dcr.Lifecycle, edit ...func(*dcrtest.Setup)) (*dcrtest.Server, *movableClock) {
 	clock := new(movableClock)
-	setup := dcrtest.Setup{UnusedEnd: true, Config: dcr.Config{Lifecycle: lifecycle, Now: clock.now, AnonymousGrantTypes: []string{"client_credentials"}}}
+	setup := dcrtest.Setup{UnusedEnd: true, Config: dcr.Config{Lifecycle: lifecycle, Now: clock.now, Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}}}}
 	for _, e := range edit {
 		e(&setup)
 	}

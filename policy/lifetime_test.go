@@ -70,7 +70,7 @@ func TestDefaultsPolicyUpdate(t *testing.T) {
 func TestDefaultsPolicyCopies(t *testing.T) {
 	t.Parallel()
 	given := dcr.ClientMetadata{Contacts: []string{"ops@host.example"}, OpenID: &dcr.OpenIDMetadata{DefaultMaxAge: ptr(int64(60))}}
-	spoil := dcr.PolicyFunc(func(_ context.Context, a *dcr.Application) error {
+	spoil := dcr.PolicyFunc(func(_ context.Context, a *dcr.Proposal) error {
 		if a.Metadata.ClientName == "Spoiler" {
 			a.Metadata.Contacts[0] = "spoiled@evil.example"
 			*a.Metadata.OpenID.DefaultMaxAge = 1
@@ -158,7 +158,7 @@ func TestLifetimePolicyEndsEverywhere(t *testing.T) {
 // by themselves; an update is judged anew (T20).
 func TestAlwaysAskConsentPolicy(t *testing.T) {
 	t.Parallel()
-	unnamed := dcr.PolicyFunc(func(ctx context.Context, a *dcr.Application) error {
+	unnamed := dcr.PolicyFunc(func(ctx context.Context, a *dcr.Proposal) error {
 		if a.Metadata.ClientName == "" {
 			return policy.AlwaysAskConsent().Judge(ctx, a)
 		}

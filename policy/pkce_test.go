@@ -41,7 +41,7 @@ func TestRequirePKCEUnchecked(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{
 		Factories: []compose.Factory{compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2TokenIntrospectionFactory},
-		Config:    dcr.Config{Policies: []dcr.Policy{policy.RequirePKCE()}, TokenEndpointAuthMethods: []string{"client_secret_basic"}},
+		Config:    dcr.Config{Policies: []dcr.Policy{policy.RequirePKCE()}, Metadata: dcr.Metadata{TokenEndpointAuthMethods: []string{"client_secret_basic"}}},
 	})
 	requireRefusal(t, s.Post(t, plainRegistration), http.StatusInternalServerError, "server_error")
 }

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/capability"
 )
 
 // All returns one policy that asks several in order, until one refuses. It has the problems of
@@ -33,7 +34,7 @@ func All(policies ...dcr.Policy) dcr.Policy { return all(slices.Clone(policies))
 
 type all []dcr.Policy
 
-func (policies all) Judge(ctx context.Context, a *dcr.Application) error {
+func (policies all) Judge(ctx context.Context, a *dcr.Proposal) error {
 	for _, policy := range policies {
 		if err := policy.Judge(ctx, a); err != nil {
 			return err
@@ -65,14 +66,14 @@ var errNil = errors.New("policy.All has a nil policy")
 // mistaken is a policy with an argument that can't have been meant.
 type mistaken struct{ problem error }
 
-func (m mistaken) Judge(context.Context, *dcr.Application) error { return m.problem }
+func (m mistaken) Judge(context.Context, *dcr.Proposal) error { return m.problem }
 
 // Problems returns the one problem.
 func (m mistaken) Problems() []error { return []error{m.problem} }
 
 // change returns a policy that refuses nothing.
-func change(edit func(a *dcr.Application)) dcr.Policy {
-	return dcr.PolicyFunc(func(_ context.Context, a *dcr.Application) error {
+func change(edit func(a *dcr.Proposal)) dcr.Policy {
+	return dcr.PolicyFunc(func(_ context.Context, a *dcr.Proposal) error {
 		edit(a)
 		return nil
 	})
@@ -81,7 +82,7 @@ func change(edit func(a *dcr.Application)) dcr.Policy {
 // LimitScopes leaves out every scope but these. A client whose scopes are all left out is
 // registered without scopes.
 func LimitScopes(scopes ...string) dcr.Policy {
-	return change(func(a *dcr.Application) {
+	return change(func(a *dcr.Proposal) {
 		a.Metadata.Scope = strings.Join(among(strings.Fields(a.Metadata.Scope), scopes), " ")
 	})
 }
@@ -89,7 +90,7 @@ func LimitScopes(scopes ...string) dcr.Policy {
 // ForceScopes registers these scopes in addition to those that the client asked for. A scope
 // that Config.Scopes does not have is not registered.
 func ForceScopes(scopes ...string) dcr.Policy {
-	return change(func(a *dcr.Application) {
+	return change(func(a *dcr.Proposal) {
 		registered := strings.Fields(a.Metadata.Scope)
 		for _, scope := range scopes {
 			if !slices.Contains(registered, scope) {
@@ -103,10 +104,10 @@ func ForceScopes(scopes ...string) dcr.Policy {
 // LimitGrantTypes leaves out every grant type but these, and the response types that need one
 // of those left out. A client of which nothing remains is refused.
 func LimitGrantTypes(grantTypes ...string) dcr.Policy {
-	return change(func(a *dcr.Application) {
+	return change(func(a *dcr.Proposal) {
 		m := a.Metadata
 		m.GrantTypes = among(m.GrantTypes, grantTypes)
-		m.ResponseTypes = fitting(m.ResponseTypes, m.GrantTypes)
+		m.ResponseTypes = capability.Fitting(m.ResponseTypes, m.GrantTypes)
 	})
 }
 
@@ -122,24 +123,9 @@ func among(list, allowed []string) []string {
 	return kept
 }
 
-// fitting returns the response types whose grant types are there (RFC 7591, section 2.1): "code"
-// needs authorization_code, "token" and "id_token" need implicit, combinations need both.
-func fitting(responseTypes, grantTypes []string) []string {
-	code, implicit := slices.Contains(grantTypes, "authorization_code"), slices.Contains(grantTypes, "implicit")
-	fits := make([]string, 0, len(responseTypes))
-	for _, responseType := range responseTypes {
-		parts := strings.Fields(responseType)
-		usesImplicit := slices.Contains(parts, "token") || slices.Contains(parts, "id_token")
-		if (!slices.Contains(parts, "code") || code) && (!usesImplicit || implicit) {
-			fits = append(fits, responseType)
-		}
-	}
-	return fits
-}
-
 // RequireAuthMethods refuses clients with another token_endpoint_auth_method.
 func RequireAuthMethods(methods ...string) dcr.Policy {
-	return dcr.PolicyFunc(func(_ context.Context, a *dcr.Application) error {
+	return dcr.PolicyFunc(func(_ context.Context, a *dcr.Proposal) error {
 		if !slices.Contains(methods, a.Metadata.TokenEndpointAuthMethod) {
 			return refuse("token_endpoint_auth_method is not one that this server allows here")
 		}
@@ -157,7 +143,7 @@ func Require(names ...string) dcr.Policy {
 			return mistaken{fmt.Errorf("policy.Require: %q is no member of the metadata that this package knows", name)}
 		}
 	}
-	return dcr.PolicyFunc(func(_ context.Context, a *dcr.Application) error {
+	return dcr.PolicyFunc(func(_ context.Context, a *dcr.Proposal) error {
 		for _, name := range names {
 			if a.Metadata.Value(name) == nil {
 				return refuse(name + " is required by this server")
@@ -174,18 +160,18 @@ func refuse(description string) error {
 // Defaults registers the members of m that a client leaves out, extension members and names in
 // further languages included. An update that leaves a member out gets the default, too, not
 // the earlier value (RFC 7592, section 2.2). Members with a default in RFC 7591 have it
-// already when policies are asked, so nothing fills them here: see Config.DefaultScopes and
-// Config.DefaultTokenEndpointAuthMethod.
+// already when policies are asked, so nothing fills them here: see Config.Metadata.DefaultScopes and
+// Config.Metadata.DefaultTokenEndpointAuthMethod.
 func Defaults(m dcr.ClientMetadata) dcr.Policy {
 	m = m.Clone()
-	return change(func(a *dcr.Application) { a.Metadata.Fill(m) })
+	return change(func(a *dcr.Proposal) { a.Metadata.Fill(m) })
 }
 
 // Lifetime has clients expire so long after their registration, used or not. The shortest of
 // all lifetimes and of Config.Lifecycle.Maximum counts. Zero and below mean no limit by this
 // policy.
 func Lifetime(d time.Duration) dcr.Policy {
-	return change(func(a *dcr.Application) {
+	return change(func(a *dcr.Proposal) {
 		if d > 0 && (a.Lifetime == 0 || d < a.Lifetime) {
 			a.Lifetime = d
 		}
@@ -195,12 +181,12 @@ func Lifetime(d time.Duration) dcr.Policy {
 // AlwaysAskConsent has consent.Needed say yes for the client: its users are asked every time,
 // whatever they allowed before.
 func AlwaysAskConsent() dcr.Policy {
-	return change(func(a *dcr.Application) { a.AlwaysAskConsent = true })
+	return change(func(a *dcr.Proposal) { a.AlwaysAskConsent = true })
 }
 
 // RequirePKCE has confidential clients use PKCE with S256, as public clients have to anyway
 // (RFC 9700, section 2.1.1, recommends it). Registrations fail with status 500 where no
 // handler checks PKCE: add compose.OAuth2PKCEFactory.
 func RequirePKCE() dcr.Policy {
-	return change(func(a *dcr.Application) { a.RequirePKCE = true })
+	return change(func(a *dcr.Proposal) { a.RequirePKCE = true })
 }

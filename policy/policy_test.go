@@ -72,7 +72,7 @@ func TestPoliciesPassTheRules(t *testing.T) {
 	t.Parallel()
 	setting := func(edit func(*dcr.ClientMetadata)) *dcrtest.Server {
 		return dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Policies: []dcr.Policy{
-			dcr.PolicyFunc(func(_ context.Context, a *dcr.Application) error { edit(a.Metadata); return nil }),
+			dcr.PolicyFunc(func(_ context.Context, a *dcr.Proposal) error { edit(a.Metadata); return nil }),
 		}}})
 	}
 	metadata := `{"redirect_uris":["https://app.example/cb"]}`
@@ -89,7 +89,7 @@ func TestPolicyErrors(t *testing.T) {
 	t.Parallel()
 	failing := func(err error) dcrtest.Answer {
 		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Policies: []dcr.Policy{
-			dcr.PolicyFunc(func(context.Context, *dcr.Application) error { return err }),
+			dcr.PolicyFunc(func(context.Context, *dcr.Proposal) error { return err }),
 		}}})
 		return s.Post(t, `{"redirect_uris":["https://app.example/cb"]}`)
 	}
@@ -107,13 +107,13 @@ func TestPolicyErrors(t *testing.T) {
 func TestPolicyOfTheRegistrant(t *testing.T) {
 	t.Parallel()
 	named := map[string]dcr.Policy{"partner": policy.LimitScopes("profile")}
-	seen := make(chan *dcr.Application, 8)
+	seen := make(chan *dcr.Proposal, 8)
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
 		Access: dcr.AccessFunc(func(_ context.Context, r *http.Request) (*dcr.Registrant, error) {
 			return &dcr.Registrant{Kind: "partner", Policy: r.Header.Get("Test-Policy")}, nil
 		}),
 		NamedPolicies: named,
-		Policies: []dcr.Policy{dcr.PolicyFunc(func(_ context.Context, a *dcr.Application) error {
+		Policies: []dcr.Policy{dcr.PolicyFunc(func(_ context.Context, a *dcr.Proposal) error {
 			copied := *a
 			seen <- &copied
 			if a.Metadata.ClientName == "forbidden" {
@@ -121,7 +121,7 @@ func TestPolicyOfTheRegistrant(t *testing.T) {
 			}
 			return nil
 		})},
-		RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true},
+		Management: dcr.Management{Token: dcr.RegistrationToken{KeepOnUpdate: true}},
 	}})
 	client := s.Register(t, `{"redirect_uris":["https://app.example/cb"],"scope":"profile email"}`, dcrtest.Header("Test-Policy", "partner"))
 	require.Equal(t, "profile", client.Text("scope"))

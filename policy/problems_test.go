@@ -49,7 +49,7 @@ func TestProblems(t *testing.T) {
 	t.Run("refuses_everything", func(t *testing.T) {
 		t.Parallel()
 		for _, wrong := range []dcr.Policy{policy.Require("x"), policy.All(policy.RequireRedirectHosts("*.example"))} {
-			require.Error(t, wrong.Judge(context.Background(), &dcr.Application{Metadata: new(dcr.ClientMetadata)}))
+			require.Error(t, wrong.Judge(context.Background(), &dcr.Proposal{Metadata: new(dcr.ClientMetadata)}))
 		}
 	})
 }
@@ -60,7 +60,7 @@ func TestAllKeepsItsPolicies(t *testing.T) {
 	list := []dcr.Policy{policy.AlwaysAskConsent()}
 	all := policy.All(list...)
 	list[0] = nil
-	a := &dcr.Application{Metadata: new(dcr.ClientMetadata)}
+	a := &dcr.Proposal{Metadata: new(dcr.ClientMetadata)}
 	require.NoError(t, all.Judge(t.Context(), a))
 	require.True(t, a.AlwaysAskConsent)
 }

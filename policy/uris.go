@@ -38,7 +38,7 @@ func RequireRedirectSchemes(schemes ...string) dcr.Policy {
 
 // redirects returns a policy that judges each redirect URI.
 func redirects(phrase string, allowed func(*url.URL) bool) dcr.Policy {
-	return dcr.PolicyFunc(func(_ context.Context, a *dcr.Application) error {
+	return dcr.PolicyFunc(func(_ context.Context, a *dcr.Proposal) error {
 		for _, raw := range a.Metadata.RedirectURIs {
 			if u, err := url.Parse(raw); err != nil || !allowed(u) {
 				return dcr.ErrInvalidRedirectURI.WithDescription("redirect_uris " + phrase + ".")
@@ -68,7 +68,7 @@ func TrustedHosts(hosts ...string) dcr.Policy {
 
 // pages returns a policy that judges each URL that is shown to people.
 func pages(phrase string, allowed func(m *dcr.ClientMetadata, raw string) bool) dcr.Policy {
-	return dcr.PolicyFunc(func(_ context.Context, a *dcr.Application) error {
+	return dcr.PolicyFunc(func(_ context.Context, a *dcr.Proposal) error {
 		m := a.Metadata
 		for _, page := range [...]struct{ name, url string }{
 			{"client_uri", m.ClientURI}, {"logo_uri", m.LogoURI}, {"tos_uri", m.TOSURI}, {"policy_uri", m.PolicyURI},
@@ -103,7 +103,7 @@ func ConfidentialRedirects(uris ...string) dcr.Policy {
 	for i, uri := range uris {
 		places[i] = placeOf(uri)
 	}
-	return dcr.PolicyFunc(func(_ context.Context, a *dcr.Application) error {
+	return dcr.PolicyFunc(func(_ context.Context, a *dcr.Proposal) error {
 		public := a.Metadata.TokenEndpointAuthMethod == "none"
 		if public && slices.ContainsFunc(a.Metadata.RedirectURIs, func(uri string) bool { return slices.Contains(places, placeOf(uri)) }) {
 			return refuse("token_endpoint_auth_method none is not allowed with these redirect_uris")

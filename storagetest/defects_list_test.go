@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ory/fosite"
@@ -50,6 +51,9 @@ var listDefects = []defect{
 			return b.MemoryStore.ListClients(ctx, f, from, min(limit, 2))
 		}
 	}, []string{"list/limit", "list/pages"}},
+	{"nothing is ever listed", func(b *broken) {
+		b.list = func(context.Context, dcr.ClientFilter, dcr.ClientCursor, int) ([]*dcr.Client, error) { return nil, nil }
+	}, []string{"list/plain", "list/order"}},
 	{"an empty list is an error", func(b *broken) {
 		b.list = func(ctx context.Context, f dcr.ClientFilter, from dcr.ClientCursor, limit int) ([]*dcr.Client, error) {
 			found, err := b.MemoryStore.ListClients(ctx, f, from, limit)
@@ -86,8 +90,8 @@ var listDefects = []defect{
 	{"without a filter nothing is listed", func(b *broken) {
 		b.matching(func(*dcr.ClientFilter) {}, func(f dcr.ClientFilter, _ *dcr.Client) bool { return f != dcr.ClientFilter{} })
 	}, []string{"list/all"}},
-	{"clients that have ended are left out", func(b *broken) {
-		b.matching(func(*dcr.ClientFilter) {}, func(_ dcr.ClientFilter, c *dcr.Client) bool { return !(dcr.Expiry{Now: time.Now()}).Ended(c) })
+	{"clients that have expired are left out", func(b *broken) {
+		b.matching(func(*dcr.ClientFilter) {}, func(_ dcr.ClientFilter, c *dcr.Client) bool { return !(dcr.Expiry{Now: time.Now()}).Expired(c) })
 	}, []string{"list/all"}},
 	{"the list is made once", func(b *broken) {
 		var cache sync.Map
@@ -119,7 +123,7 @@ var listDefects = []defect{
 			return b.MemoryStore.ListClients(context.WithoutCancel(ctx), f, from, limit)
 		}
 	}, []string{"context/list"}},
-	{"clients of the operator's own are counted", func(b *broken) {
+	{"static clients are counted", func(b *broken) {
 		b.count = func(ctx context.Context, f dcr.ClientFilter, most int) (int, error) {
 			if found, err := b.MemoryStore.GetClient(ctx, f.Search); err == nil && !dcr.IsDynamic(found) {
 				return 1, nil
@@ -127,7 +131,7 @@ var listDefects = []defect{
 			return b.MemoryStore.CountClients(ctx, f, most)
 		}
 	}, []string{"list/static"}},
-	{"clients of the operator's own are listed", func(b *broken) {
+	{"static clients are listed", func(b *broken) {
 		known := &ids{} // by looking for them
 		b.count = func(ctx context.Context, f dcr.ClientFilter, most int) (int, error) {
 			known.add(f.Search)
@@ -225,4 +229,125 @@ func laterOf(a, b time.Time) time.Time {
 		return a
 	}
 	return b
+}
+
+var countDefects = []defect{
+	{"a count knows no bound", func(b *broken) {
+		b.count = func(ctx context.Context, f dcr.ClientFilter, _ int) (int, error) {
+			return b.MemoryStore.CountClients(ctx, f, 1000)
+		}
+	}, []string{"count/most"}},
+	{"a count stops one before its bound", func(b *broken) {
+		b.count = func(ctx context.Context, f dcr.ClientFilter, most int) (int, error) {
+			return b.MemoryStore.CountClients(ctx, f, max(most-1, 0))
+		}
+	}, []string{"count/most"}},
+	{"a count that reaches its bound is one more", func(b *broken) {
+		b.count = func(ctx context.Context, f dcr.ClientFilter, most int) (int, error) {
+			return b.MemoryStore.CountClients(ctx, f, most+1)
+		}
+	}, []string{"count/most"}},
+	{"a count of nothing is an error", func(b *broken) {
+		b.count = func(ctx context.Context, f dcr.ClientFilter, most int) (int, error) {
+			n, err := b.MemoryStore.CountClients(ctx, f, most)
+			if err == nil && n == 0 {
+				return 0, fosite.ErrNotFound
+			}
+			return n, err
+		}
+	}, []string{"list/nothing", "count/most", "count/changes"}},
+	{"a count ignores its context", func(b *broken) {
+		b.count = func(ctx context.Context, f dcr.ClientFilter, most int) (int, error) {
+			return b.MemoryStore.CountClients(context.WithoutCancel(ctx), f, most)
+		}
+	}, []string{"context/count"}},
+	{"a number that is kept ignores the context", func(b *broken) {
+		b.count = func(ctx context.Context, f dcr.ClientFilter, most int) (int, error) {
+			if f.Subject != "" {
+				ctx = context.WithoutCancel(ctx)
+			}
+			return b.MemoryStore.CountClients(ctx, f, most)
+		}
+	}, []string{"context/count"}},
+	{"a number is made once", func(b *broken) {
+		var cache sync.Map
+		b.count = func(ctx context.Context, f dcr.ClientFilter, most int) (int, error) {
+			n, err := b.MemoryStore.CountClients(ctx, f, most)
+			kept, _ := cache.LoadOrStore(f, n)
+			return kept.(int), err
+		}
+	}, []string{"count/changes"}},
+	{"a deletion leaves the number", func(b *broken) { b.miscounting(1) }, []string{"count/changes"}},
+	{"a deletion counts twice", func(b *broken) { b.miscounting(-1) }, []string{"count/changes"}},
+	{"a use counts as a client", func(b *broken) {
+		more := b.off()
+		b.touch = func(ctx context.Context, id string, lastUsed, keepUntil time.Time) error {
+			more.Add(1)
+			return b.MemoryStore.TouchClient(ctx, id, lastUsed, keepUntil)
+		}
+	}, []string{"count/changes"}},
+	{"an update counts as a client", func(b *broken) {
+		more := b.off()
+		b.update = func(ctx context.Context, c *dcr.Client, version int64) error {
+			more.Add(1)
+			return b.MemoryStore.UpdateClient(ctx, c, version)
+		}
+	}, []string{"count/changes"}},
+	{"a creation counts, also one that fails", func(b *broken) {
+		more := b.off()
+		b.create = func(ctx context.Context, c *dcr.Client) error {
+			err := b.MemoryStore.CreateClient(ctx, c)
+			if err != nil {
+				more.Add(1)
+			}
+			return err
+		}
+	}, []string{"count/changes"}},
+	{"a sweep leaves the number", func(b *broken) {
+		more := b.off()
+		b.expire = func(ctx context.Context, e dcr.Expiry, limit int) ([]*dcr.Client, error) {
+			removed, err := b.MemoryStore.DeleteExpiredClients(ctx, e, limit)
+			more.Add(int64(len(removed)))
+			return removed, err
+		}
+	}, []string{"count/changes"}},
+	{"a client counts under its first name", func(b *broken) {
+		first := map[string]string{}
+		b.update = func(ctx context.Context, c *dcr.Client, version int64) error {
+			if old, err := b.MemoryStore.GetDynamicClient(ctx, c.ID); err == nil {
+				first[c.NameKey()] = old.NameKey()
+			}
+			return b.MemoryStore.UpdateClient(ctx, c, version)
+		}
+		b.count = func(ctx context.Context, f dcr.ClientFilter, most int) (int, error) {
+			for now, before := range first {
+				switch f.NameKey {
+				case before:
+					f.NameKey = now
+				case now:
+					f.NameKey = before
+				}
+			}
+			return b.MemoryStore.CountClients(ctx, f, most)
+		}
+	}, []string{"count/changes"}},
+}
+
+// off returns by how much counts are wrong.
+func (b *broken) off() *atomic.Int64 {
+	more := new(atomic.Int64)
+	b.count = func(ctx context.Context, f dcr.ClientFilter, most int) (int, error) {
+		n, err := b.MemoryStore.CountClients(ctx, f, most)
+		return n + int(more.Load()), err
+	}
+	return more
+}
+
+// miscounting makes counts wrong by so much for each deletion.
+func (b *broken) miscounting(by int64) {
+	more := b.off()
+	b.delete = func(ctx context.Context, id string) error {
+		more.Add(by)
+		return b.MemoryStore.DeleteClient(ctx, id)
+	}
 }

@@ -2,245 +2,144 @@ package storagetest_test
 
 import (
 	"context"
-	"errors"
-	"sync"
+	"slices"
 	"time"
-
-	"github.com/ory/fosite"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
-var initialUseDefects = []defect{
-	{"uses are not counted", func(b *broken) {
-		b.initial.use = func(context.Context, string, time.Time) error { return nil }
-	}, []string{"initial/use", "initial/use_unlimited", "initial/use_exhausted", "initial/use_expiry", "initial/use_unknown",
-		"initial/delete", "initial/list_whole", "race/initial_use", "race/initial_use_unlimited", "context/initial_use"}},
-	{"a use counts twice", func(b *broken) {
-		b.spending(func(token *dcr.InitialAccessToken, now time.Time) error {
-			err := spend(token, now)
-			if err == nil {
-				token.Uses++
+var useDefects = []defect{
+	{"touch does nothing", func(b *broken) {
+		b.touch = func(context.Context, string, time.Time, time.Time) error { return nil }
+	}, []string{"touch/forward", "touch/then_update", "race/touch", "context/touch"}},
+	{"touch moves backward", func(b *broken) {
+		b.change(func(c *dcr.Client, lastUsed, keepUntil time.Time) {
+			c.LastUsedAt, c.KeepUntil = lastUsed, keepUntil
+		})
+	}, []string{"touch/not_backward"}},
+	{"touch moves both times or none", func(b *broken) {
+		b.change(func(c *dcr.Client, lastUsed, keepUntil time.Time) {
+			if lastUsed.After(c.LastUsedAt) && keepUntil.After(c.KeepUntil) {
+				c.LastUsedAt, c.KeepUntil = lastUsed, keepUntil
 			}
-			return err
 		})
-	}, []string{"initial/use", "initial/use_unlimited", "initial/use_expiry"}},
-	{"a use sets the time of minting", func(b *broken) {
-		b.spending(func(token *dcr.InitialAccessToken, now time.Time) error {
-			token.CreatedAt = now
-			return spend(token, now)
+	}, []string{"touch/not_backward"}},
+	{"touch counts as a version", func(b *broken) {
+		b.change(func(c *dcr.Client, lastUsed, keepUntil time.Time) {
+			c.LastUsedAt, c.KeepUntil = lastUsed, keepUntil
+			c.Version++
 		})
-	}, []string{"initial/use", "initial/use_exhausted"}},
-	{"uses have no bound", func(b *broken) {
-		b.spending(func(token *dcr.InitialAccessToken, now time.Time) error {
-			bound := token.MaxUses
-			token.MaxUses = 0
-			err := spend(token, now)
-			token.MaxUses = bound
-			return err
-		})
-	}, []string{"initial/use_exhausted", "initial/return", "initial/return_not_below_zero", "race/initial_use"}},
-	{"the bound holds where it is hit exactly", func(b *broken) {
-		b.spending(func(token *dcr.InitialAccessToken, now time.Time) error {
-			if token.Uses > token.MaxUses {
-				token.Uses++
-				return nil
-			}
-			return spend(token, now)
-		})
-	}, []string{"initial/use_exhausted"}},
-	{"the last use is refused", func(b *broken) {
-		b.spending(func(token *dcr.InitialAccessToken, now time.Time) error {
-			if token.Uses+1 == token.MaxUses {
-				return dcr.ErrExhausted
-			}
-			return spend(token, now)
-		})
-	}, []string{"initial/use", "initial/return", "initial/return_not_below_zero", "race/initial_use"}},
-	{"no bound is no use", func(b *broken) {
-		b.spending(func(token *dcr.InitialAccessToken, now time.Time) error {
-			if token.MaxUses == 0 {
-				return dcr.ErrExhausted
-			}
-			return spend(token, now)
-		})
-	}, []string{"initial/use_unlimited", "race/initial_use_unlimited", "initial/use_expiry"}},
-	{"a use that is refused is counted", func(b *broken) {
-		b.spending(func(token *dcr.InitialAccessToken, now time.Time) error {
-			err := spend(token, now)
-			if err != nil {
-				token.Uses++
-			}
-			return err
-		})
-	}, []string{"initial/use_exhausted", "initial/use_expiry", "race/initial_use"}},
-	{"tokens never expire", func(b *broken) {
-		b.initial.use = func(ctx context.Context, id string, _ time.Time) error {
-			return b.MemoryStore.UseInitialAccessToken(ctx, id, time.Time{})
-		}
-	}, []string{"initial/use_expiry"}},
-	{"a token works in the second in which it expires", func(b *broken) {
-		b.initial.use = func(ctx context.Context, id string, now time.Time) error {
-			return b.MemoryStore.UseInitialAccessToken(ctx, id, now.Add(-time.Nanosecond))
-		}
-	}, []string{"initial/use_expiry"}},
-	{"a token ceases to work a second early", func(b *broken) {
-		b.initial.use = func(ctx context.Context, id string, now time.Time) error {
-			return b.MemoryStore.UseInitialAccessToken(ctx, id, now.Add(time.Second))
-		}
-	}, []string{"initial/use_expiry"}},
-	{"tokens expire by the clock of the storage", func(b *broken) {
-		b.initial.use = func(ctx context.Context, id string, _ time.Time) error {
-			return b.MemoryStore.UseInitialAccessToken(ctx, id, time.Now())
-		}
-	}, []string{"initial/use_expiry"}},
-	{"tokens expire by the wall clock of a time zone", func(b *broken) {
-		b.initial.use = func(ctx context.Context, id string, now time.Time) error {
-			_, offset := now.Zone()
-			return b.MemoryStore.UseInitialAccessToken(ctx, id, now.Add(time.Duration(offset)*time.Second))
-		}
-	}, []string{"initial/use_expiry"}},
-	{"a token without an end has expired", func(b *broken) {
-		b.spending(func(token *dcr.InitialAccessToken, now time.Time) error {
-			if token.ExpiresAt.Before(now) {
-				return dcr.ErrExhausted
-			}
-			return spend(token, now)
-		})
-	}, []string{"initial/use_unlimited", "initial/use_expiry"}},
-	{"a use that is refused has another error", func(b *broken) {
-		b.changeUseError(dcr.ErrExhausted, errOther)
-	}, []string{"initial/use_exhausted", "initial/use_expiry", "initial/return", "race/initial_use"}},
-	{"a token that is used up is unknown", func(b *broken) {
-		b.changeUseError(dcr.ErrExhausted, fosite.ErrNotFound)
-	}, []string{"initial/use_exhausted", "initial/use_expiry", "initial/return", "race/initial_use"}},
-	{"an unknown token is used up", func(b *broken) {
-		b.changeUseError(fosite.ErrNotFound, dcr.ErrExhausted)
-	}, []string{"initial/use_unknown", "initial/delete", "race/initial_use_and_delete"}},
-	{"using an unknown token is a failure", func(b *broken) {
-		b.changeUseError(fosite.ErrNotFound, errOther)
-	}, []string{"initial/use_unknown", "initial/delete", "race/initial_use_and_delete"}},
-	{"using an unknown token creates it", func(b *broken) {
-		b.initial.use = func(ctx context.Context, id string, now time.Time) error {
-			err := b.MemoryStore.UseInitialAccessToken(ctx, id, now)
-			if errors.Is(err, fosite.ErrNotFound) {
-				b.putInitial(ctx, &dcr.InitialAccessToken{ID: id, Uses: 1})
-			}
-			return err
-		}
-	}, []string{"initial/use_unknown", "initial/delete"}},
-	{"a use counts for all tokens", func(b *broken) {
-		known := b.rememberInitial()
-		b.initial.use = func(ctx context.Context, id string, now time.Time) error {
-			for _, other := range known.all() {
-				if other != id {
-					_ = b.MemoryStore.UseInitialAccessToken(ctx, other, now)
-				}
-			}
-			return b.MemoryStore.UseInitialAccessToken(ctx, id, now)
-		}
-	}, []string{"initial/use_others_stay"}},
-}
-
-// changeUseError puts one error of use in place of another.
-func (b *broken) changeUseError(from, to error) {
-	b.initial.use = func(ctx context.Context, id string, now time.Time) error {
-		err := b.MemoryStore.UseInitialAccessToken(ctx, id, now)
-		if errors.Is(err, from) {
-			return to
-		}
-		return err
-	}
-}
-
-// returning makes the return of a use one that changes a record otherwise. It is atomic.
-func (b *broken) returning(change func(token *dcr.InitialAccessToken) error) {
-	var mu sync.Mutex
-	b.initial.giveBack = func(ctx context.Context, id string) error {
-		mu.Lock()
-		defer mu.Unlock()
-		token, err := b.MemoryStore.GetInitialAccessToken(ctx, id)
-		if errors.Is(err, fosite.ErrNotFound) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		err = change(token)
-		b.putInitial(ctx, token)
-		return err
-	}
-}
-
-var initialReturnDefects = []defect{
-	{"uses are not returned", func(b *broken) {
-		b.initial.giveBack = func(context.Context, string) error { return nil }
-	}, []string{"initial/return", "race/initial_return", "race/initial_use_and_return", "context/initial_return"}},
-	{"all uses are returned", func(b *broken) {
-		b.returning(func(token *dcr.InitialAccessToken) error {
-			token.Uses = 0
-			return nil
-		})
-	}, []string{"initial/return", "race/initial_return"}},
-	{"a return falls below zero", func(b *broken) {
-		b.returning(func(token *dcr.InitialAccessToken) error {
-			token.Uses--
-			return nil
-		})
-	}, []string{"initial/return_not_below_zero", "race/initial_return"}},
-	{"a return raises the bound", func(b *broken) {
-		b.returning(func(token *dcr.InitialAccessToken) error {
-			token.MaxUses++
-			return nil
-		})
-	}, []string{"initial/return", "initial/return_not_below_zero"}},
-	{"a return at zero is an error", func(b *broken) {
-		b.returning(func(token *dcr.InitialAccessToken) error {
-			if token.Uses == 0 {
-				return dcr.ErrConflict
-			}
-			token.Uses--
-			return nil
-		})
-	}, []string{"initial/return_not_below_zero", "race/initial_return"}},
-	{"a token that is used up takes no use back", func(b *broken) {
-		b.returning(func(token *dcr.InitialAccessToken) error {
-			if token.Uses < token.MaxUses {
-				token.Uses = max(0, token.Uses-1)
-			}
-			return nil
-		})
-	}, []string{"initial/return"}},
-	{"a token that has expired takes no use back", func(b *broken) {
-		b.returning(func(token *dcr.InitialAccessToken) error {
-			if token.ExpiresAt.After(time.Now()) {
-				token.Uses = max(0, token.Uses-1)
-			}
-			return nil
-		})
-	}, []string{"initial/return"}},
-	{"a return for an unknown token is an error", func(b *broken) {
-		b.initial.giveBack = func(ctx context.Context, id string) error {
-			if _, err := b.MemoryStore.GetInitialAccessToken(ctx, id); err != nil {
+	}, []string{"touch/forward", "touch/version", "touch/then_update"}},
+	{"touch reports an unknown client", func(b *broken) {
+		b.touch = func(ctx context.Context, id string, lastUsed, keepUntil time.Time) error {
+			if _, err := b.MemoryStore.GetDynamicClient(ctx, id); err != nil {
 				return err
 			}
-			return b.MemoryStore.ReturnInitialAccessToken(ctx, id)
+			return b.MemoryStore.TouchClient(ctx, id, lastUsed, keepUntil)
 		}
-	}, []string{"initial/return_unknown"}},
-	{"a return for an unknown token creates it", func(b *broken) {
-		b.initial.giveBack = func(ctx context.Context, id string) error {
-			_ = b.MemoryStore.CreateInitialAccessToken(ctx, &dcr.InitialAccessToken{ID: id})
-			return b.MemoryStore.ReturnInitialAccessToken(ctx, id)
+	}, []string{"touch/unknown"}},
+	{"touch creates", func(b *broken) {
+		b.touch = func(ctx context.Context, id string, lastUsed, keepUntil time.Time) error {
+			_ = b.MemoryStore.CreateClient(ctx, &dcr.Client{ID: id, Version: 1})
+			return b.MemoryStore.TouchClient(ctx, id, lastUsed, keepUntil)
 		}
-	}, []string{"initial/return_unknown", "race/initial_use_and_delete"}},
-	{"a return counts for all tokens", func(b *broken) {
-		known := b.rememberInitial()
-		b.initial.giveBack = func(ctx context.Context, id string) error {
-			for _, other := range known.all() {
-				if other != id {
-					_ = b.MemoryStore.ReturnInitialAccessToken(ctx, other)
-				}
+	}, []string{"touch/unknown"}},
+	{"touch reads first and writes then", func(b *broken) {
+		b.touch = func(ctx context.Context, id string, lastUsed, keepUntil time.Time) error {
+			c, err := b.MemoryStore.GetDynamicClient(ctx, id)
+			if err != nil {
+				return nil
 			}
-			return b.MemoryStore.ReturnInitialAccessToken(ctx, id)
+			yield()
+			if lastUsed.After(c.LastUsedAt) {
+				c.LastUsedAt = lastUsed
+			}
+			if keepUntil.After(c.KeepUntil) {
+				c.KeepUntil = keepUntil
+			}
+			return b.overwrite(c)
 		}
-	}, []string{"initial/return_others_stay"}},
+	}, []string{"race/touch"}},
+}
+
+// change makes touch one that changes a record otherwise.
+func (b *broken) change(change func(c *dcr.Client, lastUsed, keepUntil time.Time)) {
+	b.touch = func(ctx context.Context, id string, lastUsed, keepUntil time.Time) error {
+		if c, err := b.MemoryStore.GetDynamicClient(ctx, id); err == nil {
+			change(c, lastUsed, keepUntil)
+			return b.overwrite(c)
+		}
+		return ctx.Err()
+	}
+}
+
+// sweeping sweeps as if it were later, or with another idea of idleness.
+func (b *broken) sweeping(change func(*dcr.Expiry)) {
+	b.expire = func(ctx context.Context, e dcr.Expiry, limit int) ([]*dcr.Client, error) {
+		change(&e)
+		return b.MemoryStore.DeleteExpiredClients(ctx, e, limit)
+	}
+}
+
+var expiryDefects = []defect{
+	{"nothing expires", func(b *broken) {
+		b.expire = func(context.Context, dcr.Expiry, int) ([]*dcr.Client, error) { return nil, nil }
+	}, []string{"expiry/ended", "expiry/records", "expiry/limit", "race/expiry", "context/expiry"}},
+	{"the last moment counts as alive", func(b *broken) {
+		b.sweeping(func(e *dcr.Expiry) { e.Now = e.Now.Add(-time.Second) })
+	}, []string{"expiry/ended", "expiry/limit"}},
+	{"clients expire before their time", func(b *broken) {
+		b.sweeping(func(e *dcr.Expiry) { e.Now = e.Now.AddDate(0, 0, 2) })
+	}, []string{"expiry/alive"}},
+	{"idle clients always expire", func(b *broken) {
+		b.sweeping(func(e *dcr.Expiry) { e.IdleSince = e.Now.AddDate(0, -1, 0) })
+	}, []string{"expiry/idle_off"}},
+	{"what is removed comes without its registration access token", func(b *broken) {
+		b.expire = func(ctx context.Context, e dcr.Expiry, limit int) ([]*dcr.Client, error) {
+			removed, err := b.MemoryStore.DeleteExpiredClients(ctx, e, limit)
+			for _, c := range removed {
+				c.RegistrationToken = dcr.RegistrationTokenRecord{}
+			}
+			return removed, err
+		}
+	}, []string{"expiry/records"}},
+	{"what is removed comes with its identifier alone", func(b *broken) {
+		b.expire = func(ctx context.Context, e dcr.Expiry, limit int) ([]*dcr.Client, error) {
+			removed, err := b.MemoryStore.DeleteExpiredClients(ctx, e, limit)
+			for i, c := range removed {
+				removed[i] = &dcr.Client{ID: c.ID}
+			}
+			return removed, err
+		}
+	}, []string{"expiry/records"}},
+	{"who expired in 1970 lives for ever", func(b *broken) {
+		b.create = func(ctx context.Context, c *dcr.Client) error {
+			c = c.Clone()
+			if c.ExpiresAt.Equal(time.Unix(0, 0)) {
+				c.ExpiresAt = time.Time{}
+			}
+			return b.MemoryStore.CreateClient(ctx, c)
+		}
+	}, []string{"expiry/ended", "create/1970"}},
+	{"the limit is ignored", func(b *broken) {
+		b.expire = func(ctx context.Context, e dcr.Expiry, _ int) ([]*dcr.Client, error) {
+			return b.MemoryStore.DeleteExpiredClients(ctx, e, 1000)
+		}
+	}, []string{"expiry/limit"}},
+	{"a sweep returns clients that another removed", func(b *broken) {
+		var returned []*dcr.Client
+		lock := make(chan struct{}, 1)
+		b.expire = func(ctx context.Context, e dcr.Expiry, limit int) ([]*dcr.Client, error) {
+			lock <- struct{}{}
+			defer func() { <-lock }()
+			removed, err := b.MemoryStore.DeleteExpiredClients(ctx, e, limit)
+			returned = append(returned, removed...)
+			return slices.Clone(returned), err
+		}
+	}, []string{"race/expiry"}},
+	{"a sweep ignores its context", func(b *broken) {
+		b.expire = func(ctx context.Context, e dcr.Expiry, limit int) ([]*dcr.Client, error) {
+			return b.MemoryStore.DeleteExpiredClients(context.WithoutCancel(ctx), e, limit)
+		}
+	}, []string{"context/expiry"}},
 }

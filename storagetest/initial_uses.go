@@ -17,21 +17,21 @@ const (
 )
 
 var initialUseRows = []Row{
-	{Name: "initial/use", Check: initials(initialUse), Why: whyCounted},
-	{Name: "initial/use_unlimited", Check: initials(initialUseUnlimited),
+	{Name: "initial/use", Check: onToken(initialUse), Says: saysUse, Why: whyCounted},
+	{Name: "initial/use_unlimited", Check: initials(initialUseUnlimited), Says: "A token whose MaxUses is zero is never exhausted.",
 		Why: "A token for any number of clients is refused."},
-	{Name: "initial/use_exhausted", Check: initials(initialUseExhausted), Why: whyCounted},
-	{Name: "initial/use_expiry", Check: initials(initialUseExpiry),
+	{Name: "initial/use_exhausted", Check: initials(initialUseExhausted), Says: saysExhausted, Why: whyCounted},
+	{Name: "initial/use_expiry", Check: initials(initialUseExpiry), Says: saysExhausted + " now is the time of the caller.",
 		Why: "A token works when its time is over, or ceases to work before."},
-	{Name: "initial/use_unknown", Check: initials(initialUseUnknown),
+	{Name: "initial/use_unknown", Check: initials(initialUseUnknown), Says: "UseInitialAccessToken returns fosite.ErrNotFound for an unknown identifier.",
 		Why: "A token that was revoked a moment ago is answered as a failure of the server, or comes back."},
-	{Name: "initial/use_others_stay", Check: initials(initialUseOthersStay),
+	{Name: "initial/use_others_stay", Check: initials(initialUseOthersStay), Says: saysUse,
 		Why: "One token's use counts as another's."},
-	{Name: "initial/return", Check: initials(initialReturn), Why: whyReturned},
-	{Name: "initial/return_not_below_zero", Check: initials(initialReturnNotBelowZero), Why: whyCounted},
-	{Name: "initial/return_unknown", Check: initials(initialReturnUnknown),
+	{Name: "initial/return", Check: initials(initialReturn), Says: saysReturn, Why: whyReturned},
+	{Name: "initial/return_not_below_zero", Check: initials(initialReturnNotBelowZero), Says: saysReturn, Why: whyCounted},
+	{Name: "initial/return_unknown", Check: initials(initialReturnUnknown), Says: "ReturnInitialAccessToken of an unknown identifier is no error, and creates nothing.",
 		Why: "A token that was revoked comes back, or a failure is reported where there was none."},
-	{Name: "initial/return_others_stay", Check: initials(initialReturnOthersStay),
+	{Name: "initial/return_others_stay", Check: initials(initialReturnOthersStay), Says: saysReturn,
 		Why: "One token's failed registration gives a use to another."},
 }
 
@@ -58,11 +58,7 @@ func (i *initialTokens) giveBack(id string) error {
 }
 
 // initialUse: one is added, and nothing else changes.
-func initialUse(i *initialTokens) error {
-	token, err := i.create(sampleToken("first"))
-	if err != nil {
-		return err
-	}
+func initialUse(i *initialTokens, token *dcr.InitialAccessToken) error {
 	for token.Uses < token.MaxUses {
 		if err := i.uses(token.ID, 1); err != nil {
 			return err
@@ -235,24 +231,19 @@ func initialReturnUnknown(i *initialTokens) error {
 }
 
 var initialContextRows = []Row{
-	{Name: "context/initial_create", Why: whyContext, Check: initials(contextInitialCreate)},
-	{Name: "context/initial_read", Why: whyContext, Check: initials(contextInitialRead)},
-	{Name: "context/initial_use", Why: whyContext, Check: initials(contextInitialUse)},
-	{Name: "context/initial_return", Why: whyContext, Check: initials(contextInitialReturn)},
-	{Name: "context/initial_delete", Why: whyContext, Check: initials(contextInitialDelete)},
-	{Name: "context/initial_list", Why: whyContext, Check: initials(contextInitialList)},
+	{Name: "context/initial_create", Says: saysContext, Why: whyContext, Check: initials(contextInitialCreate)},
+	{Name: "context/initial_read", Says: saysContext, Why: whyContext, Check: initials(contextInitialRead)},
+	{Name: "context/initial_use", Says: saysContext, Why: whyContext, Check: initials(contextInitialUse)},
+	{Name: "context/initial_return", Says: saysContext, Why: whyContext, Check: initials(contextInitialReturn)},
+	{Name: "context/initial_delete", Says: saysContext, Why: whyContext, Check: initials(contextInitialDelete)},
+	{Name: "context/initial_list", Says: saysContext, Why: whyContext, Check: initials(contextInitialList)},
 }
 
 func contextInitialCreate(i *initialTokens) error {
 	return ended(i.ctx, func(over context.Context) error {
 		token := sampleToken("first")
-		if err := expectEnd("CreateInitialAccessToken", over, i.tokens.CreateInitialAccessToken(over, token)); err != nil {
-			return err
-		}
-		if i.gone(token.ID) == nil {
-			return nil
-		}
-		return i.holds(token)
+		return expectEnd("CreateInitialAccessToken", over, i.tokens.CreateInitialAccessToken(over, token),
+			func() error { return i.holds(token) }, func() error { return i.gone(token.ID) })
 	})
 }
 
@@ -264,14 +255,10 @@ func (i *initialTokens) whenEnded(method string, do func(over context.Context, i
 		if err != nil {
 			return err
 		}
-		if err := expectEnd(method, over, do(over, token.ID)); err != nil {
-			return err
-		}
-		if i.holds(token) == nil {
-			return nil
-		}
-		done(token)
-		return i.holds(token)
+		return expectEnd(method, over, do(over, token.ID), func() error { return i.holds(token) }, func() error {
+			done(token)
+			return i.holds(token)
+		})
 	})
 }
 
@@ -304,13 +291,8 @@ func contextInitialDelete(i *initialTokens) error {
 		if err != nil {
 			return err
 		}
-		if err := expectEnd("DeleteInitialAccessToken", over, i.tokens.DeleteInitialAccessToken(over, token.ID)); err != nil {
-			return err
-		}
-		if i.gone(token.ID) == nil {
-			return nil
-		}
-		return i.holds(token)
+		return expectEnd("DeleteInitialAccessToken", over, i.tokens.DeleteInitialAccessToken(over, token.ID),
+			func() error { return i.gone(token.ID) }, func() error { return i.holds(token) })
 	})
 }
 
@@ -322,4 +304,151 @@ func contextInitialList(i *initialTokens) error {
 		}
 		return err
 	}, unchanged)
+}
+
+// spenders is how many use a token at once.
+const spenders = 50
+
+var initialRaceRows = []Row{
+	{Name: "race/initial_create", Check: repeated(initials(raceInitialCreate)), Says: "CreateInitialAccessToken: " + saysOneWins,
+		Why: "Two tokens get one identifier, and one of their holders is refused."},
+	{Name: "race/initial_use", Check: repeated(initials(raceInitialUse)), Says: "Of calls of UseInitialAccessToken at once no more succeed than uses remain.",
+		Why: "Whoever spends a token many times at once registers more clients than it was minted for (T31)."},
+	{Name: "race/initial_use_unlimited", Check: repeated(initials(raceInitialUseUnlimited)), Says: saysUse,
+		Why: "A token registers clients that its record does not count."},
+	{Name: "race/initial_return", Check: repeated(initials(raceInitialReturn)), Says: saysReturn, Why: whyReturned},
+	{Name: "race/initial_use_and_return", Check: repeated(initials(raceInitialUseAndReturn)), Says: saysReturn, Why: whyReturned},
+	{Name: "race/initial_delete", Check: repeated(onToken(raceInitialDelete)), Says: "DeleteInitialAccessToken: " + saysOneWins,
+		Why: "One revocation is confirmed and reported several times."},
+	{Name: "race/initial_use_and_delete", Check: repeated(initials(raceInitialUseAndDelete)), Says: "DeleteInitialAccessToken removes a record, and no other call creates one.",
+		Why: "A token that was revoked while it was used works on."},
+}
+
+// raceInitialCreate: exactly one wins, and what it wrote is what is there.
+func raceInitialCreate(i *initialTokens) error {
+	id := newID()
+	tried := make([]*dcr.InitialAccessToken, callers)
+	winner, err := oneWins("CreateInitialAccessToken", dcr.ErrClientExists, func(n int) error {
+		tried[n] = sampleToken(label(n))
+		tried[n].ID = id
+		return i.tokens.CreateInitialAccessToken(i.ctx, tried[n])
+	})
+	if err != nil {
+		return err
+	}
+	return i.holds(tried[winner])
+}
+
+// raceInitialUse: as many succeed as uses remain, and they alone are counted.
+func raceInitialUse(i *initialTokens) error {
+	for _, remaining := range []int{1, 7} {
+		token := sampleToken("first")
+		token.MaxUses = token.Uses + remaining
+		if _, err := i.create(token); err != nil {
+			return err
+		}
+		succeeded := 0
+		for _, got := range atOnce(spenders, func(int) error { return i.use(token.ID) }) {
+			switch {
+			case got == nil:
+				succeeded++
+			case !errors.Is(got, dcr.ErrExhausted):
+				return expect("UseInitialAccessToken, of many at once", got, dcr.ErrExhausted)
+			}
+		}
+		if succeeded != remaining {
+			return fmt.Errorf("UseInitialAccessToken succeeded %d times of %d at once, where %d remained", succeeded, spenders, remaining)
+		}
+		token.Uses = token.MaxUses
+		if err := i.holds(token); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func raceInitialUseUnlimited(i *initialTokens) error {
+	token, err := i.create(unboundToken())
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(atOnce(spenders, func(int) error { return i.use(token.ID) })...); err != nil {
+		return fmt.Errorf("UseInitialAccessToken of a token for any number of clients, many at once: %w", err)
+	}
+	token.Uses = spenders
+	return i.holds(token)
+}
+
+// raceInitialReturn: each call takes one, until none is left.
+func raceInitialReturn(i *initialTokens) error {
+	for _, uses := range []int{spenders + 7, spenders / 2} {
+		token := sampleToken("first")
+		token.Uses, token.MaxUses = uses, 2*spenders
+		if _, err := i.create(token); err != nil {
+			return err
+		}
+		if err := errors.Join(atOnce(spenders, func(int) error { return i.giveBack(token.ID) })...); err != nil {
+			return fmt.Errorf("many at once: %w", err)
+		}
+		token.Uses = max(0, uses-spenders)
+		if err := i.holds(token); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// raceInitialUseAndReturn: half of the callers use, half return, and in the end the count
+// is what it was.
+func raceInitialUseAndReturn(i *initialTokens) error {
+	token := unboundToken()
+	token.Uses = spenders
+	if _, err := i.create(token); err != nil {
+		return err
+	}
+	errs := atOnce(spenders, func(n int) error {
+		if n%2 == 0 {
+			return i.giveBack(token.ID)
+		}
+		return i.use(token.ID)
+	})
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("UseInitialAccessToken and ReturnInitialAccessToken at once: %w", err)
+	}
+	return i.holds(token)
+}
+
+func raceInitialDelete(i *initialTokens, token *dcr.InitialAccessToken) error {
+	_, err := oneWins("DeleteInitialAccessToken", fosite.ErrNotFound, func(int) error {
+		return i.tokens.DeleteInitialAccessToken(i.ctx, token.ID)
+	})
+	if err != nil {
+		return err
+	}
+	return i.gone(token.ID)
+}
+
+// raceInitialUseAndDelete deletes amid uses and returns: the deletion succeeds, and none
+// of them outlives it.
+func raceInitialUseAndDelete(i *initialTokens) error {
+	token, err := i.create(unboundToken())
+	if err != nil {
+		return err
+	}
+	errs := atOnce(callers, func(n int) error {
+		switch {
+		case n == callers/2:
+			return i.delete(token.ID)
+		case n%2 == 0:
+			return i.giveBack(token.ID)
+		}
+		if err := i.use(token.ID); !errors.Is(err, fosite.ErrNotFound) {
+			return err
+		}
+		return nil
+	})
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("beside a deletion: %w", err)
+	}
+	return i.gone(token.ID)
 }

@@ -6,32 +6,37 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
+const (
+	saysFits   = "Clients fit whose field is the one of the filter, compared byte by byte."
+	saysSearch = "Search is all of the identifier, as it is; or its NameKey, unless that is empty, is part of the client's. Nothing in it is a pattern."
+)
+
 // listFilterRows check one field of the filter each, and then several together. What fits
 // is what dcr.ClientFilter.Matches says.
 var listFilterRows = []Row{
-	{Name: "filter/issuer", Check: listing(filterIssuer),
+	{Name: "filter/issuer", Check: listing(filterIssuer), Says: saysFits,
 		Why: "The operator of one issuer sees, or deletes, the clients of another."},
-	{Name: "filter/origin", Check: listing(filterOrigin),
+	{Name: "filter/origin", Check: listing(filterOrigin), Says: saysFits,
 		Why: "A quota counts the clients of somebody else, or an operator can't find what one token or one user registered."},
-	{Name: "filter/never_used", Check: listing(filterNeverUsed),
+	{Name: "filter/never_used", Check: listing(filterNeverUsed), Says: "NeverUsed means clients whose LastUsedAt is the zero time, and not 1970.",
 		Why: "An operator who clears up what was never used removes clients that are in use."},
-	{Name: "filter/expiring", Check: listing(filterExpiring),
+	{Name: "filter/expiring", Check: listing(filterExpiring), Says: "ExpiringBefore means clients whose ExpiresAt, or UnusedUntil where they were never used, is not zero and before the time.",
 		Why: "Somebody is warned of the end of a client that does not end, or not warned of one that does."},
-	{Name: "filter/software_id", Check: listing(filterSoftware),
+	{Name: "filter/software_id", Check: listing(filterSoftware), Says: saysFits,
 		Why: "An operator who looks for a vulnerable program finds others, or not all of its clients."},
-	{Name: "filter/redirect_host", Check: listing(filterRedirectHost),
+	{Name: "filter/redirect_host", Check: listing(filterRedirectHost), Says: "RedirectHost is the host of one of the redirect URIs, without a port; it arrives in lower case.",
 		Why: "An operator who looks for clients of a host that was taken over misses some of them."},
-	{Name: "filter/name_key", Check: listing(filterNameKey),
+	{Name: "filter/name_key", Check: listing(filterNameKey), Says: "NameKey is that of the client; it arrives as one (dcr.NameKey), and is compared as it is.",
 		Why: "A consent page says that a name is the only one of its kind, where others have one that looks the same."},
-	{Name: "filter/search_name", Check: listing(filterSearchName),
+	{Name: "filter/search_name", Check: listing(filterSearchName), Says: saysSearch,
 		Why: "An operator does not find a client by what is seen of its name."},
-	{Name: "filter/search_literal", Check: listing(filterSearchLiteral),
+	{Name: "filter/search_literal", Check: listing(filterSearchLiteral), Says: saysSearch,
 		Why: "A search with a special character fails, or finds everything; in the worst case it changes the database."},
-	{Name: "filter/search_id", Check: listing(filterSearchID),
+	{Name: "filter/search_id", Check: listing(filterSearchID), Says: saysSearch,
 		Why: "An operator acts on another client than the one whose identifier was in the log."},
-	{Name: "filter/created", Check: listing(filterCreated),
+	{Name: "filter/created", Check: listing(filterCreated), Says: "CreatedFrom and CreatedBefore bound the time of registration: the beginning is part of the range, and the end is not.",
 		Why: "Two ranges of time that meet have a client in common, or one that is in neither."},
-	{Name: "filter/combined", Check: listing(filterCombined),
+	{Name: "filter/combined", Check: listing(filterCombined), Says: "Clients fit that fit every field of the filter that is not zero.",
 		Why: "Each condition that an operator adds finds more clients instead of fewer."},
 }
 
@@ -173,7 +178,7 @@ var names = []string{
 func setName(c *dcr.Client, name string) { c.Metadata.ClientName = name }
 
 func filterNameKey(l *lister) error {
-	keys := []string{"nobody", "exampl", "Example", "e%", "_xample"}
+	keys := []string{"nobody", "exampl", "e%", "_xample"}
 	for _, name := range names {
 		keys = append(keys, dcr.NameKey(name))
 	}

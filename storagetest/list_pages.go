@@ -11,15 +11,15 @@ import (
 )
 
 var listPageRows = []Row{
-	{Name: "list/pages", Check: listing(listPages),
+	{Name: "list/pages", Check: listing(listPages), Says: saysOrder,
 		Why: "An operator who pages through the clients misses some, sees some twice, or never comes to the end."},
-	{Name: "list/cursor_deleted", Check: listing(listCursorDeleted),
+	{Name: "list/cursor_deleted", Check: listing(listCursorDeleted), Says: "A cursor is a place, whether or not there is a client at it.",
 		Why: "An operator who deletes the last client of a page loses all that follow."},
-	{Name: "list/pages_changed", Check: listing(listPagesChanged),
+	{Name: "list/pages_changed", Check: listing(listPagesChanged), Says: saysOnce,
 		Why: "Where clients come and go, an operator who pages through them misses one that was there all the while."},
-	{Name: "list/pages_filtered", Check: listing(listPagesFiltered),
+	{Name: "list/pages_filtered", Check: listing(listPagesFiltered), Says: saysLimit,
 		Why: "An operator who pages through what a search has found misses some of it."},
-	{Name: "race/list", Check: repeated(listing(raceList)),
+	{Name: "race/list", Check: repeated(listing(raceList)), Says: saysOnce,
 		Why: "The operator's page fails, or shows clients twice, as long as others register."},
 }
 
@@ -32,7 +32,7 @@ func (l *lister) walk(filter dcr.ClientFilter, limit int, visit func(*dcr.Client
 		}
 		for _, c := range found {
 			if !from.Follows(c) {
-				return errors.New("ListClients returned a client that does not come after the cursor or after the one before it")
+				return fmt.Errorf("ListClients returned a client that does not come after %+v, the cursor or the one before it: %s", from, shown(c))
 			}
 			from = behind(c)
 			if err := visit(c); err != nil {
@@ -56,7 +56,7 @@ func (l *lister) gathers(filter dcr.ClientFilter, limit int, want []*dcr.Client)
 		return err
 	}
 	if want := listed(want); !slices.Equal(got, want) {
-		return fmt.Errorf("ListClients, in pages of %d: %q, not %q", limit, got, want)
+		return fmt.Errorf("ListClients, in pages of %d: it returned %q, and has to return %q", limit, got, want)
 	}
 	return nil
 }
@@ -109,8 +109,8 @@ func listCursorDeleted(l *lister) error {
 		return err
 	}
 	for _, i := range []int{0, 4, 5} {
-		if err := l.s.DeleteClient(l.ctx, clients[i].ID); err != nil {
-			return fmt.Errorf("DeleteClient: %w", err)
+		if err := l.delete(clients[i].ID); err != nil {
+			return err
 		}
 	}
 	if err := l.lists(l.own(), behind(clients[4]), 3, clients[6:9]); err != nil {
@@ -138,8 +138,8 @@ func listPagesChanged(l *lister) error {
 		switch step {
 		case 1: // one that was listed goes, and one that was not
 			for _, i := range []int{0, 9} {
-				if err := l.s.DeleteClient(l.ctx, clients[i].ID); err != nil {
-					return fmt.Errorf("DeleteClient: %w", err)
+				if err := l.delete(clients[i].ID); err != nil {
+					return err
 				}
 			}
 		case 2: // one of each is updated
@@ -148,8 +148,8 @@ func listPagesChanged(l *lister) error {
 				next.Version++
 				next.UpdatedAt = l.at(200)
 				next.Metadata.ClientName = "Renamed"
-				if err := l.s.UpdateClient(l.ctx, next, clients[i].Version); err != nil {
-					return fmt.Errorf("UpdateClient: %w", err)
+				if err := l.update(next); err != nil {
+					return err
 				}
 			}
 		case 3: // one of each is used, and another comes
@@ -157,8 +157,8 @@ func listPagesChanged(l *lister) error {
 				if !hasUses {
 					break
 				}
-				if err := uses.TouchClient(l.ctx, clients[i].ID, l.at(300), l.at(300)); err != nil {
-					return fmt.Errorf("TouchClient: %w", err)
+				if err := l.touch(uses, clients[i].ID, l.at(300), l.at(300)); err != nil {
+					return err
 				}
 			}
 			_, err := l.create(100, nil)
@@ -179,7 +179,7 @@ func listPagesChanged(l *lister) error {
 	}
 	for i, c := range clients {
 		if gone := i == 9; seen[c.ID] != 1 && !gone {
-			return fmt.Errorf("ListClients returned a client %d times, while others came, changed and went (the %d. of 12)", seen[c.ID], i+1)
+			return fmt.Errorf("ListClients returned a client %d times, and has to once, while others came, changed and went: %s", seen[c.ID], shown(c))
 		}
 	}
 	return nil
@@ -221,12 +221,12 @@ func (l *lister) stir(stays *dcr.Client, version int64) error {
 	}
 	next := detached(stays)
 	next.Version = version + 1
-	if err := l.s.UpdateClient(l.ctx, next, version); err != nil {
-		return fmt.Errorf("UpdateClient: %w", err)
+	if err := l.update(next); err != nil {
+		return err
 	}
 	for _, c := range passing {
-		if err := l.s.DeleteClient(l.ctx, c.ID); err != nil {
-			return fmt.Errorf("DeleteClient: %w", err)
+		if err := l.delete(c.ID); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -236,7 +236,7 @@ func (l *lister) raceWalk(clients []*dcr.Client) error {
 	seen := map[string]int{}
 	err := l.walk(l.own(), 3, func(c *dcr.Client) error {
 		if seen[c.ID]++; seen[c.ID] > 1 {
-			return errors.New("ListClients returned a client twice, while others wrote")
+			return fmt.Errorf("ListClients returned a client twice, while others wrote: %s", shown(c))
 		}
 		return nil
 	})
@@ -245,7 +245,7 @@ func (l *lister) raceWalk(clients []*dcr.Client) error {
 	}
 	for _, c := range clients {
 		if seen[c.ID] == 0 {
-			return errors.New("ListClients left out a client that was there all the while, while others wrote")
+			return fmt.Errorf("ListClients left out a client that was there all the while, while others wrote: %s", shown(c))
 		}
 	}
 	_, err = l.clients.CountClients(l.ctx, l.own(), 100)

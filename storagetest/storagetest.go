@@ -15,16 +15,19 @@
 //	}
 //
 // Run it with -race. Each [Row] checks one sentence of the contract and says what breaks
-// for a client where it does not hold. A row can be run by itself, since its check
-// returns an error.
+// for a client where it does not hold. Rows about an interface that the storage does not
+// implement are skipped, and say so. A row can be run by itself, since its check returns
+// an error.
 package storagetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"reflect"
 	"slices"
-	"strings"
 	"testing"
+	"time"
 
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/handler/openid"
@@ -43,30 +46,40 @@ type Storage interface {
 type Row struct {
 	// Name is what the row checks: operation and case.
 	Name string
-	// Why tells what breaks for a client, or whom it endangers, where the check fails.
+	// Says is the sentence of the contract, in plain words.
+	Says string
+	// Why says what breaks for a client, or whom it endangers, where the check fails.
 	Why string
-	// Needs names the interfaces, besides Storage, or the option without which the row
-	// can't be run.
+	// Needs names the interfaces, besides Storage, or the options without which the row
+	// can't be run; empty where it needs nothing.
 	Needs string
-	// Check returns what is wrong, nil, or ErrNotRun. It makes clients and tokens of its
-	// own, with random identifiers, and may be run on a storage that is in use: what was
-	// registered before 2001 and is not used may go.
+	// After is the name of a plainer row that this one builds upon; empty where there is none.
+	// Where that one fails, Run skips this one: it would fail for the same cause.
+	After string
+	// Check returns what is wrong, nil, or an error that wraps ErrNotRun. It makes clients and
+	// tokens of its own, with random identifiers, and may be run on a storage that is in use:
+	// clients that were registered before 2001 and are not used may go, and so may sessions
+	// that were requested before 2001.
 	Check func(ctx context.Context, storage Storage) error
 }
 
-// ErrNotRun is what the check of a row returns where the storage lacks what the row
-// needs.
-var ErrNotRun = errors.New("storagetest: the storage lacks what the row needs")
+// ErrNotRun is wrapped by what the check of a row returns where the storage lacks what the
+// row needs. The text of the error says what that is.
+var ErrNotRun = errors.New("storagetest: the row was not run")
 
-// Options tells what the suite can't know of a storage. All of it may be left out.
+// Options says what the suite can't know of a storage. All of it may be left out; the rows
+// that need it are skipped then.
 type Options struct {
-	// AddStatic puts a client of the operator's own into the storage, in the way that is
-	// usual there. The storage may keep it as a type of its own. Without AddStatic the
-	// rows about such clients are not run.
+	// AddStatic puts a static client into the storage, in the way that is usual there. The
+	// storage may keep it as a type of its own.
 	AddStatic func(ctx context.Context, storage Storage, client fosite.Client) error
 	// Bounded returns another storage of this kind, empty, that has room for so many
-	// registered clients. Without Bounded the rows about a storage that is full are not run.
+	// registered clients.
 	Bounded func(ctx context.Context, storage Storage, clients int) (Storage, error)
+	// PurgeSessions removes the sessions that were requested before the time
+	// (fosite.Requester.GetRequestedAt), whether they have expired or not, in the way in which
+	// the application does it.
+	PurgeSessions func(ctx context.Context, storage Storage, before time.Time) error
 	// NewSession returns an empty session of the type that the storage of tokens keeps;
 	// nil means *openid.DefaultSession.
 	NewSession func() fosite.Session
@@ -76,24 +89,31 @@ type Options struct {
 // new one each time or always the same.
 func Run(t *testing.T, open func(t *testing.T) Storage, options ...Options) {
 	t.Helper()
-	notRun := map[string][]string{}
+	causes := map[string]string{} // of rows that failed, or were skipped for one that did
 	for _, row := range Rows(options...) {
-		t.Run(row.Name, func(t *testing.T) {
+		cause := causes[row.After]
+		passed := t.Run(row.Name, func(t *testing.T) {
+			if cause != "" {
+				t.Skipf("skipped: %s failed", cause)
+			}
 			err := row.Check(t.Context(), open(t))
 			switch {
 			case errors.Is(err, ErrNotRun):
-				notRun[row.Needs] = append(notRun[row.Needs], row.Name)
+				t.Skip(err)
 			case err != nil:
-				t.Errorf("%v\nWhat breaks: %s", err, row.Why)
+				t.Errorf("%v\nThe contract says: %s\nWhat breaks: %s", err, row.Says, row.Why)
 			}
 		})
-	}
-	for needs, rows := range notRun {
-		t.Logf("Not run for want of %s: %s", needs, strings.Join(rows, ", "))
+		switch {
+		case cause != "":
+			causes[row.Name] = cause
+		case !passed:
+			causes[row.Name] = row.Name
+		}
 	}
 }
 
-// Rows returns all rows.
+// Rows returns all rows, each after the one that it builds upon.
 func Rows(options ...Options) []Row {
 	var o Options
 	if len(options) > 0 {
@@ -103,19 +123,39 @@ func Rows(options ...Options) []Row {
 		o.NewSession = func() fosite.Session { return openid.NewDefaultSession() }
 	}
 	return slices.Concat(
-		createRows, readRows, updateRows, deleteRows, contextRows, raceRows,
-		staticRows(o), useRows, entryRows(o), grantRows(o), assertionRows,
-		initialRows(), expiryRows(), listRows(o), roomRows(o), fullRows(o),
+		clientRows, updateRows, contextRows, raceRows, staticRows(o), useRows, entryRows(o), grantRows(o), assertionRows,
+		initialRows(), expiryRows, listRows(o), fullRows(o), evictionRows(o),
 	)
 }
 
-// needing makes a check of one that needs an interface besides.
-func needing[T any](check func(ctx context.Context, s Storage, extra T) error) func(context.Context, Storage) error {
-	return func(ctx context.Context, s Storage) error {
-		extra, ok := s.(T)
-		if !ok {
-			return ErrNotRun
-		}
-		return check(ctx, s, extra)
+// group completes rows that need the same and build upon the same row.
+func group(needs, after string, rows []Row) []Row {
+	for i := range rows {
+		rows[i].Needs = cmp.Or(rows[i].Needs, needs)
+		rows[i].After = cmp.Or(rows[i].After, after)
 	}
+	return rows
+}
+
+// based completes rows of which the first builds upon another, and the rest upon the first.
+func based(needs, after string, rows []Row) []Row {
+	group(needs, after, rows[:1])
+	group(needs, rows[0].Name, rows[1:])
+	return rows
+}
+
+// notRun says what a row lacks.
+type notRun string
+
+func (n notRun) Error() string { return string(n) }
+
+// Is reports whether target is ErrNotRun.
+func (n notRun) Is(target error) bool { return target == ErrNotRun }
+
+func notImplemented[T any]() error {
+	return notRun("the storage does not implement " + reflect.TypeFor[T]().String())
+}
+
+func notSet(option string) error {
+	return notRun("the test does not set storagetest.Options." + option)
 }

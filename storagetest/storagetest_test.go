@@ -2,7 +2,10 @@ package storagetest_test
 
 import (
 	"context"
+	"os"
+	"os/exec"
 	"reflect"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -21,6 +24,9 @@ var options = storagetest.Options{
 	},
 	Bounded: func(_ context.Context, s storagetest.Storage, clients int) (storagetest.Storage, error) {
 		return newBounded(s.(*broken).defect, clients), nil
+	},
+	PurgeSessions: func(ctx context.Context, s storagetest.Storage, before time.Time) error {
+		return s.(*broken).purge(ctx, before)
 	},
 }
 
@@ -49,10 +55,10 @@ func TestCoarseStorage(t *testing.T) {
 		b.count = func(ctx context.Context, f dcr.ClientFilter, most int) (int, error) {
 			return b.MemoryStore.CountClients(ctx, *inSeconds(&f), most)
 		}
-		b.room = func(ctx context.Context, before time.Time) (string, error) {
-			return b.MemoryStore.MakeRoom(ctx, seconds(before))
+		b.evict = func(ctx context.Context, c *dcr.Client, before time.Time) (*dcr.Client, error) {
+			return b.MemoryStore.CreateClientEvicting(ctx, inSeconds(c.Clone()), seconds(before))
 		}
-		b.expire = func(ctx context.Context, e dcr.Expiry, limit int) ([]string, error) {
+		b.expire = func(ctx context.Context, e dcr.Expiry, limit int) ([]*dcr.Client, error) {
 			return b.MemoryStore.DeleteExpiredClients(ctx, *inSeconds(&e), limit)
 		}
 	})
@@ -88,6 +94,11 @@ func TestDefects(t *testing.T) {
 	for _, row := range storagetest.Rows(options) {
 		require.NotContains(t, rows, row.Name, "two rows have one name")
 		require.NotEmpty(t, row.Why, row.Name)
+		require.NotEmpty(t, row.Says, row.Name)
+		require.Equal(t, row.After == "", row.Name == "create/plain" || row.Name == "initial/read_back", "%s builds upon no row", row.Name)
+		if row.After != "" {
+			require.Contains(t, rows, row.After, "%s builds upon a row that comes after it, or is none", row.Name)
+		}
 		rows[row.Name] = row
 	}
 	unused := map[string]bool{}
@@ -96,7 +107,7 @@ func TestDefects(t *testing.T) {
 	}
 	for _, d := range slices.Concat(clientDefects, changeDefects, useDefects, entryDefects, grantDefects, assertionDefects,
 		initialRecordDefects, initialListDefects, initialUseDefects, initialReturnDefects, initialContextDefects, expiryDefects,
-		listDefects, pageDefects, countDefects, filterDefects(), roomDefects, fullDefects) {
+		listDefects, pageDefects, countDefects, filterDefects(), evictionDefects, fullDefects) {
 		for _, name := range d.caught {
 			require.Contains(t, rows, name, d.name)
 			delete(unused, name)
@@ -193,6 +204,7 @@ func TestNotRun(t *testing.T) {
 			require.NoError(t, err, row.Name)
 		} else {
 			require.ErrorIs(t, err, storagetest.ErrNotRun, row.Name)
+			require.Regexp(t, `^the storage does not implement (dcr|oauth2)\.\w+$|^the test does not set storagetest\.Options\.\w+$`, err.Error(), row.Name)
 		}
 	}
 	storagetest.Run(t, func(*testing.T) storagetest.Storage { return plainStorage{store, store} })
@@ -207,4 +219,70 @@ func rowNamed(t *testing.T, name string) storagetest.Row {
 	}
 	require.Fail(t, "there is no row", name)
 	return storagetest.Row{}
+}
+
+// brokenName is the variable that names the defect of TestBroken.
+const brokenName = "STORAGETEST_BROKEN"
+
+// TestBroken is not a test by itself: TestCauses runs it, and reads what it prints.
+func TestBroken(t *testing.T) {
+	defects := map[string]func(*broken){
+		"create": func(b *broken) { b.create = func(context.Context, *dcr.Client) error { return errOther } },
+		"read": func(b *broken) {
+			b.read = func(ctx context.Context, id string) (*dcr.Client, error) {
+				c, err := b.MemoryStore.GetDynamicClient(ctx, id)
+				if err == nil {
+					c.Metadata.ClientName = "another name"
+				}
+				return c, err
+			}
+		},
+		"initial": func(b *broken) {
+			b.initial.get = func(context.Context, string) (*dcr.InitialAccessToken, error) { return nil, errOther }
+		},
+		"none": func(*broken) {},
+	}
+	if make, wanted := defects[os.Getenv(brokenName)]; wanted {
+		storagetest.Run(t, func(*testing.T) storagetest.Storage { return newBroken(make) })
+	}
+}
+
+// TestCauses: a cause is said once, with what to mend and the record, and what is not run says
+// why.
+func TestCauses(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		failed string // the one row that fails
+		says   []string
+		passed []string // rows that are run all the same
+	}{
+		"create": {"create/plain", []string{"CreateClient of a new client: sql: no rows", "The record: {", "What breaks: No client"}, []string{"initial/read_back"}},
+		"read": {"create/read_back", []string{`client_name is "another name", and has to be "`, "The record: {", "The contract says: Every field of a record comes back"},
+			[]string{"create/plain", "assertion/known", "initial/use"}},
+		"initial": {"initial/read_back", []string{"GetInitialAccessToken"}, []string{"touch/forward", "list/pages"}},
+		"none":    {"", []string{"the test does not set storagetest.Options.Bounded"}, []string{"create/read_back", "initial/use"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			command := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestBroken$", "-test.v")
+			command.Env = append(os.Environ(), brokenName+"="+name)
+			printed, err := command.CombinedOutput()
+			require.Equal(t, row.failed == "", err == nil, "%s", printed)
+			text := string(printed)
+			failures := regexp.MustCompile(`(?m)^    --- FAIL: TestBroken/(\S+) `).FindAllStringSubmatch(text, -1)
+			if row.failed == "" {
+				require.Empty(t, failures)
+			} else {
+				require.Len(t, failures, 1, text)
+				require.Equal(t, row.failed, failures[0][1])
+				require.Contains(t, text, "skipped: "+row.failed+" failed")
+			}
+			for _, wanted := range row.says {
+				require.Contains(t, text, wanted)
+			}
+			for _, passed := range row.passed {
+				require.Contains(t, text, "    --- PASS: TestBroken/"+passed+" ")
+			}
+		})
+	}
 }

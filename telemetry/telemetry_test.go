@@ -33,7 +33,7 @@ func TestCounts(t *testing.T) {
 	t.Parallel()
 	hands := new(clock)
 	cfg := dcr.Config{Now: hands.now}
-	cfg.RateLimit.Total = dcr.Rate{Count: 6, Per: time.Hour}
+	cfg.Limits.Rate.Total = dcr.Rate{Count: 6, Per: time.Hour}
 	o := observe(t, dcrtest.Setup{Config: cfg, UnusedEnd: true}, telemetry.Options{})
 
 	first, second, third := o.Register(t, metadata), o.Register(t, metadata), o.Register(t, metadata)
@@ -74,7 +74,7 @@ func TestCounts(t *testing.T) {
 		"dcr.event.kind=grants_revoked,dcr.registrant.kind=open":                             1,
 		"dcr.event.kind=initial_access_token_minted":                                         1,
 		"dcr.event.kind=initial_access_token_revoked":                                        1,
-		"dcr.event.kind=expired":                                                             2,
+		"dcr.event.kind=expired,dcr.registrant.kind=open":                                    2,
 	}, o.counted(t))
 	require.Equal(t, map[string]uint64{
 		"dcr.event.kind=registered":                                      3,
@@ -124,7 +124,7 @@ func TestDuration(t *testing.T) {
 	sink.Record(background, dcr.Event{Kind: dcr.EventRegistered, Elapsed: 1500 * time.Millisecond})
 	sink.Record(background, dcr.Event{Kind: dcr.EventRegistered})
 	sink.Record(background, dcr.Event{Kind: dcr.EventExpired, Elapsed: time.Hour})
-	sink.Record(background, dcr.Event{Kind: dcr.EventLeftover, Elapsed: time.Hour, Err: errors.New("left")})
+	sink.Record(background, dcr.Event{Kind: dcr.EventCleanupFailed, Elapsed: time.Hour, Err: errors.New("left")})
 	points := o.collected(t)["dcr.request.duration"].Data.(metricdata.Histogram[float64]).DataPoints
 	require.Len(t, points, 1)
 	require.EqualValues(t, 1, points[0].Count)

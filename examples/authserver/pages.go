@@ -12,7 +12,7 @@ import (
 
 	"github.com/ory/fosite"
 
-	"github.com/fosite-contrib/fosite-dcr"
+	dcr "github.com/fosite-contrib/fosite-dcr"
 	"github.com/fosite-contrib/fosite-dcr/consent"
 	"github.com/fosite-contrib/fosite-dcr/outbound"
 )

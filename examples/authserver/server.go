@@ -17,7 +17,7 @@ import (
 	"github.com/ory/fosite/token/jwt"
 	"github.com/rs/cors"
 
-	"github.com/fosite-contrib/fosite-dcr"
+	dcr "github.com/fosite-contrib/fosite-dcr"
 	"github.com/fosite-contrib/fosite-dcr/admin"
 	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
@@ -145,25 +145,29 @@ func (s *server) strategy(config *fosite.Config) *compose.CommonStrategy {
 // registrationConfig says who may register, and what.
 func (s *server) registrationConfig() dcr.Config {
 	return dcr.Config{
-		Access:            s.access(),
-		RegistrationScope: registrationScope,
-		Scopes:            scopes,
-		Audience:          s.audiences(),
-		NewSession:        func() fosite.Session { return newSession() },
-		RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: !s.options.rotate},
-		Events:            dcr.EventSinks(s.history, dcr.LogEvents(s.log)),
-		Outbound:          outbound.Options{InsecureAllowLoopback: s.options.insecureOutbound},
-		AllowedOrigins:    []string{"*"},
-		RateLimit:         dcr.RateLimit{PerCaller: s.callerRate()},
+		Access:       s.access(),
+		Registration: dcr.Registration{Scope: registrationScope},
+		Scopes:       scopes,
+		Storage:      dcr.Storage{NewSession: func() fosite.Session { return newSession() }},
+		Management:   dcr.Management{Token: dcr.RegistrationToken{KeepOnUpdate: !s.options.rotate}},
+		Events:       dcr.EventSinks(s.history, dcr.LogEvents(s.log)),
+		Outbound:     dcr.Outbound{Options: outbound.Options{InsecureAllowLoopback: s.options.insecureOutbound}},
+		Endpoints:    dcr.Endpoints{AllowedOrigins: []string{"*"}},
+		Limits:       dcr.Limits{Rate: dcr.RateLimit{PerCaller: s.callerRate()}},
 		// Claude Code and Visual Studio Code register http://localhost/callback and come
 		// back with a port; MCP Inspector and Cursor send no state; these editors have
 		// redirect URIs of their own schemes.
-		AllowAnyLocalhostPort: true,
-		AllowMissingState:     true,
-		PrivateUseSchemes:     []string{"cursor", "vscode", "vscode-insiders", "windsurf", "oc"},
-		// Only here, to show the grant. With open registration it hands a token to
-		// whoever asks, so the server says so when it starts.
-		AnonymousGrantTypes: []string{"client_credentials"},
+		Authorization: dcr.Authorization{
+			Audience:              s.audiences(),
+			AllowAnyLocalhostPort: true,
+			AllowMissingState:     true,
+		},
+		Metadata: dcr.Metadata{
+			PrivateUseSchemes: []string{"cursor", "vscode", "vscode-insiders", "windsurf", "oc"},
+			// Only here, to show the grant. With open registration it hands a token to
+			// whoever asks, so the server says so when it starts.
+			AnonymousGrantTypes: []string{"client_credentials"},
+		},
 	}
 }
 
@@ -260,7 +264,7 @@ func (s *server) handler() http.Handler {
 // openToBrowsers lets clients that run in a browser, such as MCP Inspector, call from
 // any origin. Since no credentials are allowed, a page gets nothing by it that a
 // program could not have. The package does the same for its own endpoints
-// (Config.AllowedOrigins).
+// (Config.Endpoints.AllowedOrigins).
 var openToBrowsers = cors.New(cors.Options{
 	AllowedOrigins: []string{"*"},
 	AllowedMethods: []string{http.MethodGet, http.MethodPost},

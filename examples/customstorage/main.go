@@ -1,4 +1,4 @@
-// Customstorage shows what a host does that has a fosite storage of its own: four
+// Customstorage shows what an application does that has a fosite storage of its own: four
 // methods are added to it (registration.go), the provider is extended, and clients
 // register. Whoever deploys a service has a key with which it may do so.
 package main
@@ -29,7 +29,7 @@ func main() {
 	}
 }
 
-// run starts a server, registers one client with it and tells what came of it.
+// run starts a server, registers one client with it and prints what came of it.
 func run(out io.Writer) error {
 	router := mux.NewRouter().UseEncodedPath()
 	server := httptest.NewServer(router)

@@ -151,7 +151,7 @@ func lies(file, text string) (bool, error) {
 	return false, nil
 }
 
-// showUse tells what the first server sees of a use at the second.
+// showUse prints what the first server sees of a use at the second.
 func showUse(ctx context.Context, out io.Writer, s *server, id string) error {
 	used, err := s.provider.CountClients(ctx, dcr.ClientFilter{Search: id}, 1)
 	if err != nil {

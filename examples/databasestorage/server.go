@@ -41,12 +41,12 @@ func newServer(ctx context.Context, file string, now func() time.Time) (*server,
 		dcr.NewFactory(dcr.Config{
 			// Open, and for services, which the example gets by with; a server on the internet
 			// has initial access tokens or users instead.
-			Access:              dcr.Open(),
-			AnonymousGrantTypes: []string{"client_credentials"},
-			Scopes:              []string{"invoices"},
-			NewSession:          newSession,
-			Lifecycle:           dcr.Lifecycle{Unused: time.Hour},
-			Now:                 now,
+			Access:    dcr.Open(),
+			Metadata:  dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}},
+			Scopes:    []string{"invoices"},
+			Storage:   dcr.Storage{NewSession: newSession},
+			Lifecycle: dcr.Lifecycle{Unused: time.Hour},
+			Now:       now,
 		}),
 	))
 	if err != nil {

@@ -93,9 +93,9 @@ func newServer(d *directory) (http.Handler, error) {
 	provider, err := dcr.Extend(compose.Compose(config, dcr.NewMemoryStore(), compose.NewOAuth2HMACStrategy(config),
 		compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2PKCEFactory,
 		dcr.NewFactory(dcr.Config{
-			Access:           dcr.Open(),
-			StatementIssuers: []dcr.StatementIssuer{{Issuer: d.issuer, Keys: d.keys()}},
-			Policies:         []dcr.Policy{policy.Require("software_statement")},
+			Access:   dcr.Open(),
+			Metadata: dcr.Metadata{StatementIssuers: []dcr.StatementIssuer{{Issuer: d.issuer, Keys: d.keys()}}},
+			Policies: []dcr.Policy{policy.Require("software_statement")},
 		})))
 	if err != nil {
 		return nil, err

@@ -114,18 +114,21 @@ func (s forgetfulStore) TouchClient(ctx context.Context, id string, used, _ time
 	return s.MemoryStore.TouchClient(ctx, id, used, time.Time{})
 }
 
-// unjustStore lets the oldest client give way, used or not.
+// unjustStore evicts the oldest client, used or not.
 type unjustStore struct{ *dcr.MemoryStore }
 
 func unjust(s *dcr.MemoryStore) any { return unjustStore{s} }
 
-func (s unjustStore) MakeRoom(ctx context.Context, _ time.Time) (string, error) {
+func (s unjustStore) CreateClientEvicting(ctx context.Context, c *dcr.Client, _ time.Time) (*dcr.Client, error) {
 	all, err := s.ListClients(ctx, dcr.ClientFilter{}, dcr.ClientCursor{}, 1<<20)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	id := all[len(all)-1].ID
-	return id, s.DeleteClient(ctx, id)
+	oldest := all[len(all)-1]
+	if err := s.DeleteClient(ctx, oldest.ID); err != nil {
+		return nil, err
+	}
+	return oldest, s.CreateClient(ctx, c)
 }
 
 // carelessStore does not find every tenth refresh token.

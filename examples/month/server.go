@@ -62,13 +62,13 @@ func newServer(v variant, c *clock, registrations int) (*server, error) {
 		compose.OAuth2ClientCredentialsGrantFactory,
 		compose.OAuth2PKCEFactory,
 		dcr.NewFactory(dcr.Config{
-			Access:              dcr.Open(),
-			Scopes:              []string{"mcp"},
-			Lifecycle:           v.lifecycle,
-			ShareIdentical:      v.share,
-			AnonymousGrantTypes: []string{"client_credentials"}, // for the services; think twice (T56)
-			Events:              s,
-			Now:                 c.Now,
+			Access:       dcr.Open(),
+			Scopes:       []string{"mcp"},
+			Lifecycle:    v.lifecycle,
+			Registration: dcr.Registration{ShareIdentical: v.share},
+			Metadata:     dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}}, // for the services; think twice (T56)
+			Events:       s,
+			Now:          c.Now,
 		}),
 	))
 	if err != nil {
@@ -92,7 +92,7 @@ func (s *server) Record(_ context.Context, e dcr.Event) {
 	case dcr.EventExpired:
 		s.ended++
 		s.live--
-	case dcr.EventLeftover:
+	case dcr.EventCleanupFailed:
 		s.failed = e.Err
 	}
 }

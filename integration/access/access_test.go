@@ -205,7 +205,7 @@ func TestRegistrationScopeIsLiteral(t *testing.T) {
 			t.Parallel()
 			require.True(t, row.strategy([]string{row.wider}, "dcr.register"), "fosite's strategy matches")
 			s, events := dcrtest.StartClosed(t, func(setup *dcrtest.Setup) {
-				setup.Config.RegistrationScope = "dcr.register"
+				setup.Config.Registration.Scope = "dcr.register"
 				setup.Fosite = func(config *fosite.Config) { config.ScopeStrategy = row.strategy }
 			}, row.wider)
 			answer := s.Post(t, dcrtest.PlainRegistration, dcrtest.Bearer(serviceToken(t, s, row.wider)))

@@ -162,7 +162,7 @@ func TestQuotaOfEndedClients(t *testing.T) {
 func TestQuotaComposition(t *testing.T) {
 	t.Parallel()
 	compose := func(storage any, quotas dcr.Quotas) error {
-		_, err := (&dcrtest.Server{URL: "http://127.0.0.1"}).Compose(dcrtest.Setup{Storage: storage, Config: dcr.Config{Quotas: quotas}})
+		_, err := (&dcrtest.Server{URL: "http://127.0.0.1"}).Compose(dcrtest.Setup{Storage: storage, Config: dcr.Config{Limits: dcr.Limits{Quotas: quotas}}})
 		return err
 	}
 	for _, quotas := range []dcr.Quotas{{PerSubject: 1}, {PerInitialAccessToken: 1}} {
@@ -240,7 +240,7 @@ func TestQuotaInTransactions(t *testing.T) {
 		}
 	}}
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{
-		Quotas: dcr.Quotas{PerSubject: 1},
+		Limits: dcr.Limits{Quotas: dcr.Quotas{PerSubject: 1}},
 		Access: dcr.AccessFunc(func(context.Context, *http.Request) (*dcr.Registrant, error) {
 			return &dcr.Registrant{Kind: "user", Subject: "alice"}, nil
 		}),

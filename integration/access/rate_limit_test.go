@@ -32,7 +32,7 @@ type limitedServer struct {
 func startLimited(t testing.TB, limit dcr.RateLimit, edit ...func(*dcrtest.Setup)) *limitedServer {
 	t.Helper()
 	s := &limitedServer{clock: dcrtest.NewStillClock(), events: &dcrtest.Events{}}
-	setup := dcrtest.Setup{CallersLimited: true, Config: dcr.Config{RateLimit: limit, Now: s.clock.Now, Events: s.events}}
+	setup := dcrtest.Setup{CallersLimited: true, Config: dcr.Config{Limits: dcr.Limits{Rate: limit}, Now: s.clock.Now, Events: s.events}}
 	for _, e := range edit {
 		e(&setup)
 	}
@@ -379,7 +379,7 @@ func TestRateLimitProblems(t *testing.T) {
 	} {
 		t.Run("7591-3-05/"+name, func(t *testing.T) {
 			t.Parallel()
-			_, err := (&dcrtest.Server{URL: "http://127.0.0.1"}).Compose(dcrtest.Setup{CallersLimited: true, Config: dcr.Config{RateLimit: limit}})
+			_, err := (&dcrtest.Server{URL: "http://127.0.0.1"}).Compose(dcrtest.Setup{CallersLimited: true, Config: dcr.Config{Limits: dcr.Limits{Rate: limit}}})
 			require.Error(t, err)
 		})
 	}
@@ -419,8 +419,8 @@ func TestRateLimitBehindAProxy(t *testing.T) {
 			t.Parallel()
 			var log bytes.Buffer
 			s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
-				RateLimit: dcr.RateLimit{PerCaller: dcr.Rate{Count: 1, Per: time.Hour}},
-				Events:    dcr.LogEvents(slog.New(slog.NewTextHandler(&log, nil))),
+				Limits: dcr.Limits{Rate: dcr.RateLimit{PerCaller: dcr.Rate{Count: 1, Per: time.Hour}}},
+				Events: dcr.LogEvents(slog.New(slog.NewTextHandler(&log, nil))),
 			}})
 			edit := func(r *http.Request) {
 				if header != "" {
@@ -431,7 +431,7 @@ func TestRateLimitBehindAProxy(t *testing.T) {
 			answer := s.Post(t, dcrtest.PlainRegistration, edit)
 			require.Equal(t, http.StatusTooManyRequests, answer.Status)
 			require.NotContains(t, answer.Body, "TrustedProxies")
-			require.Equal(t, header != "", strings.Contains(log.String(), "Config.TrustedProxies"), log.String())
+			require.Equal(t, header != "", strings.Contains(log.String(), "Config.Limits.TrustedProxies"), log.String())
 		})
 	}
 }

@@ -103,7 +103,7 @@ func TestCallerAddress(t *testing.T) {
 			t.Parallel()
 			s := startLimited(t, dcr.RateLimit{}, nobody, func(setup *dcrtest.Setup) {
 				if !row.none {
-					setup.Config.TrustedProxies = ownProxies
+					setup.Config.Limits.TrustedProxies = ownProxies
 				}
 			})
 			require.Equal(t, http.StatusForbidden, s.from(row.peer, forwarded(row.lines...)).Status)
@@ -143,7 +143,7 @@ func TestForgedAddressesShareALimit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := startLimited(t, dcr.RateLimit{PerCaller: dcr.Rate{Count: len(headers), Per: time.Hour}}, nobody,
-				func(setup *dcrtest.Setup) { setup.Config.TrustedProxies = row.proxies })
+				func(setup *dcrtest.Setup) { setup.Config.Limits.TrustedProxies = row.proxies })
 			ask := func(header, forged string) int {
 				return s.from(row.peer, func(r *http.Request) {
 					r.Header.Set(header, forged)
@@ -167,7 +167,7 @@ func TestForgedAddressesShareALimit(t *testing.T) {
 func TestProxiesAreCopied(t *testing.T) {
 	t.Parallel()
 	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
-	s := startLimited(t, dcr.RateLimit{}, nobody, func(setup *dcrtest.Setup) { setup.Config.TrustedProxies = proxies })
+	s := startLimited(t, dcr.RateLimit{}, nobody, func(setup *dcrtest.Setup) { setup.Config.Limits.TrustedProxies = proxies })
 	proxies[0] = netip.MustParsePrefix("0.0.0.0/0")
 	s.from(peerA, forwarded("203.0.113.5"))
 	require.Equal(t, "192.0.2.1", s.events.TakeOne(t).Address.String(), "T16")
@@ -177,11 +177,13 @@ func TestProxiesAreCopied(t *testing.T) {
 // refused: a proxy that is silently not trusted makes one caller of all its callers (T16).
 func TestMappedProxies(t *testing.T) {
 	t.Parallel()
-	setup := dcrtest.Setup{Config: dcr.Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104")}}}
+	setup := dcrtest.Setup{Config: dcr.Config{Limits: dcr.Limits{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104")}}}}
 	if _, err := (&dcrtest.Server{URL: "http://127.0.0.1"}).Compose(setup); err != nil {
 		return
 	}
-	s := startLimited(t, dcr.RateLimit{}, nobody, func(running *dcrtest.Setup) { running.Config.TrustedProxies = setup.Config.TrustedProxies })
+	s := startLimited(t, dcr.RateLimit{}, nobody, func(running *dcrtest.Setup) {
+		running.Config.Limits.TrustedProxies = setup.Config.Limits.TrustedProxies
+	})
 	s.from("10.0.0.1:1", forwarded("203.0.113.5"))
 	require.Equal(t, "203.0.113.5", s.events.TakeOne(t).Address.String())
 }
@@ -190,7 +192,7 @@ func TestMappedProxies(t *testing.T) {
 // endpoint of fosite's tell the same address (LIFE-05, T16).
 func TestAddressOfEveryEvent(t *testing.T) {
 	t.Parallel()
-	s := startLimited(t, dcr.RateLimit{}, func(setup *dcrtest.Setup) { setup.Config.TrustedProxies = ownProxies })
+	s := startLimited(t, dcr.RateLimit{}, func(setup *dcrtest.Setup) { setup.Config.Limits.TrustedProxies = ownProxies })
 	client := s.from("10.0.0.1:1", forwarded("1.1.1.1, 203.0.113.5"))
 	require.Equal(t, http.StatusCreated, client.Status, client.Body)
 	requireAddress := func(kind dcr.EventKind) {

@@ -51,10 +51,9 @@ func startMCPServer(t testing.TB, tokensAreJWTs bool) *mcpServer {
 		JWT:    tokensAreJWTs,
 		Static: []fosite.Client{dcrtest.Introspector(t)},
 		Config: dcr.Config{
-			Scopes:                append(slices.Clone(dcrtest.Scopes), toolsScope),
-			Audience:              []string{s.resource},
-			AnonymousGrantTypes:   []string{"client_credentials"},
-			AllowAnyLocalhostPort: true,
+			Scopes:        append(slices.Clone(dcrtest.Scopes), toolsScope),
+			Authorization: dcr.Authorization{Audience: []string{s.resource}, AllowAnyLocalhostPort: true},
+			Metadata:      dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}},
 		},
 	})
 	const metadataPath = "/.well-known/oauth-protected-resource/mcp"

@@ -18,9 +18,8 @@ import (
 const apiResource = "https://api.example.com/v1"
 
 var oauth2Setup = dcrtest.Setup{Config: dcr.Config{
-	Audience:              []string{apiResource},
-	AnonymousGrantTypes:   []string{"client_credentials"},
-	AllowAnyLocalhostPort: true,
+	Authorization: dcr.Authorization{Audience: []string{apiResource}, AllowAnyLocalhostPort: true},
+	Metadata:      dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}},
 }}
 
 func oauth2Endpoint(s *dcrtest.Server, style oauth2.AuthStyle) oauth2.Endpoint {
@@ -117,7 +116,7 @@ func TestOAuth2WithoutState(t *testing.T) {
 			t.Parallel()
 			const redirect = "cursor://anysphere.cursor-retrieval/oauth/callback" // RU-06
 			s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
-				AllowMissingState: allowed, PrivateUseSchemes: []string{"cursor"},
+				Authorization: dcr.Authorization{AllowMissingState: allowed}, Metadata: dcr.Metadata{PrivateUseSchemes: []string{"cursor"}},
 			}})
 			client := s.Register(t, map[string]any{"redirect_uris": []string{redirect}, "token_endpoint_auth_method": "none"})
 			config := &oauth2.Config{ClientID: client.ID(), RedirectURL: redirect, Endpoint: oauth2Endpoint(s, oauth2.AuthStyleInParams)}

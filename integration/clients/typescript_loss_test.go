@@ -194,7 +194,7 @@ func TestTypeScriptClientReplays(t *testing.T) {
 // and what an update takes from it, it registers anew.
 func TestTypeScriptClientIsUpdated(t *testing.T) {
 	t.Parallel()
-	rotating := dcr.PolicyFunc(func(_ context.Context, a *dcr.Application) error {
+	rotating := dcr.PolicyFunc(func(_ context.Context, a *dcr.Proposal) error {
 		a.RotateSecret = a.Previous != nil
 		return nil
 	})
@@ -208,7 +208,7 @@ func TestTypeScriptClientIsUpdated(t *testing.T) {
 		t.Run("7592-2.2-09/"+name, func(t *testing.T) {
 			t.Parallel()
 			s, c := startScript(t, "client_secret_basic", func(setup *dcrtest.Setup) {
-				setup.Config.Policies, setup.Config.SecretGrace = []dcr.Policy{rotating}, grace
+				setup.Config.Policies, setup.Config.Secrets.Grace = []dcr.Policy{rotating}, grace
 			})
 			first := c.works(t, "use")
 			update(t, s, first, "authorization_code", "refresh_token")

@@ -19,7 +19,7 @@ func TestTypeScriptClientsShare(t *testing.T) {
 	t.Parallel()
 	t.Run("7591-3.2.1-02/shared", func(t *testing.T) {
 		t.Parallel()
-		s, c := startScript(t, "none", func(setup *dcrtest.Setup) { setup.Config.ShareIdentical = true })
+		s, c := startScript(t, "none", func(setup *dcrtest.Setup) { setup.Config.Registration.ShareIdentical = true })
 		first := c.works(t, "use")
 		answer := first.registration(t)
 		require.Equal(t, http.StatusCreated, answer.Status)
@@ -48,7 +48,7 @@ func TestTypeScriptClientIsLimited(t *testing.T) {
 	t.Run("7591-3-05,LIFE-06", func(t *testing.T) {
 		t.Parallel()
 		s, c := startScript(t, "none", func(setup *dcrtest.Setup) {
-			setup.Config.RateLimit.PerCaller = dcr.Rate{Count: 1, Per: 24 * time.Hour}
+			setup.Config.Limits.Rate.PerCaller = dcr.Rate{Count: 1, Per: 24 * time.Hour}
 		})
 		c.works(t, "use")
 		late := newScriptClient(t, s, scriptMetadata("none"), localCallback).fails(t, "use")
@@ -143,7 +143,7 @@ func TestTypeScriptRegisterRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := startToolsServer(t, []string{toolsScope}, func(setup *dcrtest.Setup) {
-				setup.Config.StatementIssuers = []dcr.StatementIssuer{{Issuer: "https://issuer.example.com", JWKSURI: "https://issuer.example.com/jwks"}}
+				setup.Config.Metadata.StatementIssuers = []dcr.StatementIssuer{{Issuer: "https://issuer.example.com", JWKSURI: "https://issuer.example.com/jwks"}}
 			})
 			metadata := scriptMetadata("none")
 			metadata[test.member] = test.value
@@ -167,7 +167,7 @@ func TestTypeScriptScopeGrows(t *testing.T) {
 	for name, baseline := range map[string][]string{"registered_only": nil, "baseline": {"mcp:more"}} {
 		t.Run("7591-2-09/"+name, func(t *testing.T) {
 			t.Parallel()
-			s := startToolsServer(t, nil, func(setup *dcrtest.Setup) { setup.Config.BaselineScopes = baseline })
+			s := startToolsServer(t, nil, func(setup *dcrtest.Setup) { setup.Config.Metadata.BaselineScopes = baseline })
 			c := newScriptClient(t, s, scriptMetadata("none", "scope", toolsScope), localCallback)
 			first := c.run(t, "begin")
 			require.Equal(t, toolsScope, first.Registrations[0].Sent["scope"])
@@ -187,7 +187,7 @@ func TestTypeScriptScopeGrows(t *testing.T) {
 }
 
 func withServices(setup *dcrtest.Setup) {
-	setup.Config.AnonymousGrantTypes = []string{"client_credentials"}
+	setup.Config.Metadata.AnonymousGrantTypes = []string{"client_credentials"}
 }
 
 // The SDK's providers for services send the secret in the header, whatever the client has

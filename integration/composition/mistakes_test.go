@@ -13,6 +13,7 @@ import (
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+	"github.com/fosite-contrib/fosite-dcr/policy"
 )
 
 // TestMistakesAreSaid: what can't have been meant is said at composition, with what to write
@@ -35,16 +36,16 @@ func TestMistakesAreSaid(t *testing.T) {
 		"open_first_inside":    {dcr.Config{Access: dcr.AnyOf(dcr.AnyOf(dcr.Open(), dcr.AccessToken()), dcr.AccessToken())}, "put Open last"},
 		"nil_policy":           {policies(nil), "nil policy"},
 		"nil_policy_function":  {policies(noPolicy), "nil policy"},
-		"nil_policy_inside":    {policies(dcr.AllPolicies(dcr.RequirePKCE(), nil)), "nil policy"},
-		"host_is_url":          {policies(dcr.RequireRedirectHosts("https://a.example")), `"https://a.example" is no host`},
-		"host_with_star":       {dcr.Config{NamedPolicies: map[string]dcr.Policy{"p": dcr.RequireRedirectHosts("*.example")}}, `".a.example" for all below it`},
-		"unknown_member":       {policies(dcr.AllPolicies(dcr.Require("clientname"))), `"clientname" is no member`},
-		"origin_with_slash":    {dcr.Config{AllowedOrigins: []string{"https://inspector.example/"}}, "is no origin"},
-		"origin_without":       {dcr.Config{AllowedOrigins: []string{"inspector.example"}}, "is no origin"},
-		"no_audience":          {dcr.MCPConfig("", "mcp"), "Config.Audience has an empty audience"},
-		"rate_without_time":    {dcr.Config{RateLimit: dcr.RateLimit{Total: dcr.Rate{Count: 5}}}, "Config.RateLimit.Total has a Count of 5 and no Per"},
-		"rate_without_count":   {dcr.Config{RateLimit: dcr.RateLimit{Total: dcr.Rate{Per: time.Minute}}}, "has a Per and no Count"},
-		"more_than_everything": {dcr.Config{RateLimit: dcr.RateLimit{IPv6Prefix: 129}}, "between 1 and 128 (0 means 64)"},
+		"nil_policy_inside":    {policies(policy.All(policy.RequirePKCE(), nil)), "nil policy"},
+		"host_is_url":          {policies(policy.RequireRedirectHosts("https://a.example")), `"https://a.example" is no host`},
+		"host_with_star":       {dcr.Config{NamedPolicies: map[string]dcr.Policy{"p": policy.RequireRedirectHosts("*.example")}}, `".a.example" for all below it`},
+		"unknown_member":       {policies(policy.All(policy.Require("clientname"))), `"clientname" is no member`},
+		"origin_with_slash":    {dcr.Config{Endpoints: dcr.Endpoints{AllowedOrigins: []string{"https://inspector.example/"}}}, "is no origin"},
+		"origin_without":       {dcr.Config{Endpoints: dcr.Endpoints{AllowedOrigins: []string{"inspector.example"}}}, "is no origin"},
+		"no_audience":          {dcr.MCPConfig("", "mcp"), "Config.Authorization.Audience has an empty audience"},
+		"rate_without_time":    {dcr.Config{Limits: dcr.Limits{Rate: dcr.RateLimit{Total: dcr.Rate{Count: 5}}}}, "Config.Limits.Rate.Total has a Count of 5 and no Per"},
+		"rate_without_count":   {dcr.Config{Limits: dcr.Limits{Rate: dcr.RateLimit{Total: dcr.Rate{Per: time.Minute}}}}, "has a Per and no Count"},
+		"more_than_everything": {dcr.Config{Limits: dcr.Limits{Rate: dcr.RateLimit{IPv6Prefix: 129}}}, "between 1 and 128 (0 means 64)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -73,7 +74,7 @@ func TestNilSinks(t *testing.T) {
 func TestResourcesAreCompared(t *testing.T) {
 	t.Parallel()
 	const audience = "https://mcp.example/mcp"
-	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Audience: []string{audience}}})
+	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Authorization: dcr.Authorization{Audience: []string{audience}}}})
 	client := dcrtest.RegisterFor(t, s, "client_secret_basic")
 	for resource, want := range map[string]string{
 		audience: audience, audience + "/": audience, audience + "/other": "", audience + "/../x": "", audience + "?x=1": "", "https://mcp.example": "",
@@ -100,7 +101,7 @@ func TestHintsAreSent(t *testing.T) {
 	var log bytes.Buffer
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
 		Access: dcr.InitialAccessTokens(),
-		Policies: []dcr.Policy{dcr.PolicyFunc(func(context.Context, *dcr.Application) error {
+		Policies: []dcr.Policy{dcr.PolicyFunc(func(context.Context, *dcr.Proposal) error {
 			return fosite.ErrAccessDenied.WithHint("Not on a Monday.")
 		})},
 		Events: dcr.LogEvents(slog.New(slog.NewTextHandler(&log, nil))),
@@ -126,6 +127,6 @@ func TestTokenEndpointIsKnown(t *testing.T) {
 // TestAddressesAreHosts: redirect hosts may be addresses of either kind.
 func TestAddressesAreHosts(t *testing.T) {
 	t.Parallel()
-	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Policies: []dcr.Policy{dcr.RequireRedirectHosts("127.0.0.1", "::1")}}})
+	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Policies: []dcr.Policy{policy.RequireRedirectHosts("127.0.0.1", "::1")}}})
 	s.Register(t, `{"redirect_uris":["http://[::1]/cb","http://127.0.0.1/cb"]}`)
 }

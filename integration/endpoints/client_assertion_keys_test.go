@@ -196,7 +196,7 @@ func TestKeysAtAURI(t *testing.T) {
 	t.Parallel()
 	hands := &clock{}
 	local := outbound.Options{InsecureAllowLoopback: true, Now: hands.now}
-	s := dcrtest.Start(t, machines(dcr.Config{Outbound: local}))
+	s := dcrtest.Start(t, machines(dcr.Config{Outbound: dcr.Outbound{Options: local}}))
 	keys := dcrtest.Keys()
 	host := startKeyHost(t, dcrtest.KeySet(dcrtest.PublicKey(keys.P256, "old", "", ""), dcrtest.PublicKey(keys.RSA, "rsa", "", "")))
 	client := registerWithURI(t, s, host.URL+"/jwks")
@@ -221,7 +221,7 @@ func TestKeysAtAURI(t *testing.T) {
 
 func TestRandomKeyIDs(t *testing.T) {
 	t.Parallel()
-	s := dcrtest.Start(t, machines(dcr.Config{Outbound: outbound.Options{InsecureAllowLoopback: true}}))
+	s := dcrtest.Start(t, machines(dcr.Config{Outbound: dcr.Outbound{Options: outbound.Options{InsecureAllowLoopback: true}}}))
 	host := startKeyHost(t, dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "known", "", "")))
 	client := registerWithURI(t, s, host.URL+"/jwks")
 	var group sync.WaitGroup
@@ -255,7 +255,7 @@ func TestKeyHostThatFails(t *testing.T) {
 		for _, endpoint := range dcrtest.AuthEndpoints {
 			t.Run("AUTH-02/"+name+"/"+endpoint.Name, func(t *testing.T) {
 				t.Parallel()
-				s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Outbound: outbound.Options{InsecureAllowLoopback: true}}})
+				s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Outbound: dcr.Outbound{Options: outbound.Options{InsecureAllowLoopback: true}}}})
 				host := startKeyHost(t, dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "", "", "")))
 				client := dcrtest.AuthClient{Server: s, Method: "private_key_jwt", Answer: s.Register(t, map[string]any{
 					"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": host.URL + "/jwks",
@@ -275,10 +275,10 @@ func TestKeyHostInsideTheNetwork(t *testing.T) {
 	store := dcr.NewMemoryStore()
 	issuer := func(context.Context) string { return "https://issuer.example" }
 	host := startKeyHost(t, dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "", "", "")))
-	open := machines(dcr.Config{Issuer: issuer, Outbound: outbound.Options{InsecureAllowLoopback: true}})
+	open := machines(dcr.Config{Endpoints: dcr.Endpoints{Issuer: issuer}, Outbound: dcr.Outbound{Options: outbound.Options{InsecureAllowLoopback: true}}})
 	open.Storage = store
 	client := registerWithURI(t, dcrtest.Start(t, open), host.URL+"/jwks")
-	closed := machines(dcr.Config{Issuer: issuer})
+	closed := machines(dcr.Config{Endpoints: dcr.Endpoints{Issuer: issuer}})
 	closed.Storage = store
 	answer := machineToken(t, dcrtest.Start(t, closed), dcrtest.SignES256(t, dcrtest.AssertionClaims(client.ID(), "https://issuer.example")))
 	require.GreaterOrEqual(t, answer.Status, 400)
@@ -290,7 +290,7 @@ func TestKeyHostInsideTheNetwork(t *testing.T) {
 func TestKeyFetcherOfTheHost(t *testing.T) {
 	t.Parallel()
 	fetcher := &countingFetcher{set: dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "", "", ""))}
-	s := dcrtest.Start(t, machines(dcr.Config{JWKSFetcher: fetcher}))
+	s := dcrtest.Start(t, machines(dcr.Config{Outbound: dcr.Outbound{JWKSFetcher: fetcher}}))
 	client := registerWithURI(t, s, "https://client.example/jwks")
 	gotToken(t, machineToken(t, s, dcrtest.SignES256(t, dcrtest.AssertionClaims(client.ID(), s.URL))))
 	require.Positive(t, fetcher.asked.Load())

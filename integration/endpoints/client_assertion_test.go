@@ -41,7 +41,7 @@ func byHand(t *testing.T, header, claims map[string]any, sign func(input string)
 
 // machines is a server whose clients get tokens of their own.
 func machines(cfg dcr.Config) dcrtest.Setup {
-	cfg.AnonymousGrantTypes = []string{"client_credentials"}
+	cfg.Metadata.AnonymousGrantTypes = []string{"client_credentials"}
 	return dcrtest.Setup{Config: cfg}
 }
 
@@ -127,7 +127,7 @@ func TestAssertionAudienceByOption(t *testing.T) {
 	t.Parallel()
 	t.Run("AUTH-03/RefuseTokenEndpointAudience", func(t *testing.T) {
 		t.Parallel()
-		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{RefuseTokenEndpointAudience: true}})
+		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Authorization: dcr.Authorization{RefuseTokenEndpointAudience: true}}})
 		client := dcrtest.RegisterFor(t, s, "private_key_jwt")
 		for _, endpoint := range dcrtest.AuthEndpoints {
 			for _, audience := range []any{s.URL + "/oauth2/token", []string{s.URL, s.URL + "/oauth2/token"}} {
@@ -141,7 +141,7 @@ func TestAssertionAudienceByOption(t *testing.T) {
 	t.Run("AUTH-03/PushedAuthorizationRequestEndpoint", func(t *testing.T) {
 		t.Parallel()
 		const public = "https://op.example/pushed"
-		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{PushedAuthorizationRequestEndpoint: func(context.Context) string { return public }}})
+		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Endpoints: dcr.Endpoints{PushedAuthorizationRequest: func(context.Context) string { return public }}}})
 		client := dcrtest.RegisterFor(t, s, "private_key_jwt")
 		push := dcrtest.AuthEndpoints[1]
 		taken := dcrtest.SignES256(t, dcrtest.AssertionClaims(client.ID(), public))

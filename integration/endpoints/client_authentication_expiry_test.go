@@ -42,12 +42,12 @@ func TestEmptyHashNeverAuthenticates(t *testing.T) {
 	public := &fosite.DefaultClient{ID: "static-public", Public: true, GrantTypes: []string{"client_credentials"}}
 	hollow := &fosite.DefaultClient{ID: "static-hollow", GrantTypes: []string{"client_credentials"}}
 	setups := map[string]dcrtest.Setup{
-		"Config.Hasher":       {Config: dcr.Config{Hasher: plainHasher{}}},
-		"ClientSecretsHasher": {Fosite: func(c *fosite.Config) { c.ClientSecretsHasher = plainHasher{} }},
+		"Config.Secrets.Hasher": {Config: dcr.Config{Secrets: dcr.Secrets{Hasher: plainHasher{}}}},
+		"ClientSecretsHasher":   {Fosite: func(c *fosite.Config) { c.ClientSecretsHasher = plainHasher{} }},
 	}
 	for name, setup := range setups {
 		hands := &clock{}
-		setup.Config.Now, setup.Config.SecretLifetime = hands.now, lifetimeOfSecrets
+		setup.Config.Now, setup.Config.Secrets.Lifetime = hands.now, lifetimeOfSecrets
 		setup.Static = []fosite.Client{public, hollow}
 		s := dcrtest.Start(t, setup)
 		clients := map[string]dcrtest.AuthClient{}
@@ -105,7 +105,7 @@ func TestExpiredSecret(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"client_secret_basic", "client_secret_post"} {
 		hands := &clock{}
-		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Now: hands.now, SecretLifetime: lifetimeOfSecrets}})
+		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Now: hands.now, Secrets: dcr.Secrets{Lifetime: lifetimeOfSecrets}}})
 		client := dcrtest.RegisterFor(t, s, method)
 		require.InDelta(t, hands.now().Add(lifetimeOfSecrets).Unix(), client.Members["client_secret_expires_at"], 5)
 		forms := map[string]url.Values{}

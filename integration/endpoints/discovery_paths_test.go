@@ -22,7 +22,7 @@ func TestMetadataPaths(t *testing.T) {
 			"/.well-known/oauth-authorization-server/tenant/1", "/tenant/1/.well-known/openid-configuration", "/.well-known/openid-configuration/tenant/1",
 		},
 	} {
-		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Issuer: func(context.Context) string { return issuer }}})
+		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Endpoints: dcr.Endpoints{Issuer: func(context.Context) string { return issuer }}}})
 		require.Equal(t, want, s.Provider.MetadataPaths(t.Context()), issuer)
 	}
 }

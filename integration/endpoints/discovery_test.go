@@ -35,14 +35,16 @@ func compositions() map[string]func(*dcrtest.Setup) {
 		"no_token_url":  config(func(c *fosite.Config) { c.TokenURL = "" }),
 		"plain_pkce":    config(func(c *fosite.Config) { c.EnablePKCEPlainChallengeMethod = true }),
 		"confidential": dcrtest.Both(factories(compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2TokenIntrospectionFactory),
-			dcrtest.Configured(func(cfg *dcr.Config) { cfg.TokenEndpointAuthMethods = list{"client_secret_basic", "private_key_jwt"} })),
+			dcrtest.Configured(func(cfg *dcr.Config) {
+				cfg.Metadata.TokenEndpointAuthMethods = list{"client_secret_basic", "private_key_jwt"}
+			})),
 		"public": dcrtest.Configured(func(cfg *dcr.Config) {
-			cfg.TokenEndpointAuthMethods, cfg.DefaultTokenEndpointAuthMethod = list{"none"}, "none"
+			cfg.Metadata.TokenEndpointAuthMethods, cfg.Metadata.DefaultTokenEndpointAuthMethod = list{"none"}, "none"
 		}),
 		"grants_of_the_host": dcrtest.Both(func(setup *dcrtest.Setup) {
 			setup.Factories = dcrtest.DefaultsAnd(dcrtest.HandlesGrants(grantUniverse[3:]...))
 		},
-			dcrtest.Configured(func(cfg *dcr.Config) { cfg.GrantTypes = list{"urn:example:own"} })),
+			dcrtest.Configured(func(cfg *dcr.Config) { cfg.Metadata.GrantTypes = list{"urn:example:own"} })),
 		"response_mode_of_the_host": config(func(c *fosite.Config) { c.ResponseModeHandlerExtension = &dcrtest.WebMessages{} }),
 		"hierarchic_scopes":         dcrtest.WithScopes(fosite.HierarchicScopeStrategy, "openid", "photos.read", "photos.write"),
 		"no_scopes":                 dcrtest.Configured(func(cfg *dcr.Config) { cfg.Scopes = list{} }),

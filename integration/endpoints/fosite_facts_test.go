@@ -243,7 +243,7 @@ func TestFositeMatchesLoopbackLoosely(t *testing.T) {
 
 func TestFositeInsistsOnState(t *testing.T) {
 	t.Parallel()
-	// Config.AllowMissingState lends a state, since no setting of fosite's lets one do without.
+	// Config.Authorization.AllowMissingState lends a state, since no setting of fosite's lets one do without.
 	for _, row := range []struct {
 		entropy int
 		state   string
@@ -337,7 +337,7 @@ func TestFositeIssuesRefreshTokensForAScope(t *testing.T) {
 
 func TestFositeChecksTheAudienceAtRefreshOnly(t *testing.T) {
 	t.Parallel()
-	// Clients carry Config.Audience, or each of them would fail an hour after it signed in.
+	// Clients carry Config.Authorization.Audience, or each of them would fail an hour after it signed in.
 	p := plainFosite()
 	p.add(t, "client")
 	response, err := p.exchange(t, "offline", "https://resource.example/")

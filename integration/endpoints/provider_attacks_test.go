@@ -18,6 +18,7 @@ import (
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+	"github.com/fosite-contrib/fosite-dcr/policy"
 )
 
 // TestSecondTryWithoutVerifier: fosite forgets a code's challenge at the first wrong
@@ -78,7 +79,7 @@ func victim(t testing.TB, s *dcrtest.Server) string {
 }
 
 func attackedServer(t testing.TB, edit ...func(*dcrtest.Setup)) *dcrtest.Server {
-	setup := dcrtest.Setup{Config: dcr.Config{AnonymousGrantTypes: []string{"client_credentials"}}}
+	setup := dcrtest.Setup{Config: dcr.Config{Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}}}}
 	for _, e := range edit {
 		e(&setup)
 	}
@@ -208,7 +209,7 @@ func TestLargeForms(t *testing.T) {
 // registration as it is then (T36, T38, T39).
 func TestRegistrationChangesWhileTheUserIsAsked(t *testing.T) {
 	t.Parallel()
-	s := attackedServer(t, func(setup *dcrtest.Setup) { setup.Config.RegistrationToken.KeepOnUpdate = true })
+	s := attackedServer(t, func(setup *dcrtest.Setup) { setup.Config.Management.Token.KeepOnUpdate = true })
 	const redirect, next = "https://app.example/cb", "https://app.example/next"
 	ask := func(method string, query func(id string) url.Values, change map[string]any) error {
 		client := s.Register(t, map[string]any{"redirect_uris": []string{redirect}, "token_endpoint_auth_method": method})
@@ -265,11 +266,11 @@ func TestErrorOverwritesTheQuery(t *testing.T) {
 func TestPoliciesAndSpellings(t *testing.T) {
 	t.Parallel()
 	hosts := attackedServer(t, func(setup *dcrtest.Setup) {
-		setup.Config.Policies = []dcr.Policy{dcr.RequireRedirectHosts("good.example")}
+		setup.Config.Policies = []dcr.Policy{policy.RequireRedirectHosts("good.example")}
 	})
 	dcrtest.RequireMemberRefused(t, hosts.Post(t, `{"redirect_uris":["com.evil.app://good.example/cb"]}`), "invalid_redirect_uri", "redirect_uris")
 	secrets := attackedServer(t, func(setup *dcrtest.Setup) {
-		setup.Config.Policies = []dcr.Policy{dcr.ConfidentialRedirects("https://good.example/cb")}
+		setup.Config.Policies = []dcr.Policy{policy.ConfidentialRedirects("https://good.example/cb")}
 	})
 	for _, uri := range []string{"https://good.example/cb", "https://GOOD.example/cb", "https://good.example:443/cb", "https://good.example/cb?x=1", "https://good.example/%63b", "https://good.example/cb/"} {
 		body, err := json.Marshal(map[string]any{"redirect_uris": []string{uri}, "token_endpoint_auth_method": "none"})

@@ -111,7 +111,7 @@ func TestEndsAt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, row.ends, s.Provider.EndsAt(&row.client))
+			require.Equal(t, row.ends, s.Provider.ExpiresAt(&row.client))
 		})
 	}
 }

@@ -70,10 +70,10 @@ func TestRulesInsideARule(t *testing.T) {
 // mistakes are said by Extend.
 func TestConfigIsCopied(t *testing.T) {
 	t.Parallel()
-	cfg := dcr.Config{AnonymousGrantTypes: []string{"urn:example:none"}, TokenEndpointAuthMethods: []string{"none", "client_secret_basic"}, Supports: map[string][]string{"subject_type": {"public"}}}
+	cfg := dcr.Config{Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"urn:example:none"}, TokenEndpointAuthMethods: []string{"none", "client_secret_basic"}, Supports: map[string][]string{"subject_type": {"public"}}}}
 	s := dcrtest.Start(t, dcrtest.Setup{Config: cfg})
-	cfg.AnonymousGrantTypes[0], cfg.TokenEndpointAuthMethods[0] = "client_credentials", "client_secret_post"
-	cfg.Supports["dpop_bound_access_tokens"] = nil
+	cfg.Metadata.AnonymousGrantTypes[0], cfg.Metadata.TokenEndpointAuthMethods[0] = "client_credentials", "client_secret_post"
+	cfg.Metadata.Supports["dpop_bound_access_tokens"] = nil
 	dcrtest.RequireMemberRefused(t, s.Post(t, `{"grant_types":["client_credentials"]}`), "invalid_client_metadata", "grant_types")
 	dcrtest.RequireMemberRefused(t, s.Post(t, `{"redirect_uris":["https://a.example/cb"],"dpop_bound_access_tokens":true}`), "invalid_client_metadata", "dpop")
 	s.Register(t, `{"redirect_uris":["https://a.example/cb"],"token_endpoint_auth_method":"none"}`)
@@ -86,9 +86,9 @@ func TestConfigIsCopied(t *testing.T) {
 func TestAudienceOfTheConfiguration(t *testing.T) {
 	t.Parallel()
 	store := dcr.NewMemoryStore()
-	before := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Audience: []string{"https://old.example"}, Issuer: func(context.Context) string { return "https://as.example" }}})
+	before := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Authorization: dcr.Authorization{Audience: []string{"https://old.example"}}, Endpoints: dcr.Endpoints{Issuer: func(context.Context) string { return "https://as.example" }}}})
 	client := before.Register(t, `{"redirect_uris":["https://a.example/cb"]}`)
-	after := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Audience: []string{"https://new.example"}, Issuer: func(context.Context) string { return "https://as.example" }}})
+	after := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Authorization: dcr.Authorization{Audience: []string{"https://new.example"}}, Endpoints: dcr.Endpoints{Issuer: func(context.Context) string { return "https://as.example" }}}})
 	found, err := after.Provider.Store.GetClient(context.Background(), client.ID())
 	require.NoError(t, err)
 	require.Equal(t, fosite.Arguments{"https://new.example"}, found.GetAudience(), "AUD-01")
@@ -98,7 +98,7 @@ func TestAudienceOfTheConfiguration(t *testing.T) {
 // and never replaced by what the client said (7592-2.2-08).
 func TestEditsOfTheHostSurvive(t *testing.T) {
 	t.Parallel()
-	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true}}})
+	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Management: dcr.Management{Token: dcr.RegistrationToken{KeepOnUpdate: true}}}})
 	client := s.Register(t, `{"redirect_uris":["https://a.example/cb"]}`)
 	body := `{"client_id":"` + client.ID() + `","redirect_uris":["https://a.example/cb"],"client_name":"client says"}`
 	r, err := http.NewRequest(http.MethodPut, client.URI(), strings.NewReader(body))
@@ -150,7 +150,7 @@ func TestUnvouchedLanguages(t *testing.T) {
 	bound, err := store.GetDynamicClient(context.Background(), client.ID())
 	require.NoError(t, err)
 	require.Equal(t, dcrtest.DirectoryIssuer, bound.StatementIssuer)
-	distrusting := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Issuer: func(context.Context) string { return bound.Issuer }}})
+	distrusting := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Endpoints: dcr.Endpoints{Issuer: func(context.Context) string { return bound.Issuer }}}})
 	put := distrusting.Do(t, http.MethodPut, "/register/"+client.ID(),
 		[]byte(`{"client_id":"`+client.ID()+`","redirect_uris":["https://evil.example/cb"]}`), dcrtest.Bearer(client.Token()), dcrtest.Header("Content-Type", "application/json"))
 	dcrtest.RequireMemberRefused(t, put, "invalid_redirect_uri", "redirect_uris")

@@ -97,10 +97,10 @@ func startTenants(t *testing.T) tenants {
 	s.URL = "http://" + listener.Listener.Addr().String()
 	rs, _ := dcrtest.ResourceServer(t)
 	provider, err := s.Compose(dcrtest.Setup{Static: []fosite.Client{rs}, Config: dcr.Config{
-		Issuer: func(ctx context.Context) string {
+		Endpoints: dcr.Endpoints{Issuer: func(ctx context.Context) string {
 			name, _ := ctx.Value(tenant{}).(string)
 			return s.URL + "/" + name
-		},
+		}},
 	}})
 	require.NoError(t, err)
 	routes := endpointsOf(provider)

@@ -144,7 +144,7 @@ func lands(location, requested string) bool {
 func TestRedirectURIs(t *testing.T) {
 	t.Parallel()
 	for _, anyPort := range []bool{false, true} {
-		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{AllowAnyLocalhostPort: anyPort}})
+		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Authorization: dcr.Authorization{AllowAnyLocalhostPort: anyPort}}})
 		for _, row := range loopbackRows {
 			for _, method := range []string{"none", "client_secret_basic"} {
 				t.Run("RU-07/any_localhost_port="+strconv.FormatBool(anyPort)+"/"+row.name+"/"+method, func(t *testing.T) {
@@ -165,7 +165,7 @@ func TestLocalhostRedirectURIs(t *testing.T) {
 		},
 	}
 	for storage, newStore := range setups {
-		on := dcrtest.Start(t, dcrtest.Setup{Storage: newStore(), Config: dcr.Config{AllowAnyLocalhostPort: true}})
+		on := dcrtest.Start(t, dcrtest.Setup{Storage: newStore(), Config: dcr.Config{Authorization: dcr.Authorization{AllowAnyLocalhostPort: true}}})
 		off := dcrtest.Start(t, dcrtest.Setup{Storage: newStore()})
 		for _, row := range localhostRows {
 			refused := row
@@ -213,7 +213,7 @@ func implicitServer(t *testing.T, extension fosite.ResponseModeHandler) *dcrtest
 	first := []compose.Factory{compose.OAuth2AuthorizeImplicitFactory, compose.OpenIDConnectHybridFactory}
 	factories := append(first, dcrtest.DefaultFactories...)
 	return dcrtest.Start(t, dcrtest.Setup{
-		Factories: factories, Config: dcr.Config{AnonymousGrantTypes: []string{"implicit"}},
+		Factories: factories, Config: dcr.Config{Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"implicit"}}},
 		Fosite: func(c *fosite.Config) { c.ResponseModeHandlerExtension = extension },
 	})
 }

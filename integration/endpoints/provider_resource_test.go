@@ -19,7 +19,7 @@ func TestResources(t *testing.T) {
 	t.Parallel()
 	const redirect, resource = "https://app.example/cb", "https://mcp.example/mcp"
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
-		Audience: []string{resource, "https://other.example"}, RefuseUnknownResources: true, AnonymousGrantTypes: []string{"client_credentials"},
+		Authorization: dcr.Authorization{Audience: []string{resource, "https://other.example"}, RefuseUnknownResources: true}, Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}},
 	}})
 	client := s.Register(t, map[string]any{"redirect_uris": []string{redirect}, "grant_types": []string{"authorization_code", "refresh_token", "client_credentials"}})
 	basic := dcrtest.Basic(client.ID(), client.Secret())
@@ -63,7 +63,7 @@ func TestResources(t *testing.T) {
 	})
 	t.Run("AUD-01/left_out_by_default", func(t *testing.T) {
 		for _, audiences := range [][]string{nil, {"https://other.example"}} {
-			lenient := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Audience: audiences}})
+			lenient := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Authorization: dcr.Authorization{Audience: audiences}}})
 			client := lenient.Register(t, `{"redirect_uris":["`+redirect+`"],"token_endpoint_auth_method":"none"}`)
 			code := lenient.Code(t, dcrtest.AuthorizeQuery(client.ID(), redirect, "resource", resource))
 			tokens := lenient.Form(t, "/oauth2/token", dcrtest.CodeForm(client.ID(), code, redirect))

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/consent"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
@@ -54,7 +55,7 @@ func TestPKCE(t *testing.T) {
 	rows := []struct {
 		name              string
 		challenge, method string
-		plain             bool // Config.AllowPlainPKCE
+		plain             bool // Config.Authorization.AllowPlainPKCE
 		refused           bool
 	}{
 		{name: "S256", challenge: dcrtest.Challenge(), method: "S256"},
@@ -78,7 +79,7 @@ func TestPKCE(t *testing.T) {
 				t.Run("PKCE-01/"+row.name+"/"+name+map[bool]string{true: "/pushed"}[pushed], func(t *testing.T) {
 					t.Parallel()
 					s := dcrtest.Start(t, dcrtest.Setup{
-						Config: dcr.Config{AllowPlainPKCE: row.plain},
+						Config: dcr.Config{Authorization: dcr.Authorization{AllowPlainPKCE: row.plain}},
 						Fosite: func(c *fosite.Config) { settings(c); c.EnablePKCEPlainChallengeMethod = true },
 					})
 					client := dcrtest.RegisterFor(t, s, "none")
@@ -151,7 +152,7 @@ func TestMissingState(t *testing.T) {
 		{"on_with_state", true, nil, ""},
 	}
 	for _, row := range rows {
-		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{AllowMissingState: row.allowed}})
+		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Authorization: dcr.Authorization{AllowMissingState: row.allowed}}})
 		for _, method := range []string{"none", "client_secret_basic"} {
 			t.Run("REAL-01/"+row.name+"/"+method, func(t *testing.T) {
 				t.Parallel()
@@ -193,7 +194,7 @@ func TestMissingState(t *testing.T) {
 
 func TestMissingStateInOtherModes(t *testing.T) {
 	t.Parallel()
-	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{AllowMissingState: true}})
+	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Authorization: dcr.Authorization{AllowMissingState: true}}})
 	client := dcrtest.RegisterFor(t, s, "none")
 	for _, mode := range []string{"query", "fragment", "form_post"} {
 		for _, edits := range [][]dcrtest.Edit{nil, {dcrtest.Header(dcrtest.HeaderDeny, "1")}} {
@@ -230,8 +231,8 @@ func TestAudience(t *testing.T) {
 	const resource = "https://mcp.example/"
 	issuer := func(context.Context) string { return "https://issuer.example" }
 	store := dcr.NewMemoryStore()
-	early := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Issuer: issuer}})
-	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Issuer: issuer, Audience: []string{resource}}})
+	early := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Endpoints: dcr.Endpoints{Issuer: issuer}}})
+	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Endpoints: dcr.Endpoints{Issuer: issuer}, Authorization: dcr.Authorization{Audience: []string{resource}}}})
 	clients := map[string]dcrtest.AuthClient{
 		"registered": dcrtest.RegisterFor(t, s, "none"), "registered_before": dcrtest.RegisterFor(t, early, "none"),
 		"confidential": dcrtest.RegisterFor(t, s, "client_secret_basic"),
@@ -348,7 +349,7 @@ func TestConsentIsAskedAgain(t *testing.T) {
 				r := httptest.NewRequest(http.MethodGet, s.URL+"/oauth2/auth?"+q.Encode(), nil)
 				request, err := s.Provider.NewAuthorizeRequest(context.Background(), r)
 				require.NoError(t, err)
-				require.Equal(t, row.asked, dcr.NeedsConsent(request))
+				require.Equal(t, row.asked, consent.Needed(request))
 			}
 		})
 	}

@@ -151,7 +151,7 @@ func TestHasherOfTheHost(t *testing.T) {
 	with := func(hash func([]byte) ([]byte, error)) (*dcrtest.Ledger, dcrtest.Setup, *hasher) {
 		own := &hasher{hash: hash}
 		store := dcrtest.NewLedger()
-		return store, dcrtest.Setup{Storage: store, Config: dcr.Config{Hasher: own}}, own
+		return store, dcrtest.Setup{Storage: store, Config: dcr.Config{Secrets: dcr.Secrets{Hasher: own}}}, own
 	}
 	t.Run("T14/7591-3.2.2-04/fails", func(t *testing.T) {
 		t.Parallel()
@@ -222,7 +222,7 @@ func TestStoredSecrets(t *testing.T) {
 		var clock atomic.Int64
 		clock.Store(1_900_000_000)
 		own := &hasher{}
-		setup := dcrtest.Setup{Config: dcr.Config{Hasher: own, SecretLifetime: time.Hour, Now: func() time.Time { return time.Unix(clock.Load(), 0) }}}
+		setup := dcrtest.Setup{Config: dcr.Config{Secrets: dcr.Secrets{Hasher: own, Lifetime: time.Hour}, Now: func() time.Time { return time.Unix(clock.Load(), 0) }}}
 		dcrtest.Vouched(&setup)
 		s := dcrtest.Start(t, setup)
 		client := s.Register(t, dcrtest.Registration(members{"grant_types": list{"client_credentials"}}))

@@ -199,7 +199,7 @@ func TestClientIsHonestAboutTime(t *testing.T) {
 	var clock atomic.Int64
 	clock.Store(1_900_000_000)
 	now := func() time.Time { return time.Unix(clock.Load(), 0) }
-	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Now: now, SecretLifetime: time.Hour}})
+	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Now: now, Secrets: dcr.Secrets{Lifetime: time.Hour}}})
 	answer := s.Register(t, dcrtest.PlainRegistration)
 	record, err := s.Store.GetDynamicClient(context.Background(), answer.ID())
 	require.NoError(t, err)

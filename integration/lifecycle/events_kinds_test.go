@@ -36,8 +36,8 @@ func startKinds(t *testing.T, edit ...func(*dcrtest.Setup)) *kindsFixture {
 	f := &kindsFixture{events: &dcrtest.Events{}, hands: new(dcrtest.Clock)}
 	f.hands.Forward(1000 * time.Hour)
 	setup := dcrtest.Setup{Config: dcr.Config{
-		Events: f.events, Now: f.hands.Now, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-		Access: dcr.AnyOf(dcr.InitialAccessTokens(), dcr.Open()), AnonymousGrantTypes: []string{"client_credentials"},
+		Events: f.events, Now: f.hands.Now, Limits: dcr.Limits{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Access: dcr.AnyOf(dcr.InitialAccessTokens(), dcr.Open()), Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}},
 	}}
 	for _, e := range edit {
 		e(&setup)
@@ -134,14 +134,14 @@ func TestEventsOfRequests(t *testing.T) {
 	})
 	t.Run("LIFE-05/rotated_on_read", func(t *testing.T) {
 		t.Parallel()
-		f := startKinds(t, func(s *dcrtest.Setup) { s.Config.RegistrationToken.RotateOnRead = true })
+		f := startKinds(t, func(s *dcrtest.Setup) { s.Config.Management.Token.RotateOnRead = true })
 		client := f.open(t)
 		require.Equal(t, http.StatusOK, f.Manage(t, "GET", client, nil, throughProxy).Status)
 		f.requireAll(t, wanted{kind: dcr.EventTokenRotated, client: client.ID(), origin: "open", request: true, hasBefore: true, hasAfter: true})
 	})
 	t.Run("LIFE-05/kept_on_update", func(t *testing.T) {
 		t.Parallel()
-		f := startKinds(t, func(s *dcrtest.Setup) { s.Config.RegistrationToken.KeepOnUpdate = true })
+		f := startKinds(t, func(s *dcrtest.Setup) { s.Config.Management.Token.KeepOnUpdate = true })
 		client := f.open(t)
 		require.Equal(t, http.StatusOK, f.Manage(t, "PUT", client, dcrtest.Replacing(client), throughProxy).Status)
 		f.requireAll(t, wanted{kind: dcr.EventUpdated, client: client.ID(), origin: "open", request: true, hasBefore: true, hasAfter: true})
@@ -171,7 +171,7 @@ func TestEventsOfOptions(t *testing.T) {
 	t.Parallel()
 	t.Run("LIFE-05/shared", func(t *testing.T) {
 		t.Parallel()
-		f := startKinds(t, func(s *dcrtest.Setup) { s.Config.ShareIdentical = true })
+		f := startKinds(t, func(s *dcrtest.Setup) { s.Config.Registration.ShareIdentical = true })
 		public := dcrtest.Managed("token_endpoint_auth_method", "none")
 		first := f.Register(t, public, throughProxy)
 		f.requireAll(t, wanted{kind: dcr.EventRegistered, client: first.ID(), origin: "open", request: true, hasAfter: true})
@@ -180,7 +180,7 @@ func TestEventsOfOptions(t *testing.T) {
 	})
 	t.Run("LIFE-05/T39/grants_revoked", func(t *testing.T) {
 		t.Parallel()
-		f := startKinds(t, func(s *dcrtest.Setup) { s.Config.RevokeOnRedirectChange = true })
+		f := startKinds(t, func(s *dcrtest.Setup) { s.Config.Management.RevokeOnRedirectChange = true })
 		client := f.open(t)
 		body := dcrtest.Replacing(client, "redirect_uris", []string{"https://elsewhere.example/cb"})
 		require.Equal(t, http.StatusOK, f.Manage(t, "PUT", client, body, throughProxy).Status)
@@ -216,7 +216,7 @@ func TestEventsOfOperators(t *testing.T) {
 	removed, err := f.Provider.Sweep(ann)
 	require.NoError(t, err)
 	require.Equal(t, 1, removed)
-	f.requireAll(t, wanted{kind: dcr.EventExpired, client: first.ID(), operator: "ann"})
+	f.requireAll(t, wanted{kind: dcr.EventExpired, client: first.ID(), origin: "open", hasBefore: true, operator: "ann"})
 }
 
 // TestExpiredEvents: a client that ended, or gave way, is told of by its own name; who took
@@ -231,7 +231,7 @@ func TestExpiredEvents(t *testing.T) {
 		removed, err := f.Provider.Sweep(context.Background())
 		require.NoError(t, err)
 		require.Equal(t, 1, removed)
-		f.requireAll(t, wanted{kind: dcr.EventExpired, client: client.ID()})
+		f.requireAll(t, wanted{kind: dcr.EventExpired, client: client.ID(), origin: "open", hasBefore: true})
 	})
 	t.Run("LIFE-05/LIFE-02/gave_way", func(t *testing.T) {
 		t.Parallel()
@@ -241,7 +241,7 @@ func TestExpiredEvents(t *testing.T) {
 		old := f.open(t)
 		f.hands.Forward(time.Hour)
 		next := f.Register(t, dcrtest.Managed(), throughProxy, dcrtest.Bearer(token))
-		f.requireAll(t, wanted{kind: dcr.EventExpired, client: old.ID(), request: true},
+		f.requireAll(t, wanted{kind: dcr.EventExpired, client: old.ID(), origin: "open", hasBefore: true, request: true},
 			wanted{kind: dcr.EventRegistered, client: next.ID(), origin: "initial_access_token", subject: kindsSubject,
 				registrant: record.ID, request: true, hasAfter: true})
 	})
@@ -264,7 +264,7 @@ func TestLimitedEvents(t *testing.T) {
 	t.Parallel()
 	t.Run("LIFE-05/T16/rate", func(t *testing.T) {
 		t.Parallel()
-		f := startKinds(t, func(s *dcrtest.Setup) { s.Config.RateLimit.PerCaller = dcr.Rate{Count: 1, Per: time.Hour} })
+		f := startKinds(t, func(s *dcrtest.Setup) { s.Config.Limits.Rate.PerCaller = dcr.Rate{Count: 1, Per: time.Hour} })
 		f.open(t)
 		require.Equal(t, http.StatusTooManyRequests, f.Post(t, dcrtest.Managed(), throughProxy).Status)
 		f.requireAll(t, wanted{kind: dcr.EventLimited, request: true, code: "temporarily_unavailable"})
@@ -279,7 +279,7 @@ func TestLimitedEvents(t *testing.T) {
 	})
 	t.Run("LIFE-05/quota", func(t *testing.T) {
 		t.Parallel()
-		f := startKinds(t, func(s *dcrtest.Setup) { s.Config.Quotas.PerSubject = 1 })
+		f := startKinds(t, func(s *dcrtest.Setup) { s.Config.Limits.Quotas.PerSubject = 1 })
 		token, record := dcrtest.Mint(t, f.Server, dcr.InitialAccessTokenRequest{Subject: kindsSubject})
 		f.Register(t, dcrtest.Managed(), throughProxy, dcrtest.Bearer(token))
 		f.events.Take()
@@ -315,7 +315,7 @@ func TestLeftoverEvents(t *testing.T) {
 		require.Equal(t, http.StatusInternalServerError, f.Post(t, dcrtest.Managed(), throughProxy, dcrtest.Bearer(token)).Status)
 		w := wanted{origin: "initial_access_token", subject: kindsSubject, registrant: record.ID, request: true, code: "server_error"}
 		leftover, refused := w, w
-		leftover.kind, leftover.token = dcr.EventLeftover, record.ID
+		leftover.kind, leftover.token = dcr.EventCleanupFailed, record.ID
 		refused.kind = dcr.EventRefused
 		f.requireAll(t, leftover, refused)
 	})
@@ -327,7 +327,7 @@ func TestLeftoverEvents(t *testing.T) {
 		store.Watch(dcrtest.FailCall("DeleteAccessTokenSession"))
 		require.Equal(t, http.StatusOK, f.Manage(t, "PUT", client, dcrtest.Replacing(client), throughProxy).Status)
 		first := f.events.Take()[0]
-		f.require(t, first, wanted{kind: dcr.EventLeftover, client: client.ID(), request: true, code: "server_error"})
+		f.require(t, first, wanted{kind: dcr.EventCleanupFailed, client: client.ID(), request: true, code: "server_error"})
 		require.ErrorIs(t, first.Err, dcrtest.ErrBroken)
 	})
 }

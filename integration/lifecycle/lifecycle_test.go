@@ -174,7 +174,7 @@ func TestOldestUnusedGivesWay(t *testing.T) {
 	t.Parallel()
 	clock := new(dcrtest.Clock)
 	store := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 3}), dcr.WithMemoryClock(clock.Now))
-	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Now: clock.Now, Lifecycle: dcr.Lifecycle{Unused: -1}, AnonymousGrantTypes: []string{"client_credentials"}}})
+	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Now: clock.Now, Lifecycle: dcr.Lifecycle{Unused: -1}, Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}}}})
 	first, second, third := s.Register(t, dcrtest.ServiceRegistration), s.Register(t, dcrtest.ServiceRegistration), s.Register(t, dcrtest.ServiceRegistration)
 	dcrtest.Use(t, s, first)
 

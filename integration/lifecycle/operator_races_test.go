@@ -15,6 +15,7 @@ import (
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+	"github.com/fosite-contrib/fosite-dcr/policy"
 )
 
 // meddler is a storage in which something else happens at a call.
@@ -61,7 +62,7 @@ func TestRevocationDuringTokenRequest(t *testing.T) {
 			t.Run("T36/"+kind+"/"+how, func(t *testing.T) {
 				t.Parallel()
 				store := &meddler{MemoryStore: dcr.NewMemoryStore()}
-				s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{RevokeOnRedirectChange: true}})
+				s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Management: dcr.Management{RevokeOnRedirectChange: true}}})
 				client := s.Register(t, dcrtest.Managed())
 				credentials := dcrtest.Basic(client.ID(), client.Secret())
 				form := dcrtest.CodeForm("", s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)), dcrtest.RedirectURI)
@@ -98,7 +99,7 @@ func TestTakingBackIsOvertaken(t *testing.T) {
 	t.Parallel()
 	store := &meddler{MemoryStore: dcr.NewMemoryStore()}
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{
-		RevokeOnRedirectChange: true, RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true},
+		Management: dcr.Management{RevokeOnRedirectChange: true, Token: dcr.RegistrationToken{KeepOnUpdate: true}},
 	}})
 	client := s.Register(t, dcrtest.Managed())
 	tokens := dcrtest.SignIn(t, s, client)
@@ -122,7 +123,7 @@ func TestUpdatesOvertakeEachOther(t *testing.T) {
 		t.Parallel()
 		store := &meddler{MemoryStore: dcr.NewMemoryStore()}
 		s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{
-			RevokeOnRedirectChange: true, RegistrationToken: dcr.RegistrationToken{Grace: time.Hour},
+			Management: dcr.Management{RevokeOnRedirectChange: true, Token: dcr.RegistrationToken{Grace: time.Hour}},
 		}})
 		client := s.Register(t, dcrtest.Managed())
 		var second dcrtest.Answer
@@ -140,7 +141,7 @@ func TestUpdatesOvertakeEachOther(t *testing.T) {
 		memory := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Tokens: 1}))
 		store := &meddler{MemoryStore: memory}
 		s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{
-			RevokeOnRedirectChange: true, RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true},
+			Management: dcr.Management{RevokeOnRedirectChange: true, Token: dcr.RegistrationToken{KeepOnUpdate: true}},
 		}})
 		client := s.Register(t, dcrtest.Managed())
 		store.at, store.meddle = "RevokeClientGrants done", func() error {
@@ -171,7 +172,7 @@ func TestAllowedClientKeepsItsRoom(t *testing.T) {
 func TestStrangersDoNotUseUpTotal(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{CallersLimited: true, Config: dcr.Config{
-		Access: dcr.InitialAccessTokens(), RateLimit: dcr.RateLimit{Total: dcr.Rate{Count: 70, Per: time.Hour}},
+		Access: dcr.InitialAccessTokens(), Limits: dcr.Limits{Rate: dcr.RateLimit{Total: dcr.Rate{Count: 70, Per: time.Hour}}},
 	}})
 	token, _, err := s.Provider.MintInitialAccessToken(t.Context(), dcr.InitialAccessTokenRequest{})
 	require.NoError(t, err)
@@ -189,12 +190,12 @@ func TestEventOfAnotherIssuer(t *testing.T) {
 	t.Parallel()
 	type issuer struct{}
 	events := &dcrtest.Events{}
-	provider, err := (&dcrtest.Server{URL: "https://a.example"}).Compose(dcrtest.Setup{Config: dcr.Config{Events: events, Issuer: func(ctx context.Context) string {
+	provider, err := (&dcrtest.Server{URL: "https://a.example"}).Compose(dcrtest.Setup{Config: dcr.Config{Events: events, Endpoints: dcr.Endpoints{Issuer: func(ctx context.Context) string {
 		if other, ok := ctx.Value(issuer{}).(string); ok {
 			return other
 		}
 		return "https://a.example"
-	}}})
+	}}}})
 	require.NoError(t, err)
 	request := httptest.NewRequest(http.MethodPost, "/register", strings.NewReader(dcrtest.PlainRegistration))
 	request.Header.Set("Content-Type", "application/json")
@@ -217,7 +218,7 @@ func TestPlainPKCEByPolicy(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{
 		Fosite: func(c *fosite.Config) { c.EnablePKCEPlainChallengeMethod = true },
-		Config: dcr.Config{AllowPlainPKCE: true, Policies: []dcr.Policy{dcr.RequirePKCE()}},
+		Config: dcr.Config{Authorization: dcr.Authorization{AllowPlainPKCE: true}, Policies: []dcr.Policy{policy.RequirePKCE()}},
 	})
 	client := dcrtest.RegisterFor(t, s, "client_secret_basic")
 	query := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "code_challenge", dcrtest.Verifier, "code_challenge_method", "plain")

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/consent"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
@@ -76,7 +77,7 @@ func TestTokenRequestDuringRemoval(t *testing.T) {
 		t.Run("T36/"+how, func(t *testing.T) {
 			t.Parallel()
 			store := newSlowStore()
-			s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{RevokeOnRedirectChange: true}})
+			s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Management: dcr.Management{RevokeOnRedirectChange: true}}})
 			client := s.Register(t, dcrtest.Managed())
 			credentials := dcrtest.Basic(client.ID(), client.Secret())
 			refresh := dcrtest.RefreshForm("", dcrtest.SignIn(t, s, client).Text("refresh_token"))
@@ -128,7 +129,7 @@ func TestRemovalCutShort(t *testing.T) {
 			events.Take()
 			store.failOnce.Store(true)
 			require.Error(t, s.Provider.RevokeTokens(t.Context(), client.ID()))
-			require.Equal(t, []dcr.EventKind{dcr.EventLeftover}, dcrtest.KindsOf(events.Take()))
+			require.Equal(t, []dcr.EventKind{dcr.EventCleanupFailed}, dcrtest.KindsOf(events.Take()))
 			if again == "operator" {
 				require.NoError(t, s.Provider.RevokeTokens(t.Context(), client.ID()))
 			}
@@ -167,7 +168,7 @@ func TestReadFailsAfterRotation(t *testing.T) {
 func TestRevocationStorageIsTheHosts(t *testing.T) {
 	t.Parallel()
 	store := &meddler{MemoryStore: dcr.NewMemoryStore()}
-	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{TokenStorage: dcr.NewMemoryStore()}})
+	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Storage: dcr.Storage{Tokens: dcr.NewMemoryStore()}}})
 	client := s.Register(t, dcrtest.Managed())
 	form := dcrtest.CodeForm("", s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)), dcrtest.RedirectURI)
 	store.at = "CreateRefreshTokenSession"
@@ -193,9 +194,9 @@ func TestIdentifierComesBackAtOnce(t *testing.T) {
 			}
 		})
 		group.Wait()
-		id, err := store.MakeRoom(t.Context(), time.Now())
+		evicted, err := store.CreateClientEvicting(t.Context(), &dcr.Client{ID: "y"}, time.Now())
 		require.NoError(t, err, "LIFE-02")
-		require.Equal(t, "x", id)
+		require.Equal(t, "x", evicted.ID)
 	}
 }
 
@@ -214,7 +215,7 @@ func TestNameKeyIsItsOwnKey(t *testing.T) {
 	for range 3 {
 		last = s.Register(t, dcrtest.Managed("client_name", "Acme\u00b4s"))
 	}
-	shown, err := s.Provider.Display(t.Context(), dcrtest.RecordOf(t, s.Store, last.ID()))
+	shown, err := consent.Describe(t.Context(), s.Provider, dcrtest.RecordOf(t, s.Store, last.ID()))
 	require.NoError(t, err)
 	require.Equal(t, 2, shown.SameName, "T21")
 }

@@ -56,7 +56,7 @@ func TestSharedClientIsNew(t *testing.T) {
 	t.Parallel()
 	t.Run("LIFE-01/shared_at_the_end_of_idle", func(t *testing.T) {
 		t.Parallel()
-		s, clock := dcrtest.StartLifecycle(t, dcr.Lifecycle{Idle: 31 * 24 * time.Hour}, func(setup *dcrtest.Setup) { setup.Config.ShareIdentical = true })
+		s, clock := dcrtest.StartLifecycle(t, dcr.Lifecycle{Idle: 31 * 24 * time.Hour}, func(setup *dcrtest.Setup) { setup.Config.Registration.ShareIdentical = true })
 		first := s.Register(t, promisesMetadata("app.example"))
 		signedIn(t, s, first)
 		clock.Forward(31*24*time.Hour - 30*time.Second)
@@ -69,7 +69,7 @@ func TestSharedClientIsNew(t *testing.T) {
 		t.Parallel()
 		clock := new(dcrtest.Clock)
 		store := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 2}), dcr.WithMemoryClock(clock.Now))
-		s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Now: clock.Now, Lifecycle: dcr.Lifecycle{Unused: -1}, ShareIdentical: true}})
+		s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Now: clock.Now, Lifecycle: dcr.Lifecycle{Unused: -1}, Registration: dcr.Registration{ShareIdentical: true}}})
 		s.Register(t, promisesMetadata("app.example"))
 		clock.Forward(11 * time.Minute)
 		second := s.Register(t, promisesMetadata("app.example"))

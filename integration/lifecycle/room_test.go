@@ -27,7 +27,7 @@ func startRoom(t testing.TB, limits dcr.MemoryLimits, young time.Duration, edit 
 	s := &roomServer{clock: new(dcrtest.Clock), events: &dcrtest.Events{}}
 	s.store = &dcrtest.Ledger{MemoryStore: dcr.NewMemoryStore(dcr.WithMemoryLimits(limits))}
 	setup := dcrtest.Setup{Storage: s.store, Config: dcr.Config{
-		Now: s.clock.Now, Events: s.events, Lifecycle: dcr.Lifecycle{Young: young}, AnonymousGrantTypes: []string{"client_credentials"},
+		Now: s.clock.Now, Events: s.events, Lifecycle: dcr.Lifecycle{EvictionGrace: young}, Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}},
 	}}
 	for _, e := range edit {
 		e(&setup)
@@ -119,7 +119,7 @@ func TestRoomParallel(t *testing.T) {
 	for name, edit := range map[string]func(*dcrtest.Setup){
 		"LIFE-02/plain": func(*dcrtest.Setup) {},
 		"LIFE-02/sharing": func(setup *dcrtest.Setup) {
-			setup.Config.ShareIdentical = true
+			setup.Config.Registration.ShareIdentical = true
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -142,7 +142,7 @@ func TestRoomParallel(t *testing.T) {
 				if event.Kind == dcr.EventExpired {
 					gone[event.ClientID]++
 				}
-				require.NotEqual(t, dcr.EventLeftover, event.Kind)
+				require.NotEqual(t, dcr.EventCleanupFailed, event.Kind)
 			}
 			for _, answer := range answered {
 				if _, err := s.store.GetDynamicClient(t.Context(), answer.ID()); err != nil {
@@ -153,18 +153,18 @@ func TestRoomParallel(t *testing.T) {
 	}
 }
 
-// roomless hides MakeRoom by a method of another form.
+// roomless hides CreateClientEvicting by a method of another form.
 type roomless struct{ *dcr.MemoryStore }
 
-func (roomless) MakeRoom() {}
+func (roomless) CreateClientEvicting() {}
 
-// TestWithoutRoomMaker: where the storage can't make room the answer is 503 (LIFE-02).
-func TestWithoutRoomMaker(t *testing.T) {
+// TestWithoutClientEvicter: where the storage can't make room the answer is 503 (LIFE-02).
+func TestWithoutClientEvicter(t *testing.T) {
 	t.Parallel()
 	events := &dcrtest.Events{}
 	s := dcrtest.Start(t, dcrtest.Setup{
 		Storage: roomless{dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 1}))},
-		Config:  dcr.Config{Events: events, Lifecycle: dcr.Lifecycle{Young: -1}},
+		Config:  dcr.Config{Events: events, Lifecycle: dcr.Lifecycle{EvictionGrace: -1}},
 	})
 	client := s.Register(t, dcrtest.PlainRegistration)
 	events.Take()

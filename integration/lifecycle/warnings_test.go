@@ -56,7 +56,7 @@ func TestWarnings(t *testing.T) {
 		"nothing":          {func(*dcrtest.Setup) {}, ""},
 		"no_scopes":        {func(s *dcrtest.Setup) { s.Config.Scopes = []string{} }, "Config.Scopes"},
 		"no_events":        {func(s *dcrtest.Setup) { s.Config.Events = nil }, "Config.Events"},
-		"uncomposed_grant": {func(s *dcrtest.Setup) { s.Config.AnonymousGrantTypes = []string{"client_credentials"} }, `"client_credentials"`},
+		"uncomposed_grant": {func(s *dcrtest.Setup) { s.Config.Metadata.AnonymousGrantTypes = []string{"client_credentials"} }, `"client_credentials"`},
 		"refresh_scopes": {func(s *dcrtest.Setup) {
 			s.Fosite = func(config *fosite.Config) { config.RefreshTokenScopes = nil }
 		}, "RefreshTokenScopes"},
@@ -65,7 +65,7 @@ func TestWarnings(t *testing.T) {
 			s.Fosite = func(config *fosite.Config) { config.RefreshTokenScopes = nil }
 		}, "RefreshTokenScopes"},
 		"everybody_is_a_proxy": {func(s *dcrtest.Setup) {
-			s.Config.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("0.0.0.0/0")}
+			s.Config.Limits.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("0.0.0.0/0")}
 		}, "trusts every address"},
 		"no_use_recorder": {func(s *dcrtest.Setup) {
 			store := dcr.NewMemoryStore()

@@ -49,7 +49,7 @@ func TestParallelUpdates(t *testing.T) {
 		t.Run("7592-2.2-08/"+name, func(t *testing.T) {
 			t.Parallel()
 			store := dcrtest.NewWatchedStore()
-			s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{RegistrationToken: row.tokens}})
+			s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Management: dcr.Management{Token: row.tokens}}})
 			client := s.Register(t, dcrtest.Managed())
 			answers := dcrtest.AllAtOnce(32, func(i int) dcrtest.Answer { return s.Manage(t, "PUT", client, dcrtest.NumberedUpdate(client, i)) })
 			var won []dcrtest.Answer
@@ -108,7 +108,7 @@ func requireOneAlive(t *testing.T, s *dcrtest.Server, client dcrtest.Answer, iss
 func TestParallelRotatingReads(t *testing.T) {
 	t.Parallel()
 	store := dcrtest.NewWatchedStore()
-	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{RegistrationToken: dcr.RegistrationToken{RotateOnRead: true}}})
+	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Management: dcr.Management{Token: dcr.RegistrationToken{RotateOnRead: true}}}})
 	client := s.Register(t, dcrtest.Managed())
 	won := 0
 	for _, answer := range dcrtest.AllAtOnce(32, func(int) dcrtest.Answer { return s.Manage(t, "GET", client, nil) }) {
@@ -141,7 +141,7 @@ func overtaken(s *dcrtest.WatchedStore, call string, happens func()) {
 func startWatched(t *testing.T, tokens dcr.RegistrationToken) (*dcrtest.WatchedStore, *dcrtest.Server, dcrtest.Answer) {
 	t.Helper()
 	store := dcrtest.NewWatchedStore()
-	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{RegistrationToken: tokens}})
+	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Management: dcr.Management{Token: tokens}}})
 	return store, s, s.Register(t, dcrtest.Managed())
 }
 
@@ -214,7 +214,7 @@ func TestLostRounds(t *testing.T) {
 			t.Run(fmt.Sprintf("7592-2.2-08/keep=%v/lost=%d", tokens.KeepOnUpdate, rounds), func(t *testing.T) {
 				t.Parallel()
 				store := dcrtest.NewWatchedStore()
-				s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{RegistrationToken: tokens}})
+				s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Management: dcr.Management{Token: tokens}}})
 				client := s.Register(t, dcrtest.Managed())
 				left := rounds
 				store.Watch(func(_ context.Context, name string, do func() error) error {
@@ -247,7 +247,7 @@ func TestUpdateRacingDeletion(t *testing.T) {
 	for name, tokens := range map[string]dcr.RegistrationToken{"rotation_on": {}, "rotation_off": {KeepOnUpdate: true}} {
 		t.Run("7592-2.3-04/"+name, func(t *testing.T) {
 			t.Parallel()
-			s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{RegistrationToken: tokens}})
+			s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Management: dcr.Management{Token: tokens}}})
 			for range 1000 {
 				client := s.Register(t, dcrtest.Managed())
 				answers := dcrtest.AllAtOnce(2, func(i int) dcrtest.Answer {

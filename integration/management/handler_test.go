@@ -87,7 +87,7 @@ func TestUniformRefusal(t *testing.T) {
 			clock := newHandClock()
 			s := dcrtest.Start(t, dcrtest.Setup{
 				JWT: kind == "jwt", Static: []fosite.Client{dcrtest.Introspector(t)},
-				Config: dcr.Config{Now: clock.Now, RegistrationToken: dcr.RegistrationToken{Lifetime: time.Hour}},
+				Config: dcr.Config{Now: clock.Now, Management: dcr.Management{Token: dcr.RegistrationToken{Lifetime: time.Hour}}},
 			})
 			rows := misfits(t, s, clock)
 			home, other := s.Register(t, dcrtest.Managed()), s.Register(t, dcrtest.Managed())
@@ -165,7 +165,9 @@ func TestUniformRefusalOfRecords(t *testing.T) {
 		"other_issuer":   edit(func(c *dcr.Client) { c.Issuer = "https://other.example" }),
 		"no_token":       edit(func(c *dcr.Client) { c.RegistrationToken = dcr.RegistrationTokenRecord{} }),
 		"entry_removed": func(t *testing.T, s *dcrtest.Server, id string) {
-			require.NoError(t, s.Store.RevokeClientGrants(t.Context(), id))
+			record, err := s.Store.GetDynamicClient(t.Context(), id)
+			require.NoError(t, err)
+			require.NoError(t, s.Store.DeleteAccessTokenSession(t.Context(), "dcr.registration."+record.RegistrationToken.Signature))
 		},
 		"client_removed": func(t *testing.T, s *dcrtest.Server, id string) {
 			require.NoError(t, s.Store.DeleteClient(t.Context(), id))
@@ -295,8 +297,10 @@ func TestManagementInformation(t *testing.T) {
 	t.Run("7592-3-01/uri_from_configuration", func(t *testing.T) {
 		t.Parallel()
 		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
-			Issuer:               func(context.Context) string { return "https://as.example" },
-			RegistrationEndpoint: func(context.Context) string { return "https://public.example/clients/" },
+			Endpoints: dcr.Endpoints{
+				Issuer:       func(context.Context) string { return "https://as.example" },
+				Registration: func(context.Context) string { return "https://public.example/clients/" },
+			},
 		}})
 		forged := []dcrtest.Edit{
 			func(r *http.Request) { r.Host = "evil.example" },
@@ -330,7 +334,7 @@ func TestManagementInformation(t *testing.T) {
 	t.Run("7592-2.1-02/secret_that_expires", func(t *testing.T) {
 		t.Parallel()
 		clock := newHandClock()
-		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Now: clock.Now, SecretLifetime: time.Hour}})
+		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Now: clock.Now, Secrets: dcr.Secrets{Lifetime: time.Hour}}})
 		client := s.Register(t, dcrtest.Managed())
 		end := clock.Now().Add(time.Hour).Unix()
 		clock.advance(time.Minute)

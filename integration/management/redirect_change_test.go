@@ -26,7 +26,7 @@ type redirectChange struct {
 func startRedirectChange(t *testing.T, edit func(*dcr.Config), jwt bool) *redirectChange {
 	t.Helper()
 	r := &redirectChange{events: &dcrtest.Events{}}
-	setup := dcrtest.Setup{JWT: jwt, Config: dcr.Config{RevokeOnRedirectChange: true, Events: r.events}}
+	setup := dcrtest.Setup{JWT: jwt, Config: dcr.Config{Management: dcr.Management{RevokeOnRedirectChange: true}, Events: r.events}}
 	edit(&setup.Config)
 	r.Server = dcrtest.Start(t, setup)
 	r.Store.AddClient(dcrtest.Introspector(t))
@@ -83,13 +83,13 @@ func TestRedirectChangeRevokes(t *testing.T) {
 		} {
 			t.Run("T39/"+tokenName+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				r := startRedirectChange(t, func(c *dcr.Config) { c.RegistrationToken = token }, false)
+				r := startRedirectChange(t, func(c *dcr.Config) { c.Management.Token = token }, false)
 				changed := !slices.Equal(redirects, redirectsSame) // the order counts: it is a change that somebody made
 				answer := r.update(t, "redirect_uris", redirects, "client_name", "New")
 				told := dcrtest.KindsOf(r.events.Take())
 				require.Equal(t, changed, slices.Contains(told, dcr.EventGrantsRevoked), told)
 				require.Contains(t, told, dcr.EventUpdated)
-				require.NotContains(t, told, dcr.EventLeftover)
+				require.NotContains(t, told, dcr.EventCleanupFailed)
 				if token.Grace > 0 {
 					require.Equal(t, http.StatusOK, r.Manage(t, http.MethodGet, r.client, nil).Status, "T35: the answer may have been lost")
 				}
@@ -110,7 +110,7 @@ func TestRedirectChangeRevokes(t *testing.T) {
 // TestRedirectChangeByDefault: without the option nothing is revoked.
 func TestRedirectChangeByDefault(t *testing.T) {
 	t.Parallel()
-	r := startRedirectChange(t, func(c *dcr.Config) { c.RevokeOnRedirectChange = false }, false)
+	r := startRedirectChange(t, func(c *dcr.Config) { c.Management.RevokeOnRedirectChange = false }, false)
 	r.update(t, "redirect_uris", redirectsAdded)
 	require.NotContains(t, dcrtest.KindsOf(r.events.Take()), dcr.EventGrantsRevoked)
 	r.requireGrants(t, true)
@@ -128,7 +128,7 @@ func TestRedirectChangeOfJWTs(t *testing.T) {
 // reads, is refused, or changes something else (T39).
 func TestRedirectChangeStaysApart(t *testing.T) {
 	t.Parallel()
-	r := startRedirectChange(t, func(c *dcr.Config) { c.RegistrationToken.RotateOnRead = true }, false)
+	r := startRedirectChange(t, func(c *dcr.Config) { c.Management.Token.RotateOnRead = true }, false)
 	other := r.Register(t, dcrtest.Managed())
 	require.Equal(t, http.StatusOK, r.Manage(t, http.MethodPut, other, dcrtest.Replacing(other, "redirect_uris", redirectsReplaced)).Status)
 	read := r.Manage(t, http.MethodGet, r.client, nil)
@@ -142,7 +142,7 @@ func TestRedirectChangeStaysApart(t *testing.T) {
 func TestRedirectChangeComposition(t *testing.T) {
 	t.Parallel()
 	compose := func(storage any) error {
-		_, err := (&dcrtest.Server{URL: "http://127.0.0.1"}).Compose(dcrtest.Setup{Storage: storage, Config: dcr.Config{RevokeOnRedirectChange: true}})
+		_, err := (&dcrtest.Server{URL: "http://127.0.0.1"}).Compose(dcrtest.Setup{Storage: storage, Config: dcr.Config{Management: dcr.Management{RevokeOnRedirectChange: true}}})
 		return err
 	}
 	require.NoError(t, compose(dcr.NewMemoryStore()))

@@ -138,7 +138,7 @@ var trustedHeader = dcr.AccessFunc(func(_ context.Context, r *http.Request) (*dc
 // TestTokenRevocation: a client can revoke its own token and nobody else's (RAT-02).
 func TestTokenRevocation(t *testing.T) {
 	t.Parallel()
-	overTokenKinds(t, dcrtest.Setup{Config: dcr.Config{RegistrationToken: dcr.RegistrationToken{Grace: time.Hour}}}, func(t *testing.T, s *dcrtest.Server) {
+	overTokenKinds(t, dcrtest.Setup{Config: dcr.Config{Management: dcr.Management{Token: dcr.RegistrationToken{Grace: time.Hour}}}}, func(t *testing.T, s *dcrtest.Server) {
 		client, other := s.Register(t, dcrtest.Managed()), s.Register(t, dcrtest.Managed())
 		public := s.Register(t, dcrtest.Managed("token_endpoint_auth_method", "none"))
 		revoke := func(token string, edits ...dcrtest.Edit) int {
@@ -192,7 +192,7 @@ func TestTokenEntries(t *testing.T) {
 	t.Parallel()
 	clock, store := newHandClock(), dcrtest.NewWatchedStore()
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{
-		Now: clock.Now, RegistrationToken: dcr.RegistrationToken{Scope: "host:manage"},
+		Now: clock.Now, Management: dcr.Management{Token: dcr.RegistrationToken{Scope: "host:manage"}},
 	}})
 	client := s.Register(t, dcrtest.Managed())
 	check := func(client dcrtest.Answer) {
@@ -229,8 +229,8 @@ func TestOwnTokenScope(t *testing.T) {
 			if own == "" {
 				own = "dcr:manage"
 			}
-			s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{RegistrationToken: dcr.RegistrationToken{Scope: scope},
-				AnonymousGrantTypes: []string{"client_credentials"}}})
+			s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Management: dcr.Management{Token: dcr.RegistrationToken{Scope: scope}},
+				Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}}}})
 			client := s.Register(t, dcrtest.Managed("scope", "openid "+own, "grant_types", []string{"authorization_code", "client_credentials"}))
 			require.Equal(t, "openid", client.Text("scope"))
 			dcrtest.RequireTokenError(t, s.Form(t, "/oauth2/token", url.Values{"grant_type": {"client_credentials"}, "scope": {own}},
@@ -238,7 +238,7 @@ func TestOwnTokenScope(t *testing.T) {
 			location := s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "scope", own)).Location(t)
 			require.Equal(t, "invalid_scope", location.Query().Get("error"), location.String())
 			_, err := (&dcrtest.Server{URL: dcrtest.Issuer}).Compose(dcrtest.Setup{Config: dcr.Config{
-				RegistrationToken: dcr.RegistrationToken{Scope: scope}, Scopes: []string{"openid", own}}})
+				Management: dcr.Management{Token: dcr.RegistrationToken{Scope: scope}}, Scopes: []string{"openid", own}}})
 			require.ErrorContains(t, err, own, "and a host that offers it is told")
 		})
 	}
@@ -297,7 +297,7 @@ func TestDatabaseCopy(t *testing.T) {
 	t.Parallel()
 	for _, tokens := range []dcr.RegistrationToken{{}, {Grace: time.Hour, RotateOnRead: true}} {
 		store := dcrtest.NewWatchedStore()
-		s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{RegistrationToken: tokens}})
+		s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Management: dcr.Management{Token: tokens}}})
 		client := s.Register(t, dcrtest.Managed())
 		read := s.Manage(t, "GET", client, nil)
 		updated := s.Manage(t, "PUT", read, dcrtest.Replacing(client, "token_endpoint_auth_method", "none"))

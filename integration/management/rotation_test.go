@@ -22,7 +22,7 @@ type rotation struct {
 func startRotation(t *testing.T, tokens dcr.RegistrationToken) *rotation {
 	t.Helper()
 	r := &rotation{clock: newHandClock(), store: dcrtest.NewWatchedStore()}
-	r.Server = dcrtest.Start(t, dcrtest.Setup{Storage: r.store, Config: dcr.Config{Now: r.clock.Now, RegistrationToken: tokens}})
+	r.Server = dcrtest.Start(t, dcrtest.Setup{Storage: r.store, Config: dcr.Config{Now: r.clock.Now, Management: dcr.Management{Token: tokens}}})
 	r.client = r.Register(t, dcrtest.Managed())
 	return r
 }

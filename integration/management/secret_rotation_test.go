@@ -17,7 +17,7 @@ import (
 // one works beside it for the grace (7592-2.2-09).
 func TestSecretRotation(t *testing.T) {
 	t.Parallel()
-	rotating := dcr.PolicyFunc(func(_ context.Context, a *dcr.Application) error {
+	rotating := dcr.PolicyFunc(func(_ context.Context, a *dcr.Proposal) error {
 		a.RotateSecret = a.Previous != nil && a.Metadata.SoftwareVersion == "rotate"
 		return nil
 	})
@@ -34,8 +34,8 @@ func TestSecretRotation(t *testing.T) {
 			t.Parallel()
 			clock := new(dcrtest.Clock)
 			s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
-				Now: clock.Now, Policies: []dcr.Policy{rotating}, SecretGrace: row.grace, SecretLifetime: row.lifetime,
-				AnonymousGrantTypes: []string{"client_credentials"}, RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true},
+				Now: clock.Now, Policies: []dcr.Policy{rotating}, Secrets: dcr.Secrets{Grace: row.grace, Lifetime: row.lifetime},
+				Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}}, Management: dcr.Management{Token: dcr.RegistrationToken{KeepOnUpdate: true}},
 			}})
 			client := s.Register(t, `{"grant_types":["client_credentials"]}`)
 			authenticates := func(secret string) bool {

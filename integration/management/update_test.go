@@ -79,7 +79,7 @@ func TestUpdateReplaces(t *testing.T) {
 // (7592-2.2-02 to -05).
 func TestUpdateRefused(t *testing.T) {
 	t.Parallel()
-	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true}}})
+	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Management: dcr.Management{Token: dcr.RegistrationToken{KeepOnUpdate: true}}}})
 	other := s.Register(t, dcrtest.Managed())
 	rows := []struct {
 		name  string
@@ -131,7 +131,7 @@ func TestUpdateRefused(t *testing.T) {
 // 7591-3.1-01, 7591-3.1-03, T18).
 func TestUpdateBody(t *testing.T) {
 	t.Parallel()
-	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true}}})
+	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Management: dcr.Management{Token: dcr.RegistrationToken{KeepOnUpdate: true}}}})
 	client := s.Register(t, dcrtest.Managed())
 	before := s.Manage(t, "GET", client, nil)
 	id := `"client_id":"` + client.ID() + `","redirect_uris":["` + dcrtest.RedirectURI + `"]`
@@ -207,7 +207,7 @@ func TestUpdateWithWhatWasAnswered(t *testing.T) {
 		t.Run("7592-2.2-10/"+name, func(t *testing.T) {
 			t.Parallel()
 			s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
-				AnonymousGrantTypes: []string{"client_credentials"}, RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true},
+				Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}}, Management: dcr.Management{Token: dcr.RegistrationToken{KeepOnUpdate: true}},
 			}})
 			client := s.Register(t, metadata)
 			read := s.Manage(t, "GET", client, nil)

@@ -46,10 +46,10 @@ func TestCertificateSubjects(t *testing.T) {
 		"tls_client_auth_san_ip": "192.0.2.7", "tls_client_auth_san_email": "ops@client.example",
 	}
 	supported := dcrtest.Configured(func(cfg *dcr.Config) {
-		cfg.TokenEndpointAuthMethods = list{"client_secret_basic", "tls_client_auth"}
-		cfg.Supports = map[string][]string{}
+		cfg.Metadata.TokenEndpointAuthMethods = list{"client_secret_basic", "tls_client_auth"}
+		cfg.Metadata.Supports = map[string][]string{}
 		for name := range subjects {
-			cfg.Supports[name] = nil
+			cfg.Metadata.Supports[name] = nil
 		}
 	})
 	byCertificate := members{"token_endpoint_auth_method": "tls_client_auth"}
@@ -57,7 +57,9 @@ func TestCertificateSubjects(t *testing.T) {
 	for name, value := range subjects {
 		one := dcrtest.With(byCertificate, members{name: value})
 		two := dcrtest.With(one, members{"tls_client_auth_subject_dn": "CN=other", "tls_client_auth_san_dns": "other.example"})
-		methodOnly := dcrtest.Configured(func(cfg *dcr.Config) { cfg.TokenEndpointAuthMethods = list{"client_secret_basic", "tls_client_auth"} })
+		methodOnly := dcrtest.Configured(func(cfg *dcr.Config) {
+			cfg.Metadata.TokenEndpointAuthMethods = list{"client_secret_basic", "tls_client_auth"}
+		})
 		rows = append(rows,
 			dcrtest.Outcome{Name: "COMP-04/one/" + name, Setup: supported, Send: one, Back: dcrtest.With(one, members{"client_secret": dcrtest.Missing{}})},
 			dcrtest.Outcome{Name: "COMP-04/two/" + name, Setup: supported, Send: two, Code: dcrtest.BadMetadata, Names: list{"tls_client_auth"}},
@@ -187,19 +189,19 @@ func TestRegistryOfMembers(t *testing.T) {
 func TestConfigurationOfMembers(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]dcr.Config{
-		"supports_unknown":     {Supports: map[string][]string{"skip_consent": nil}},
-		"supports_registered":  {Supports: map[string][]string{"redirect_uris": nil}},
-		"supports_server":      {Supports: map[string][]string{"client_id": nil}},
-		"client_secret_jwt":    {TokenEndpointAuthMethods: list{"client_secret_basic", "client_secret_jwt"}},
-		"default_method":       {TokenEndpointAuthMethods: list{"client_secret_post"}},
-		"default_scopes":       {DefaultScopes: list{"unknown"}},
+		"supports_unknown":     {Metadata: dcr.Metadata{Supports: map[string][]string{"skip_consent": nil}}},
+		"supports_registered":  {Metadata: dcr.Metadata{Supports: map[string][]string{"redirect_uris": nil}}},
+		"supports_server":      {Metadata: dcr.Metadata{Supports: map[string][]string{"client_id": nil}}},
+		"client_secret_jwt":    {Metadata: dcr.Metadata{TokenEndpointAuthMethods: list{"client_secret_basic", "client_secret_jwt"}}},
+		"default_method":       {Metadata: dcr.Metadata{TokenEndpointAuthMethods: list{"client_secret_post"}}},
+		"default_scopes":       {Metadata: dcr.Metadata{DefaultScopes: list{"unknown"}}},
 		"scope_with_space":     {Scopes: list{"a b"}},
 		"scope_with_quote":     {Scopes: list{`a"b`}},
-		"private_use_scheme":   {PrivateUseSchemes: list{"javascript"}},
+		"private_use_scheme":   {Metadata: dcr.Metadata{PrivateUseSchemes: list{"javascript"}}},
 		"negative_limit":       {Limits: dcr.Limits{Text: -1}},
-		"negative_lifetime":    {SecretLifetime: -1},
-		"relative_path":        {RegistrationPath: "register"},
-		"path_with_last_slash": {RegistrationPath: "/register/"},
+		"negative_lifetime":    {Secrets: dcr.Secrets{Lifetime: -1}},
+		"relative_path":        {Endpoints: dcr.Endpoints{RegistrationPath: "register"}},
+		"path_with_last_slash": {Endpoints: dcr.Endpoints{RegistrationPath: "/register/"}},
 	} {
 		t.Run("7591-2-20/composition/"+name, func(t *testing.T) {
 			t.Parallel()
@@ -210,7 +212,7 @@ func TestConfigurationOfMembers(t *testing.T) {
 	t.Run("7591-2-20/composition/strict_redirects_and_schemes", func(t *testing.T) {
 		t.Parallel()
 		_, err := (&dcrtest.Server{URL: "https://as.example"}).Compose(dcrtest.Setup{
-			Config: dcr.Config{PrivateUseSchemes: list{"cursor"}}, Fosite: func(config *fosite.Config) { config.RedirectSecureChecker = fosite.IsRedirectURISecure },
+			Config: dcr.Config{Metadata: dcr.Metadata{PrivateUseSchemes: list{"cursor"}}}, Fosite: func(config *fosite.Config) { config.RedirectSecureChecker = fosite.IsRedirectURISecure },
 		})
 		require.NoError(t, err)
 	})

@@ -41,7 +41,7 @@ func TestRedirectURIsWhereNeeded(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	t.Parallel()
-	public := dcrtest.Configured(func(cfg *dcr.Config) { cfg.DefaultTokenEndpointAuthMethod = "none" })
+	public := dcrtest.Configured(func(cfg *dcr.Config) { cfg.Metadata.DefaultTokenEndpointAuthMethod = "none" })
 	dcrtest.RunOutcomes(t, dcrtest.Vouched, []dcrtest.Outcome{
 		{Name: "7591-2-03/omitted", Back: members{"token_endpoint_auth_method": "client_secret_basic"}},
 		{Name: "7591-2-03/null", Send: members{"token_endpoint_auth_method": nil}, Back: members{"token_endpoint_auth_method": "client_secret_basic"}},
@@ -144,7 +144,7 @@ func TestGrantTypes(t *testing.T) {
 			Code: dcrtest.BadMetadata, Names: list{"token_endpoint_auth_method", "grant_types"}},
 		{Name: "GRANT-02/among_others", Send: members{"token_endpoint_auth_method": "none", "grant_types": three},
 			Code: dcrtest.BadMetadata, Names: list{"token_endpoint_auth_method", "grant_types"}},
-		{Name: "GRANT-02/by_default", Setup: dcrtest.Configured(func(cfg *dcr.Config) { cfg.DefaultTokenEndpointAuthMethod = "none" }),
+		{Name: "GRANT-02/by_default", Setup: dcrtest.Configured(func(cfg *dcr.Config) { cfg.Metadata.DefaultTokenEndpointAuthMethod = "none" }),
 			Send: members{"grant_types": list{"client_credentials"}}, Code: dcrtest.BadMetadata, Names: list{"token_endpoint_auth_method", "grant_types"}},
 	})
 }
@@ -157,7 +157,7 @@ func TestGrantsOfAnonymousRegistrants(t *testing.T) {
 	handled := func(setup *dcrtest.Setup) {
 		setup.Factories = dcrtest.DefaultsAnd(dcrtest.HandlesGrants(more...))
 	}
-	named := dcrtest.Both(handled, dcrtest.Configured(func(cfg *dcr.Config) { cfg.AnonymousGrantTypes = list{"client_credentials"} }))
+	named := dcrtest.Both(handled, dcrtest.Configured(func(cfg *dcr.Config) { cfg.Metadata.AnonymousGrantTypes = list{"client_credentials"} }))
 	dcrtest.RunOutcomes(t, handled, []dcrtest.Outcome{
 		{Name: "GRANT-01/T56/client_credentials", Send: members{"grant_types": list{"client_credentials"}}, Code: dcrtest.BadMetadata, Names: list{"grant_types"}},
 		{Name: "GRANT-01/T56/left_out", Send: members{"grant_types": list{"authorization_code", "client_credentials"}}, Back: members{"grant_types": list{"authorization_code"}}},
@@ -171,7 +171,7 @@ func TestGrantsOfAnonymousRegistrants(t *testing.T) {
 		{Name: "GRANT-01/named", Setup: named, Send: members{"grant_types": list{"client_credentials"}}, Back: members{"grant_types": list{"client_credentials"}}},
 		{Name: "GRANT-01/named_no_other", Setup: named, Send: members{"grant_types": list{"client_credentials", "password"}}, Back: members{"grant_types": list{"client_credentials"}}},
 		{Name: "GRANT-01/COMP-06/vouched", Setup: dcrtest.Both(handled, dcrtest.Vouched), Send: members{"grant_types": all}, Back: members{"grant_types": all}},
-		{Name: "COMP-06/config", Setup: dcrtest.Both(dcrtest.Vouched, dcrtest.Configured(func(cfg *dcr.Config) { cfg.GrantTypes = list{"urn:example:own"} })),
+		{Name: "COMP-06/config", Setup: dcrtest.Both(dcrtest.Vouched, dcrtest.Configured(func(cfg *dcr.Config) { cfg.Metadata.GrantTypes = list{"urn:example:own"} })),
 			Send: members{"grant_types": list{"authorization_code", "urn:example:own"}}, Back: members{"grant_types": list{"authorization_code", "urn:example:own"}}},
 	})
 	dcrtest.RunOutcomes(t, dcrtest.Vouched, []dcrtest.Outcome{
@@ -195,9 +195,11 @@ func TestAuthenticationMethods(t *testing.T) {
 		{Name: "7591-2-20/method_self_signed_tls", Send: method("self_signed_tls_client_auth"), Code: dcrtest.BadMetadata, Names: list{"token_endpoint_auth_method"}},
 		{Name: "7591-2-20/method_unknown", Send: method("magic_link"), Code: dcrtest.BadMetadata, Names: list{"token_endpoint_auth_method"}},
 		{Name: "7591-2-20/method_case", Send: method("NONE"), Code: dcrtest.BadMetadata, Names: list{"token_endpoint_auth_method"}},
-		{Name: "7591-2-20/method_not_of_the_host", Setup: dcrtest.Configured(func(cfg *dcr.Config) { cfg.TokenEndpointAuthMethods = list{"client_secret_basic"} }),
+		{Name: "7591-2-20/method_not_of_the_host", Setup: dcrtest.Configured(func(cfg *dcr.Config) { cfg.Metadata.TokenEndpointAuthMethods = list{"client_secret_basic"} }),
 			Send: method("none"), Code: dcrtest.BadMetadata, Names: list{"token_endpoint_auth_method"}},
-		{Name: "7591-2-20/method_of_the_host", Setup: dcrtest.Configured(func(cfg *dcr.Config) { cfg.TokenEndpointAuthMethods = list{"client_secret_basic", "urn:example:own"} }),
+		{Name: "7591-2-20/method_of_the_host", Setup: dcrtest.Configured(func(cfg *dcr.Config) {
+			cfg.Metadata.TokenEndpointAuthMethods = list{"client_secret_basic", "urn:example:own"}
+		}),
 			Send: method("urn:example:own"), Back: members{"token_endpoint_auth_method": "urn:example:own", "client_secret": dcrtest.Missing{}}},
 		{Name: "7591-2-20/private_key_jwt_without_token_url", Setup: noTokenURL, Send: keyed, Code: dcrtest.BadMetadata, Names: list{"token_endpoint_auth_method"}},
 		{Name: "7591-2-20/private_key_jwt", Send: keyed, Back: keyed},

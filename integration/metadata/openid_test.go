@@ -12,11 +12,12 @@ import (
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+	"github.com/fosite-contrib/fosite-dcr/policy"
 )
 
 // supports names what the host honours.
 func supports(pairs map[string][]string) func(*dcrtest.Setup) {
-	return dcrtest.Configured(func(cfg *dcr.Config) { cfg.Supports = pairs })
+	return dcrtest.Configured(func(cfg *dcr.Config) { cfg.Metadata.Supports = pairs })
 }
 
 // algorithmMembers choose an algorithm, and no fosite provider honours any of them.
@@ -160,8 +161,8 @@ func TestSectorIdentifier(t *testing.T) {
 	tls := httptest.NewTLSServer(mux)
 	t.Cleanup(tls.Close)
 	setup := dcrtest.Setup{}
-	setup.Config.Supports = map[string][]string{"subject_type": {"pairwise"}, "sector_identifier_uri": nil}
-	setup.Config.Outbound.InsecureAllowLoopback = true
+	setup.Config.Metadata.Supports = map[string][]string{"subject_type": {"pairwise"}, "sector_identifier_uri": nil}
+	setup.Config.Outbound.Options.InsecureAllowLoopback = true
 	s := dcrtest.Start(t, setup)
 	send := func(subject, path string) members {
 		return members{"redirect_uris": uris, "subject_type": subject, "sector_identifier_uri": tls.URL + path}
@@ -188,7 +189,7 @@ func TestSectorIdentifier(t *testing.T) {
 	})
 	t.Run("OIDC-2-03/once_with_policies", func(t *testing.T) {
 		judged := setup
-		judged.Config.Policies = []dcr.Policy{dcr.Require("redirect_uris")}
+		judged.Config.Policies = []dcr.Policy{policy.Require("redirect_uris")}
 		before := fetched.Load()
 		dcrtest.Start(t, judged).Register(t, send("pairwise", "/all"))
 		require.Equal(t, before+1, fetched.Load())

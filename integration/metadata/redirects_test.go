@@ -20,7 +20,7 @@ const (
 
 func TestApplicationType(t *testing.T) {
 	t.Parallel()
-	letter := dcrtest.Configured(func(cfg *dcr.Config) { cfg.RefuseNativeHTTPS = true })
+	letter := dcrtest.Configured(func(cfg *dcr.Config) { cfg.Metadata.RefuseNativeHTTPS = true })
 	taken := func(name string, application any, uris ...string) dcrtest.Outcome {
 		return dcrtest.Outcome{Name: "RU-09/" + name, Send: members{"application_type": application, "redirect_uris": uris}, Back: members{"redirect_uris": uris}}
 	}
@@ -106,7 +106,7 @@ func TestHostJudgesRedirects(t *testing.T) {
 	}
 	secureOnly := checker(fosite.IsRedirectURISecureStrict)
 	own := checker(func(_ context.Context, u *url.URL) bool { return u.Hostname() == "client.example" })
-	schemes := dcrtest.Configured(func(cfg *dcr.Config) { cfg.PrivateUseSchemes = list{"cursor"} })
+	schemes := dcrtest.Configured(func(cfg *dcr.Config) { cfg.Metadata.PrivateUseSchemes = list{"cursor"} })
 	cursor := "cursor://anysphere.cursor-mcp/oauth/callback"
 	row := func(name string, setup func(*dcrtest.Setup), uri string, taken bool) dcrtest.Outcome {
 		o := dcrtest.Outcome{Name: "RU-13/" + name, Setup: setup, Send: members{"redirect_uris": list{dcrtest.RedirectURI, uri}}}

@@ -20,8 +20,8 @@ func TestScope(t *testing.T) {
 	refused := func(name, scope string) dcrtest.Outcome {
 		return dcrtest.Outcome{Name: name, Send: ask(scope), Code: dcrtest.BadMetadata, Names: list{"scope"}}
 	}
-	defaults := dcrtest.Configured(func(cfg *dcr.Config) { cfg.DefaultScopes = list{"profile"} })
-	nothing := dcrtest.Configured(func(cfg *dcr.Config) { cfg.DefaultScopes = list{} })
+	defaults := dcrtest.Configured(func(cfg *dcr.Config) { cfg.Metadata.DefaultScopes = list{"profile"} })
+	nothing := dcrtest.Configured(func(cfg *dcr.Config) { cfg.Metadata.DefaultScopes = list{} })
 	dcrtest.RunOutcomes(t, nil, []dcrtest.Outcome{
 		{Name: "7591-2-09/order", Send: ask("email openid"), Back: members{"scope": "email openid"}},
 		{Name: "7591-2-09/surplus_spaces", Send: ask("  openid   email "), Back: members{"scope": "openid email"}},
@@ -91,7 +91,7 @@ func TestScopesAreLiteral(t *testing.T) {
 func TestReservedScopes(t *testing.T) {
 	t.Parallel()
 	allowed := dcrtest.Configured(func(cfg *dcr.Config) {
-		cfg.Scopes, cfg.AllowRegistrationScope = list{"openid", "dcr:register"}, true
+		cfg.Scopes, cfg.Registration.AllowScope = list{"openid", "dcr:register"}, true
 	})
 	dcrtest.RunOutcomes(t, nil, []dcrtest.Outcome{
 		{Name: "SCOPE-02/T54/registration_scope", Send: members{"scope": "openid dcr:register"}, Back: members{"scope": "openid"}},
@@ -101,8 +101,8 @@ func TestReservedScopes(t *testing.T) {
 	})
 	for name, cfg := range map[string]dcr.Config{
 		"registration_scope": {Scopes: list{"openid", "dcr:register"}},
-		"own_name":           {Scopes: list{"openid", "clients"}, RegistrationScope: "clients"},
-		"token_scope":        {Scopes: list{"openid", "dcr:manage"}, AllowRegistrationScope: true},
+		"own_name":           {Scopes: list{"openid", "clients"}, Registration: dcr.Registration{Scope: "clients"}},
+		"token_scope":        {Scopes: list{"openid", "dcr:manage"}, Registration: dcr.Registration{AllowScope: true}},
 	} {
 		t.Run("SCOPE-02/T54/composition/"+name, func(t *testing.T) {
 			t.Parallel()

@@ -38,8 +38,8 @@ func TestSectorDocument(t *testing.T) {
 	}))
 	t.Cleanup(host.Close)
 	cfg := dcr.Config{
-		Supports: map[string][]string{"subject_type": {"pairwise"}},
-		Outbound: outbound.Options{InsecureAllowLoopback: true},
+		Metadata: dcr.Metadata{Supports: map[string][]string{"subject_type": {"pairwise"}}},
+		Outbound: dcr.Outbound{Options: outbound.Options{InsecureAllowLoopback: true}},
 	}
 	s := dcrtest.Start(t, dcrtest.Setup{Config: cfg})
 	metadata := func(subject, sector string, redirects ...string) map[string]any {
@@ -82,7 +82,7 @@ func TestSectorDocument(t *testing.T) {
 		require.Equal(t, before, fetched.Load())
 	})
 	t.Run("OIDC-2-03/OUT-01/T10", func(t *testing.T) {
-		guarded := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Supports: cfg.Supports}})
+		guarded := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Metadata: dcr.Metadata{Supports: cfg.Metadata.Supports}}})
 		before := fetched.Load()
 		dcrtest.RequireMemberRefused(t, guarded.Post(t, metadata("pairwise", host.URL+"/good", a, b)), "invalid_client_metadata", "sector_identifier_uri")
 		require.Equal(t, before, fetched.Load(), "and nothing was connected to")
@@ -92,8 +92,11 @@ func TestSectorDocument(t *testing.T) {
 func TestHostsOwnMembers(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
-		ExtensionMembers: []string{"org_tier", "org_tags"},
-		Scopes:           []string{"openid", "profile", "mcp"}, DefaultScopes: []string{"profile"}, BaselineScopes: []string{"openid"},
+		Scopes: []string{"openid", "profile", "mcp"},
+		Metadata: dcr.Metadata{
+			ExtensionMembers: []string{"org_tier", "org_tags"},
+			DefaultScopes:    []string{"profile"}, BaselineScopes: []string{"openid"},
+		},
 	}})
 	t.Run("7591-3.1-02/extension_members", func(t *testing.T) {
 		client := s.Register(t, `{"redirect_uris":["https://a.example/cb"],"org_tier":"gold","org_tags":{"a":[1,2.50,null]},"org_other":1}`)

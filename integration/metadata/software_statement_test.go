@@ -130,7 +130,7 @@ func TestStatementWithoutIssuers(t *testing.T) {
 	})
 	t.Run("7591-2.3-03/refused_by_option", func(t *testing.T) {
 		t.Parallel()
-		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{RefuseStatements: true}})
+		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Metadata: dcr.Metadata{RefuseStatements: true}}})
 		answer := s.Post(t, metadata)
 		require.Equal(t, http.StatusBadRequest, answer.Status)
 		require.Equal(t, "unapproved_software_statement", answer.Text("error"))
@@ -144,7 +144,7 @@ func TestStatementBindsUpdates(t *testing.T) {
 	t.Parallel()
 	d := dcrtest.NewDirectory(t, "1")
 	setup := dcrtest.Setup{Config: d.Trusted()}
-	setup.Config.RegistrationToken.KeepOnUpdate = true
+	setup.Config.Management.Token.KeepOnUpdate = true
 	s := dcrtest.Start(t, setup)
 	// One claim is more than the server has: what is registered is less than the claim.
 	first := d.Sign(t, dcrtest.StatementClaims("grant_types", []string{"authorization_code", "urn:example:more"}, "exp", time.Now().Unix()+1))
@@ -202,8 +202,8 @@ func TestStatementKeysAtAURI(t *testing.T) {
 	now := atomic.Int64{}
 	clock := func() time.Time { return time.Now().Add(time.Duration(now.Load())) }
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
-		StatementIssuers: []dcr.StatementIssuer{{Issuer: dcrtest.DirectoryIssuer, JWKSURI: host.URL}},
-		Outbound:         outbound.Options{InsecureAllowLoopback: true, Now: clock},
+		Metadata: dcr.Metadata{StatementIssuers: []dcr.StatementIssuer{{Issuer: dcrtest.DirectoryIssuer, JWKSURI: host.URL}}},
+		Outbound: dcr.Outbound{Options: outbound.Options{InsecureAllowLoopback: true, Now: clock}},
 	}})
 	s.Register(t, map[string]any{"software_statement": old.Sign(t, dcrtest.StatementClaims())})
 	s.Register(t, map[string]any{"software_statement": old.Sign(t, dcrtest.StatementClaims())})

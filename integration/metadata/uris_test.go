@@ -100,7 +100,7 @@ var insideURLs = map[string]string{
 func TestURLsThatTheServerCalls(t *testing.T) {
 	t.Parallel()
 	everything := dcrtest.Configured(func(cfg *dcr.Config) {
-		cfg.Supports = map[string][]string{"sector_identifier_uri": nil, "request_uris": nil, "backchannel_logout_uri": nil, "backchannel_client_notification_endpoint": nil}
+		cfg.Metadata.Supports = map[string][]string{"sector_identifier_uri": nil, "request_uris": nil, "backchannel_logout_uri": nil, "backchannel_client_notification_endpoint": nil}
 	})
 	var rows []dcrtest.Outcome
 	for name, isList := range fetchedMembers {
@@ -115,7 +115,7 @@ func TestURLsThatTheServerCalls(t *testing.T) {
 		}
 		rows = append(rows, dcrtest.Outcome{Name: "OUT-01/T10/" + name + "/without_support", Send: one("https://10.0.0.1/"), Code: dcrtest.BadMetadata, Names: list{name}})
 	}
-	opened := func(setup *dcrtest.Setup) { setup.Config.Outbound.InsecureAllowLoopback = true }
+	opened := func(setup *dcrtest.Setup) { setup.Config.Outbound.Options.InsecureAllowLoopback = true }
 	for _, kind := range []string{"loopback", "localhost", "ipv6_loopback"} {
 		rows = append(rows, dcrtest.Outcome{Name: "OUT-01/opened/" + kind, Setup: opened, Send: members{"jwks_uri": insideURLs[kind]}, Back: members{"jwks_uri": insideURLs[kind]}})
 	}
@@ -143,7 +143,7 @@ func TestRegistrationConnectsToNobody(t *testing.T) {
 	require.NoError(t, err)
 	closed := dcrtest.Start(t, dcrtest.Setup{})
 	var opening dcrtest.Setup
-	opening.Config.Outbound.InsecureAllowLoopback = true
+	opening.Config.Outbound.Options.InsecureAllowLoopback = true
 	opened := dcrtest.Start(t, opening)
 	for _, host := range []string{"127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]"} {
 		uri := "https://" + host + ":" + port + "/"

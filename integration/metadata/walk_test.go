@@ -65,10 +65,10 @@ type walker struct {
 // newWalker starts a server that honours what fosite does, or everything.
 func newWalker(t *testing.T, everything bool) *walker {
 	t.Helper()
-	setup := dcrtest.Setup{Config: dcr.Config{RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true}, Supports: map[string][]string{}}}
+	setup := dcrtest.Setup{Config: dcr.Config{Management: dcr.Management{Token: dcr.RegistrationToken{KeepOnUpdate: true}}, Metadata: dcr.Metadata{Supports: map[string][]string{}}}}
 	for _, row := range dcr.Members() {
 		if everything && row.Support != "registered" {
-			setup.Config.Supports[row.Name] = nil
+			setup.Config.Metadata.Supports[row.Name] = nil
 		}
 	}
 	s := dcrtest.Start(t, setup)

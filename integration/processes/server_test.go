@@ -47,14 +47,14 @@ func (p processSetup) setup(storage *store.Store, events dcr.EventSink, now func
 	return dcrtest.Setup{
 		Storage: storage,
 		Config: dcr.Config{
-			Access:              dcr.AccessFunc(byTokenOrNobody),
-			AnonymousGrantTypes: []string{"client_credentials"},
-			ShareIdentical:      p.Share,
-			Quotas:              dcr.Quotas{PerSubject: p.PerSubject},
-			RegistrationToken:   dcr.RegistrationToken{KeepOnUpdate: p.KeepOnUpdate},
-			Lifecycle:           dcr.Lifecycle{Unused: time.Hour, Idle: p.Idle},
-			Events:              events,
-			Now:                 now,
+			Access:       dcr.AccessFunc(byTokenOrNobody),
+			Metadata:     dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}},
+			Registration: dcr.Registration{ShareIdentical: p.Share},
+			Limits:       dcr.Limits{Quotas: dcr.Quotas{PerSubject: p.PerSubject}},
+			Management:   dcr.Management{Token: dcr.RegistrationToken{KeepOnUpdate: p.KeepOnUpdate}},
+			Lifecycle:    dcr.Lifecycle{Unused: time.Hour, Idle: p.Idle},
+			Events:       events,
+			Now:          now,
 		},
 		Fosite: func(config *fosite.Config) {
 			config.AccessTokenIssuer, config.IDTokenIssuer = publicIssuer, publicIssuer

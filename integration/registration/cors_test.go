@@ -13,8 +13,8 @@ import (
 func TestBrowsers(t *testing.T) {
 	t.Parallel()
 	const inspector, evil = "https://inspector.example", "https://evil.example"
-	listed := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{AllowedOrigins: []string{inspector}}})
-	all := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{AllowedOrigins: []string{"*"}}})
+	listed := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Endpoints: dcr.Endpoints{AllowedOrigins: []string{inspector}}}})
+	all := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Endpoints: dcr.Endpoints{AllowedOrigins: []string{"*"}}}})
 	none := dcrtest.Start(t, dcrtest.Setup{})
 	preflight := func(s *dcrtest.Server, path, method, origin string) dcrtest.Answer {
 		return s.Do(t, http.MethodOptions, path, nil, dcrtest.Header("Origin", origin),

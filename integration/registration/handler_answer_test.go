@@ -160,7 +160,7 @@ func TestClientSecrets(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_900_000_000, 0)
 	for _, lifetime := range []time.Duration{0, time.Hour} {
-		setup := dcrtest.Setup{Config: dcr.Config{SecretLifetime: lifetime, Now: func() time.Time { return now }}}
+		setup := dcrtest.Setup{Config: dcr.Config{Secrets: dcr.Secrets{Lifetime: lifetime}, Now: func() time.Time { return now }}}
 		s := dcrtest.Start(t, setup)
 		expires := 0
 		if lifetime > 0 {
@@ -215,7 +215,7 @@ func TestSoftwareStatementComesBack(t *testing.T) {
 	statement, err := signed.CompactSerialize()
 	require.NoError(t, err)
 	trusting := dcrtest.Configured(func(cfg *dcr.Config) {
-		cfg.StatementIssuers = []dcr.StatementIssuer{{Issuer: "https://directory.example",
+		cfg.Metadata.StatementIssuers = []dcr.StatementIssuer{{Issuer: "https://directory.example",
 			Keys: &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "directory"}}}}}
 	})
 	dcrtest.RunOutcomes(t, trusting, []dcrtest.Outcome{{
@@ -226,9 +226,9 @@ func TestSoftwareStatementComesBack(t *testing.T) {
 
 func TestErrorCodes(t *testing.T) {
 	t.Parallel()
-	refusing := dcrtest.Configured(func(cfg *dcr.Config) { cfg.RefuseStatements = true })
+	refusing := dcrtest.Configured(func(cfg *dcr.Config) { cfg.Metadata.RefuseStatements = true })
 	trusting := dcrtest.Configured(func(cfg *dcr.Config) {
-		cfg.StatementIssuers = []dcr.StatementIssuer{{Issuer: "https://directory.example", JWKSURI: "https://directory.example/jwks"}}
+		cfg.Metadata.StatementIssuers = []dcr.StatementIssuer{{Issuer: "https://directory.example", JWKSURI: "https://directory.example/jwks"}}
 	})
 	// {"alg":"none"} and {"iss":"https://evil.example","software_id":"x"}
 	const unsigned = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJodHRwczovL2V2aWwuZXhhbXBsZSIsInNvZnR3YXJlX2lkIjoieCJ9."

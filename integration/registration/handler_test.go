@@ -52,7 +52,7 @@ func TestPublicURLsComeFromConfiguration(t *testing.T) {
 	t.Run("7591-3-01/behind_a_proxy", func(t *testing.T) {
 		t.Parallel()
 		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
-			RegistrationEndpoint: func(context.Context) string { return "https://as.example/clients/" },
+			Endpoints: dcr.Endpoints{Registration: func(context.Context) string { return "https://as.example/clients/" }},
 		}})
 		client := s.Register(t, dcrtest.PlainRegistration)
 		require.Equal(t, "https://as.example/clients/"+client.ID(), client.URI())
@@ -277,7 +277,7 @@ func TestServerMembersAreTheServers(t *testing.T) {
 	}
 	operator := &fosite.DefaultClient{ID: "admin", Secret: []byte("hash"), GrantTypes: []string{"client_credentials"}}
 	setup := dcrtest.Setup{Static: []fosite.Client{operator}}
-	setup.Config.SecretLifetime = time.Hour
+	setup.Config.Secrets.Lifetime = time.Hour
 	s := dcrtest.Start(t, setup)
 	t.Run("7591-3.1-06/T06/ignored", func(t *testing.T) {
 		t.Parallel()

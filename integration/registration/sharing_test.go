@@ -13,6 +13,7 @@ import (
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+	"github.com/fosite-contrib/fosite-dcr/policy"
 )
 
 // TestShareIdentical: what is alike gets one client, which nobody is given power over.
@@ -48,7 +49,7 @@ func TestShareOnlyIdentical(t *testing.T) {
 	t.Parallel()
 	t.Run("T15/differs", func(t *testing.T) {
 		t.Parallel()
-		s := dcrtest.StartSharing(t, func(setup *dcrtest.Setup) { setup.Config.ExtensionMembers = []string{"extra"} })
+		s := dcrtest.StartSharing(t, func(setup *dcrtest.Setup) { setup.Config.Metadata.ExtensionMembers = []string{"extra"} })
 		seen := map[string]bool{}
 		for _, metadata := range []members{
 			dcrtest.Shareable(), dcrtest.Shareable("redirect_uris", []string{"http://127.0.0.1:7777/callback"}), dcrtest.Shareable("client_name", "Tool 2"),
@@ -84,7 +85,7 @@ func TestShareOnlyIdentical(t *testing.T) {
 			token, _ := dcrtest.Mint(t, s.Server, dcr.InitialAccessTokenRequest{})
 			return dcrtest.Bearer(token)
 		})
-	own("not_configured", dcrtest.Shareable(), func(setup *dcrtest.Setup) { setup.Config.ShareIdentical = false }, plain)
+	own("not_configured", dcrtest.Shareable(), func(setup *dcrtest.Setup) { setup.Config.Registration.ShareIdentical = false }, plain)
 }
 
 func TestShareParallel(t *testing.T) {
@@ -217,7 +218,7 @@ func TestShareAnewWithoutRevoker(t *testing.T) {
 	t.Run("T36/storage_can_not", func(t *testing.T) {
 		t.Parallel()
 		setup := dcrtest.Setup{
-			UnusedEnd: true, Config: dcr.Config{ShareIdentical: true},
+			UnusedEnd: true, Config: dcr.Config{Registration: dcr.Registration{ShareIdentical: true}},
 			Storage: dcrtest.UnrevokingStore{MemoryStore: dcr.NewMemoryStore()},
 		}
 		if _, err := (&dcrtest.Server{URL: "http://127.0.0.1"}).Compose(setup); err != nil {
@@ -341,7 +342,7 @@ func TestShareAndRoom(t *testing.T) {
 	}{
 		"LIFE-07/by_default": {dcr.Lifecycle{}, 11 * time.Minute},
 		"LIFE-07/for_ever":   {dcr.Lifecycle{Unused: -1}, 11 * time.Minute},
-		"LIFE-07/short":      {dcr.Lifecycle{Young: 30 * time.Second}, 45 * time.Second},
+		"LIFE-07/short":      {dcr.Lifecycle{EvictionGrace: 30 * time.Second}, 45 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -377,10 +378,10 @@ func TestShareAndPolicies(t *testing.T) {
 		})
 	}
 	start().Register(t, dcrtest.Shareable())
-	strict := start(dcr.AlwaysAskConsent())
+	strict := start(policy.AlwaysAskConsent())
 	id := strict.Register(t, dcrtest.Shareable()).ID()
 	require.True(t, dcrtest.RecordOf(t, store, id).AlwaysAskConsent, "T20: the host wants its users asked")
-	short := start(dcr.Lifetime(time.Hour))
+	short := start(policy.Lifetime(time.Hour))
 	id = short.Register(t, dcrtest.Shareable()).ID()
 	require.False(t, dcrtest.RecordOf(t, store, id).ExpiresAt.IsZero(), "LIFE-01: the host wants it to end")
 }

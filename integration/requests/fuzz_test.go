@@ -18,8 +18,9 @@ import (
 func fuzzServer(f *testing.F) (http.Handler, *dcr.Provider) {
 	s := &dcrtest.Server{URL: "http://127.0.0.1"}
 	provider, err := s.Compose(dcrtest.Setup{Config: dcr.Config{
-		PrivateUseSchemes: []string{"cursor"}, AllowAnyLocalhostPort: true, AnonymousGrantTypes: []string{"client_credentials"},
-		Lifecycle: dcr.Lifecycle{Unused: -1, Young: -1}, // at the store's bound an early client gives way, and nothing is refused
+		Metadata:      dcr.Metadata{PrivateUseSchemes: []string{"cursor"}, AnonymousGrantTypes: []string{"client_credentials"}},
+		Authorization: dcr.Authorization{AllowAnyLocalhostPort: true},
+		Lifecycle:     dcr.Lifecycle{Unused: -1, EvictionGrace: -1}, // at the store's bound an early client is evicted, and nothing is refused
 	}})
 	require.NoError(f, err)
 	router := mux.NewRouter().UseEncodedPath()

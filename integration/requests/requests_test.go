@@ -128,9 +128,11 @@ func startForRequests(t *testing.T) *requestServer {
 		Factories: append(slices.Clone(dcrtest.DefaultFactories),
 			compose.OAuth2AuthorizeImplicitFactory, compose.OpenIDConnectImplicitFactory),
 		Config: dcr.Config{
-			PrivateUseSchemes:     []string{"cursor", "vscode", "vscode-insiders", "windsurf", "oc"},
-			AllowAnyLocalhostPort: true,
-			AnonymousGrantTypes:   []string{"client_credentials", "implicit"},
+			Metadata: dcr.Metadata{
+				PrivateUseSchemes:   []string{"cursor", "vscode", "vscode-insiders", "windsurf", "oc"},
+				AnonymousGrantTypes: []string{"client_credentials", "implicit"},
+			},
+			Authorization: dcr.Authorization{AllowAnyLocalhostPort: true},
 		},
 	})}
 	// Not require, which would end the cleanup before the subtests have reported.

@@ -43,11 +43,11 @@ func startWatched(t *testing.T, tokensAreJWTs bool) *watchedServer {
 	listener := httptest.NewUnstartedServer(nil)
 	s.Server = &dcrtest.Server{URL: "http://" + listener.Listener.Addr().String()}
 	s.Provider, err = s.Compose(dcrtest.Setup{JWT: tokensAreJWTs, Storage: s.store, Config: dcr.Config{
-		Access:            dcr.AnyOf(dcr.InitialAccessTokens(), dcr.AccessToken()),
-		RegistrationToken: dcr.RegistrationToken{Grace: graceOfSecrets},
-		SecretGrace:       graceOfSecrets,
-		Policies:          []dcr.Policy{dcr.PolicyFunc(rotateSecrets)},
-		Events:            dcr.EventSinks(dcr.LogEvents(s.logger(true)), dcr.LogEvents(s.logger(false)), metrics, printsEvents{s.evidence}),
+		Access:     dcr.AnyOf(dcr.InitialAccessTokens(), dcr.AccessToken()),
+		Management: dcr.Management{Token: dcr.RegistrationToken{Grace: graceOfSecrets}},
+		Secrets:    dcr.Secrets{Grace: graceOfSecrets},
+		Policies:   []dcr.Policy{dcr.PolicyFunc(rotateSecrets)},
+		Events:     dcr.EventSinks(dcr.LogEvents(s.logger(true)), dcr.LogEvents(s.logger(false)), metrics, printsEvents{s.evidence}),
 	}})
 	require.NoError(t, err)
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(s.spans)).Tracer("host")
@@ -64,7 +64,7 @@ func startWatched(t *testing.T, tokensAreJWTs bool) *watchedServer {
 }
 
 // rotateSecrets gives a client whose name says so a new secret with each update.
-func rotateSecrets(_ context.Context, a *dcr.Application) error {
+func rotateSecrets(_ context.Context, a *dcr.Proposal) error {
 	a.RotateSecret = a.Previous != nil && a.Metadata.ClientName == rotatedName
 	return nil
 }

@@ -104,7 +104,7 @@ func benchServers(b *testing.B) map[string]http.Handler {
 	s.URL = "http://127.0.0.1"
 	provider, err := s.Compose(dcrtest.Setup{
 		Storage: dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 1 << 30, Tokens: 1 << 30})),
-		Config:  dcr.Config{RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true}},
+		Config:  dcr.Config{Management: dcr.Management{Token: dcr.RegistrationToken{KeepOnUpdate: true}}},
 	})
 	require.NoError(b, err)
 	router := mux.NewRouter().UseEncodedPath()
@@ -269,9 +269,9 @@ func BenchmarkStatement(b *testing.B) {
 			s := &dcrtest.Server{URL: "http://127.0.0.1"}
 			provider, err := s.Compose(dcrtest.Setup{
 				Storage: dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 1 << 30, Tokens: 1 << 30})),
-				Config: dcr.Config{StatementIssuers: []dcr.StatementIssuer{{
+				Config: dcr.Config{Metadata: dcr.Metadata{StatementIssuers: []dcr.StatementIssuer{{
 					Issuer: dcrtest.DirectoryIssuer, Keys: &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), Algorithm: string(alg)}}},
-				}}},
+				}}}},
 			})
 			require.NoError(b, err)
 			send := inProcess(provider.RegistrationHandler())

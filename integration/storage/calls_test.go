@@ -32,7 +32,7 @@ func TestStorageCalls(t *testing.T) {
 		{"PUT", dcr.Config{}, func(t *testing.T, s *dcrtest.Server, client dcrtest.Answer) {
 			require.Equal(t, http.StatusOK, s.Manage(t, "PUT", client, dcrtest.Replacing(client)).Status)
 		}, append(reads, "CreateAccessTokenSession", "UpdateClient", "DeleteAccessTokenSession")},
-		{"PUT/keep", dcr.Config{RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true}}, func(t *testing.T, s *dcrtest.Server, client dcrtest.Answer) {
+		{"PUT/keep", dcr.Config{Management: dcr.Management{Token: dcr.RegistrationToken{KeepOnUpdate: true}}}, func(t *testing.T, s *dcrtest.Server, client dcrtest.Answer) {
 			require.Equal(t, http.StatusOK, s.Manage(t, "PUT", client, dcrtest.Replacing(client)).Status)
 		}, append(reads, "UpdateClient")},
 		{"DELETE", dcr.Config{}, func(t *testing.T, s *dcrtest.Server, client dcrtest.Answer) {

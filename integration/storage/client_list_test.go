@@ -150,12 +150,12 @@ type tenantKey struct{}
 func TestOperatorOfOtherIssuer(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{dcrtest.Introspector(t)}, Config: dcr.Config{
-		Issuer: func(ctx context.Context) string {
+		Endpoints: dcr.Endpoints{Issuer: func(ctx context.Context) string {
 			if issuer, ok := ctx.Value(tenantKey{}).(string); ok {
 				return issuer
 			}
 			return "https://own.example"
-		},
+		}},
 	}})
 	client := s.Register(t, dcrtest.Managed())
 	had := dcrtest.SignIn(t, s, client)
@@ -374,7 +374,7 @@ func TestExpireClientBesideUpdate(t *testing.T) {
 	})
 	t.Run("LIFE-03/at_once", func(t *testing.T) {
 		t.Parallel()
-		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: true}}})
+		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Management: dcr.Management{Token: dcr.RegistrationToken{KeepOnUpdate: true}}}})
 		for range 20 {
 			expireAtOnce(t, s)
 		}
@@ -444,7 +444,7 @@ func TestRevokeTokens(t *testing.T) {
 // TestNamedPolicies: the names, in order.
 func TestNamedPolicies(t *testing.T) {
 	t.Parallel()
-	allow := dcr.PolicyFunc(func(context.Context, *dcr.Application) error { return errors.New("never asked") })
+	allow := dcr.PolicyFunc(func(context.Context, *dcr.Proposal) error { return errors.New("never asked") })
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{NamedPolicies: map[string]dcr.Policy{"staff": allow, "Guests": allow, "bots": allow}}})
 	require.Equal(t, []string{"Guests", "bots", "staff"}, s.Provider.NamedPolicies())
 	require.Empty(t, dcrtest.Start(t, dcrtest.Setup{}).Provider.NamedPolicies())

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/consent"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
@@ -136,7 +136,7 @@ func TestShareFaultsOfTheEnded(t *testing.T) {
 			case answer.Status != http.StatusCreated:
 				dcrtest.RequireFailure(t, answer, status)
 			case len(calls) >= call:
-				require.Contains(t, told, dcr.EventLeftover, "answered although %s failed", calls[call-1])
+				require.Contains(t, told, dcr.EventCleanupFailed, "answered although %s failed", calls[call-1])
 			}
 			require.Equal(t, id, s.Register(t, dcrtest.Shareable()).ID())
 			dcrtest.SignInPublic(t, s.Server, id)
@@ -209,25 +209,27 @@ func TestShareEndedAndOvertaken(t *testing.T) {
 	require.Equal(t, http.StatusOK, answer.Status, "LIFE-06: %s", answer.Body)
 }
 
-// roomFaults is a full storage whose MakeRoom fails.
+// roomFaults is a full storage whose CreateClientEvicting fails.
 type roomFaults struct {
 	*dcr.MemoryStore
 	cause error
 }
 
-func (s *roomFaults) MakeRoom(context.Context, time.Time) (string, error) { return "", s.cause }
+func (s *roomFaults) CreateClientEvicting(context.Context, *dcr.Client, time.Time) (*dcr.Client, error) {
+	return nil, s.cause
+}
 
 // TestRoomFaults: where no room can be made the answer is 503, and the host is told why.
 func TestRoomFaults(t *testing.T) {
 	t.Parallel()
 	events := &dcrtest.Events{}
 	store := &roomFaults{MemoryStore: dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 1})), cause: dcrtest.ErrBroken}
-	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Events: events, Lifecycle: dcr.Lifecycle{Young: -1}}})
+	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Events: events, Lifecycle: dcr.Lifecycle{EvictionGrace: -1}}})
 	client := s.Register(t, dcrtest.PlainRegistration)
 	events.Take()
 	dcrtest.RequireFailure(t, s.Post(t, dcrtest.PlainRegistration), http.StatusServiceUnavailable)
 	seen := events.Take()
-	require.Equal(t, []dcr.EventKind{dcr.EventLeftover, dcr.EventLimited}, dcrtest.KindsOf(seen), "LIFE-02")
+	require.Equal(t, []dcr.EventKind{dcr.EventCleanupFailed, dcr.EventLimited}, dcrtest.KindsOf(seen), "LIFE-02")
 	require.ErrorIs(t, seen[0].Err, dcrtest.ErrBroken)
 	require.ErrorIs(t, seen[1].Err, dcr.ErrFull)
 	require.True(t, dcrtest.Lives(t, s, client))
@@ -260,7 +262,8 @@ func TestRedirectChangeUnrevoked(t *testing.T) {
 				t.Parallel()
 				store, events := dcrtest.NewWatchedStore(), &dcrtest.Events{}
 				s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{
-					RevokeOnRedirectChange: true, Events: events, RegistrationToken: dcr.RegistrationToken{KeepOnUpdate: keepToken},
+					Events:     events,
+					Management: dcr.Management{RevokeOnRedirectChange: true, Token: dcr.RegistrationToken{KeepOnUpdate: keepToken}},
 				}})
 				client := s.Register(t, dcrtest.Managed())
 				tokens := dcrtest.SignIn(t, s, client)
@@ -283,38 +286,6 @@ func TestRedirectChangeUnrevoked(t *testing.T) {
 	}
 }
 
-// TestRedirectChangeEntryLost: where the entry of the new token can't be put back, the
-// update has happened, the grants are gone, and the host is told (T34, T39).
-func TestRedirectChangeEntryLost(t *testing.T) {
-	t.Parallel()
-	for _, mode := range []how{once, doneYet} {
-		t.Run("T39/"+string(mode), func(t *testing.T) {
-			t.Parallel()
-			store, events := dcrtest.NewWatchedStore(), &dcrtest.Events{}
-			s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{RevokeOnRedirectChange: true, Events: events}})
-			client := s.Register(t, dcrtest.Managed())
-			tokens := dcrtest.SignIn(t, s, client)
-			events.Take()
-			store.Watch(failNth("CreateAccessTokenSession", 2, mode))
-			updated := s.Manage(t, http.MethodPut, client, dcrtest.Replacing(client, "redirect_uris", []string{"https://other.example/cb"}))
-			store.Watch(nil)
-			require.Equal(t, http.StatusOK, updated.Status, updated.Body)
-			told := events.Take()
-			leftover := slices.IndexFunc(told, func(e dcr.Event) bool { return e.Kind == dcr.EventLeftover })
-			require.GreaterOrEqual(t, leftover, 0, told)
-			require.ErrorIs(t, told[leftover].Err, dcrtest.ErrBroken)
-			require.Equal(t, client.ID(), told[leftover].ClientID)
-			require.Contains(t, dcrtest.KindsOf(told), dcr.EventUpdated)
-			require.Contains(t, dcrtest.KindsOf(told), dcr.EventGrantsRevoked)
-
-			refresh := s.Form(t, "/oauth2/token", dcrtest.RefreshForm("", tokens.Text("refresh_token")), dcrtest.Basic(client.ID(), client.Secret()))
-			require.NotEqual(t, http.StatusOK, refresh.Status)
-			managedNow := s.Manage(t, http.MethodGet, updated, nil).Status
-			require.Equal(t, mode == once, managedNow == http.StatusUnauthorized, "only a token whose entry is gone is dead")
-		})
-	}
-}
-
 // displayFaults is a storage that can't count.
 type displayFaults struct{ *dcr.MemoryStore }
 
@@ -330,8 +301,10 @@ func TestDisplayFaults(t *testing.T) {
 	store := displayFaults{dcr.NewMemoryStore()}
 	s := dcrtest.Start(t, dcrtest.Setup{Storage: store})
 	client := dcrtest.RecordOf(t, store, s.Register(t, dcrtest.Managed()).ID())
-	d, err := s.Provider.Display(t.Context(), client)
+	d, err := consent.Describe(t.Context(), s.Provider, client)
 	require.ErrorIs(t, err, errNoCount)
-	require.Equal(t, client.Display(), d, "T21")
+	uncounted, err := consent.Describe(t.Context(), nil, client)
+	require.NoError(t, err)
+	require.Equal(t, uncounted, d, "T21")
 	require.Equal(t, "Managed", d.Name)
 }

@@ -28,7 +28,7 @@ func startBreakable(t *testing.T, tokens dcr.RegistrationToken) *breakable {
 	t.Helper()
 	f := &breakable{store: dcrtest.NewWatchedStore(), events: &dcrtest.Events{}}
 	f.Server = dcrtest.Composition{
-		Store: f.store, Config: dcr.Config{RegistrationToken: tokens, Events: f.events},
+		Store: f.store, Config: dcr.Config{Management: dcr.Management{Token: tokens}, Events: f.events},
 		Strategy: func(c *fosite.Config) any {
 			f.maker = dcrtest.NewOpaqueMaker(c)
 			return f.maker
@@ -57,7 +57,7 @@ func (f *breakable) alive(t *testing.T, id string) []string {
 func (f *breakable) leftovers() int {
 	n := 0
 	for _, event := range f.events.Take() {
-		if event.Kind == dcr.EventLeftover {
+		if event.Kind == dcr.EventCleanupFailed {
 			n++
 		}
 	}

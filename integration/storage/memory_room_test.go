@@ -1,8 +1,9 @@
 package storage_test
 
 import (
+	"crypto/rand"
 	"fmt"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"reflect"
 	"strconv"
 	"sync"
@@ -22,13 +23,26 @@ func waitingRecord(id string, seconds int) *dcr.Client {
 	return &dcr.Client{ID: id, Version: 1, CreatedAt: at, UpdatedAt: at}
 }
 
+// evict makes room in a store, for a client that goes at once.
+func evict(t testing.TB, s *dcr.MemoryStore, before time.Time) (id string, err error) {
+	c := &dcr.Client{ID: "new " + rand.Text(), Version: 1, LastUsedAt: dcrtest.ClockStart}
+	evicted, err := s.CreateClientEvicting(t.Context(), c, before)
+	if err != nil {
+		return "", err
+	}
+	if evicted != nil {
+		id = evicted.ID
+	}
+	return id, s.DeleteClient(t.Context(), c.ID)
+}
+
 // TestMemoryStoreRoomOrder: of many clients, of which some were used, updated and deleted
 // meanwhile, each time the one gives way whose last change lies furthest back (LIFE-02).
 func TestMemoryStoreRoomOrder(t *testing.T) {
 	t.Parallel()
 	const clients = 3000
 	s := dcr.NewMemoryStore()
-	random := rand.New(rand.NewPCG(3, 3))
+	random := mathrand.New(mathrand.NewPCG(3, 3))
 	since, kept := map[string]time.Time{}, map[string]bool{}
 	for i, seconds := range random.Perm(clients) {
 		c := waitingRecord(strconv.Itoa(i), seconds)
@@ -54,31 +68,33 @@ func TestMemoryStoreRoomOrder(t *testing.T) {
 	}
 	end := dcrtest.ClockStart.Add(3 * clients * time.Second)
 	for last := (time.Time{}); len(since) > 0; {
-		id, err := s.MakeRoom(t.Context(), end)
+		id, err := evict(t, s, end)
 		require.NoError(t, err)
 		require.Contains(t, since, id)
 		require.False(t, since[id].Before(last), "LIFE-02: an older one was there")
 		last = since[id]
 		delete(since, id)
 	}
-	_, err := s.MakeRoom(t.Context(), end)
-	require.ErrorIs(t, err, fosite.ErrNotFound)
+	id, err := evict(t, s, end) // there is room, and nothing to evict
+	require.NoError(t, err)
+	require.Empty(t, id)
 	require.Len(t, allClients(t, s), len(kept), "LIFE-02: those that are used stay")
 }
 
 // TestMemoryStoreRoomYoung: what is too young stays, and gives way when its time has come.
 func TestMemoryStoreRoomYoung(t *testing.T) {
 	t.Parallel()
-	s := dcr.NewMemoryStore()
+	s := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 100}))
 	for i := range 100 {
 		require.NoError(t, s.CreateClient(t.Context(), waitingRecord(strconv.Itoa(i), i)))
 	}
 	for i := range 100 {
-		_, err := s.MakeRoom(t.Context(), dcrtest.ClockStart.Add(time.Duration(i)*time.Second))
-		require.ErrorIs(t, err, fosite.ErrNotFound)
-		id, err := s.MakeRoom(t.Context(), dcrtest.ClockStart.Add(time.Duration(i)*time.Second+1))
+		_, err := evict(t, s, dcrtest.ClockStart.Add(time.Duration(i)*time.Second))
+		require.ErrorIs(t, err, dcr.ErrFull)
+		id, err := evict(t, s, dcrtest.ClockStart.Add(time.Duration(i)*time.Second+1))
 		require.NoError(t, err)
 		require.Equal(t, strconv.Itoa(i), id)
+		require.NoError(t, s.CreateClient(t.Context(), &dcr.Client{ID: "used " + id, LastUsedAt: dcrtest.ClockStart}))
 	}
 }
 
@@ -92,19 +108,19 @@ func TestMemoryStoreRoomAtOnce(t *testing.T) {
 	var mu sync.Mutex
 	evicted, used := map[string]int{}, map[string]bool{}
 	dcrtest.InParallel(workers, func(g int) {
-		random := rand.New(rand.NewPCG(4, uint64(g)))
+		random := mathrand.New(mathrand.NewPCG(4, uint64(g)))
 		for i := g; i < clients; i += workers {
 			id := strconv.Itoa(i)
 			if s.CreateClient(t.Context(), waitingRecord(id, random.IntN(clients))) != nil {
 				t.Error("CreateClient failed")
 			}
 			keep := keepOne(t, s, strconv.Itoa(random.IntN(i+1)), end)
-			gone, err := s.MakeRoom(t.Context(), end)
+			gone, err := evict(t, s, end)
 			mu.Lock()
 			if keep != "" {
 				used[keep] = true
 			}
-			if err == nil {
+			if err == nil && gone != "" {
 				evicted[gone]++
 			}
 			mu.Unlock()
@@ -187,7 +203,7 @@ func TestMemoryStoreQueue(t *testing.T) {
 			if err := s.CreateClient(t.Context(), waitingRecord(strconv.Itoa(i), i)); err != nil {
 				return err
 			}
-			_, err := s.MakeRoom(t.Context(), dcrtest.ClockStart.Add(rounds*time.Second))
+			_, err := evict(t, s, dcrtest.ClockStart.Add(rounds*time.Second))
 			return err
 		},
 	} {
@@ -217,7 +233,7 @@ func TestMemoryStoreQueueOfUsed(t *testing.T) {
 		require.LessOrEqual(t, queued(s), max(1024, 2*(i+1+i/10+1)))
 	}
 	for i := 0; i < 3000; i += 10 {
-		id, err := s.MakeRoom(t.Context(), dcrtest.ClockStart.Add(time.Hour))
+		id, err := evict(t, s, dcrtest.ClockStart.Add(time.Hour))
 		require.NoError(t, err)
 		require.Equal(t, fmt.Sprintf("waiting %d", i), id)
 	}
@@ -226,5 +242,5 @@ func TestMemoryStoreQueueOfUsed(t *testing.T) {
 
 // queued returns how many clients the queue of a store holds; nothing may go on in it.
 func queued(s *dcr.MemoryStore) int {
-	return reflect.ValueOf(s).Elem().FieldByName("waiting").FieldByName("queue").Len()
+	return reflect.ValueOf(s).Elem().FieldByName("waiting").FieldByName("heap").Len()
 }

@@ -104,7 +104,7 @@ func TestTransactionFaults(t *testing.T) {
 
 func hasLeftover(events *dcrtest.Events) bool {
 	for _, event := range events.Take() {
-		if event.Kind == dcr.EventLeftover {
+		if event.Kind == dcr.EventCleanupFailed {
 			return true
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/policy"
 )
 
 // Mint mints an initial access token, and returns it with its record.
@@ -22,7 +23,7 @@ func Mint(t testing.TB, s *Server, request dcr.InitialAccessTokenRequest) (strin
 func StartInitial(t testing.TB, edit ...func(*Setup)) *Server {
 	setup := Setup{Config: dcr.Config{
 		Access:        dcr.InitialAccessTokens(),
-		NamedPolicies: map[string]dcr.Policy{"partner": dcr.LimitScopes("profile")},
+		NamedPolicies: map[string]dcr.Policy{"partner": policy.LimitScopes("profile")},
 	}}
 	for _, e := range edit {
 		e(&setup)

@@ -16,7 +16,7 @@ func AsUser(user string) Edit { return Header("Test-User", user) }
 func StartQuota(t testing.TB, quotas dcr.Quotas, edit ...func(*Setup)) (*Server, *Ledger, *Events) {
 	t.Helper()
 	store, events := NewLedger(), &Events{}
-	setup := Setup{Storage: store, Config: dcr.Config{Quotas: quotas, Events: events}}
+	setup := Setup{Storage: store, Config: dcr.Config{Limits: dcr.Limits{Quotas: quotas}, Events: events}}
 	setup.Config.Access = dcr.AnyOf(dcr.InitialAccessTokens(), dcr.AccessFunc(func(_ context.Context, r *http.Request) (*dcr.Registrant, error) {
 		return &dcr.Registrant{Kind: "user", Subject: r.Header.Get("Test-User")}, nil
 	}))

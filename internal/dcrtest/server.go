@@ -50,7 +50,7 @@ type Setup struct {
 	// live for ever unless Config.Lifecycle says so, so that tests may move the clock.
 	UnusedEnd bool
 	// CallersLimited leaves the limit for each caller at the package's default. Otherwise
-	// there is none unless Config.RateLimit says so: all tests call from one address.
+	// there is none unless Config.Limits.Rate says so: all tests call from one address.
 	CallersLimited bool
 }
 
@@ -128,8 +128,8 @@ func packageConfig(setup Setup) dcr.Config {
 	if cfg.Lifecycle.Unused == 0 && !setup.UnusedEnd {
 		cfg.Lifecycle.Unused = -1
 	}
-	if cfg.RateLimit.PerCaller.Count == 0 && !setup.CallersLimited {
-		cfg.RateLimit.PerCaller.Count = -1
+	if cfg.Limits.Rate.PerCaller.Count == 0 && !setup.CallersLimited {
+		cfg.Limits.Rate.PerCaller.Count = -1
 	}
 	return cfg
 }

@@ -31,7 +31,7 @@ func StartClosed(t testing.TB, change func(*Setup), scopes ...string) (*Server, 
 // use the grant client_credentials.
 func StartLifecycle(t testing.TB, lifecycle dcr.Lifecycle, edit ...func(*Setup)) (*Server, *Clock) {
 	clock := new(Clock)
-	setup := Setup{UnusedEnd: true, Config: dcr.Config{Lifecycle: lifecycle, Now: clock.Now, AnonymousGrantTypes: []string{"client_credentials"}}}
+	setup := Setup{UnusedEnd: true, Config: dcr.Config{Lifecycle: lifecycle, Now: clock.Now, Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}}}}
 	for _, e := range edit {
 		e(&setup)
 	}

@@ -62,7 +62,7 @@ func Configured(change func(*dcr.Config)) func(*Setup) {
 }
 
 // Strict refuses metadata that the server does not support, which is left out otherwise.
-func Strict(setup *Setup) { setup.Config.RefuseUnsupported = true }
+func Strict(setup *Setup) { setup.Config.Metadata.RefuseUnsupported = true }
 
 // Vouched lets everybody register as a registrant that is known.
 func Vouched(setup *Setup) {

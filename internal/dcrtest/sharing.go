@@ -26,7 +26,7 @@ func StartSharing(t testing.TB, edit ...func(*Setup)) *SharingServer {
 	s := &SharingServer{Store: NewWatchedStore(), Clock: new(Clock), Events: &Events{}}
 	setup := Setup{
 		Storage: s.Store, UnusedEnd: true,
-		Config: dcr.Config{ShareIdentical: true, Now: s.Clock.Now, Events: s.Events},
+		Config: dcr.Config{Registration: dcr.Registration{ShareIdentical: true}, Now: s.Clock.Now, Events: s.Events},
 	}
 	for _, e := range edit {
 		e(&setup)

@@ -29,7 +29,7 @@ func (d Directory) Set() *jose.JSONWebKeySet {
 
 // Trusted returns a configuration that trusts the directory.
 func (d Directory) Trusted() dcr.Config {
-	return dcr.Config{StatementIssuers: []dcr.StatementIssuer{{Issuer: DirectoryIssuer, Keys: d.Set()}}}
+	return dcr.Config{Metadata: dcr.Metadata{StatementIssuers: []dcr.StatementIssuer{{Issuer: DirectoryIssuer, Keys: d.Set()}}}}
 }
 
 // Sign returns a software statement with these claims.

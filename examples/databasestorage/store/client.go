@@ -11,11 +11,11 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
-// AddClient adds a client of the operator's own. These come from the configuration, the same
+// AddClient adds a static client. These come from the configuration, the same
 // on every server, and lie in no table; they can't be changed through registration.
 func (s *Store) AddClient(client fosite.Client) { s.own.Store(client.GetID(), client) }
 
-// GetClient returns a client of the operator's own, or a registered one as a *dcr.Client.
+// GetClient returns a static client, or a registered one as a *dcr.Client.
 func (s *Store) GetClient(ctx context.Context, id string) (fosite.Client, error) {
 	if client, ok := s.own.Load(id); ok {
 		return client.(fosite.Client), nil
@@ -59,22 +59,33 @@ func (s *Store) CreateClient(ctx context.Context, client *dcr.Client) error {
 		return dcr.ErrClientExists
 	}
 	return s.write(ctx, func(tx *sql.Tx) error {
-		var taken, full bool
-		err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM clients WHERE id = $1), clients >= $2 FROM client_count`,
-			client.ID, s.options.MaxClients).Scan(&taken, &full)
+		full, err := s.isFull(ctx, tx, client.ID)
 		switch {
 		case err != nil:
 			return err
-		case taken:
-			return dcr.ErrClientExists
 		case full:
 			return dcr.ErrFull
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO clients (id, version, record, issuer, kind, subject, initial_access_token,
-			software_id, name_key, redirect_hosts, created_at, updated_at, last_used_at, keep_until, unused_until, expires_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`, values...)
-		return err
+		return insert(ctx, tx, values)
 	})
+}
+
+// isFull reports whether there is no room for another client; a taken identifier is an error.
+func (s *Store) isFull(ctx context.Context, tx *sql.Tx, id string) (full bool, err error) {
+	var taken bool
+	err = tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM clients WHERE id = $1), clients >= $2 FROM client_count`,
+		id, s.options.MaxClients).Scan(&taken, &full)
+	if err == nil && taken {
+		err = dcr.ErrClientExists
+	}
+	return full, err
+}
+
+func insert(ctx context.Context, tx *sql.Tx, values []any) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO clients (id, version, record, issuer, kind, subject, initial_access_token,
+		software_id, name_key, redirect_hosts, created_at, updated_at, last_used_at, keep_until, unused_until, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`, values...)
+	return err
 }
 
 // columns returns the values of a row, in the order of the table.

@@ -18,16 +18,8 @@ func (s *Store) ListClients(ctx context.Context, filter dcr.ClientFilter, from d
 	if err != nil {
 		return nil, explained(ctx, err)
 	}
-	defer func() { _ = rows.Close() }()
-	var clients []*dcr.Client
-	for rows.Next() {
-		client, err := scanClient(rows)
-		if err != nil {
-			return nil, explained(ctx, err)
-		}
-		clients = append(clients, client)
-	}
-	if err := rows.Err(); err != nil {
+	clients, err := scanClients(rows)
+	if err != nil {
 		return nil, explained(ctx, err)
 	}
 	return clients, nil

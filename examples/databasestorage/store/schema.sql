@@ -27,7 +27,7 @@ CREATE INDEX IF NOT EXISTS clients_listed ON clients (issuer, created_at, id);
 CREATE INDEX IF NOT EXISTS clients_by_subject ON clients (issuer, subject) WHERE subject <> '';
 CREATE INDEX IF NOT EXISTS clients_by_initial ON clients (issuer, initial_access_token) WHERE initial_access_token <> '';
 CREATE INDEX IF NOT EXISTS clients_by_name ON clients (issuer, name_key);
--- For the sweep, and for the client that gives way.
+-- For the sweep, and for the client that is evicted.
 CREATE INDEX IF NOT EXISTS clients_expiring ON clients (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS clients_unused ON clients (unused_until) WHERE last_used_at IS NULL;
 CREATE INDEX IF NOT EXISTS clients_waiting ON clients (updated_at) WHERE last_used_at IS NULL;
@@ -49,21 +49,24 @@ CREATE TABLE IF NOT EXISTS initial_access_tokens (
 ) STRICT;
 
 -- Everything that fosite keeps for a code or a token. key is a hash of fosite's key: some of
--- these are secrets. Registration access tokens lie among the access tokens.
+-- these are secrets. Registration access tokens, which fosite keeps among the access tokens,
+-- have a kind of their own.
 CREATE TABLE IF NOT EXISTS sessions (
-	kind       TEXT NOT NULL,
-	key        BLOB NOT NULL,
-	request_id TEXT NOT NULL,
-	client_id  TEXT NOT NULL,
-	active     INTEGER NOT NULL,
-	expires_at INTEGER,
-	request    TEXT NOT NULL, -- JSON, with the session in it
+	kind         TEXT NOT NULL,
+	key          BLOB NOT NULL,
+	request_id   TEXT NOT NULL,
+	client_id    TEXT NOT NULL,
+	active       INTEGER NOT NULL,
+	requested_at INTEGER NOT NULL,
+	expires_at   INTEGER,
+	request      TEXT NOT NULL, -- JSON, with the session in it
 	PRIMARY KEY (kind, key)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX IF NOT EXISTS sessions_by_request ON sessions (kind, request_id);
 CREATE INDEX IF NOT EXISTS sessions_by_client ON sessions (client_id);
 CREATE INDEX IF NOT EXISTS sessions_expiring ON sessions (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS sessions_by_age ON sessions (requested_at);
 
 -- Identifiers of client assertions ("jti") that were seen.
 CREATE TABLE IF NOT EXISTS assertions (

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/ory/fosite"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
 // What a session is for.
@@ -18,7 +20,18 @@ const (
 	accessTokens   = "access"
 	refreshTokens  = "refresh"
 	pushedRequests = "pushed"
+	// registrationTokens are the entries of registration access tokens, which fosite keeps
+	// among the access tokens. They are no grants, and have no age.
+	registrationTokens = "registration"
 )
+
+// accessKind is the kind of what lies among the access tokens.
+func accessKind(signature string) string {
+	if dcr.IsRegistrationTokenEntry(signature) {
+		return registrationTokens
+	}
+	return accessTokens
+}
 
 const (
 	// short is how long what is short-lived by its nature stays, where its session does not
@@ -33,17 +46,17 @@ const (
 	reuse = 30 * 24 * time.Hour
 )
 
-// endOf tells when a session may go; the zero time means never.
+// endOf returns when a session may go; the zero time means never.
 func endOf(kind string, session fosite.Session, now time.Time) time.Time {
 	names := map[string]fosite.TokenType{
 		codes: fosite.AuthorizeCode, challenges: fosite.AuthorizeCode, openIDs: fosite.AuthorizeCode,
-		accessTokens: fosite.AccessToken, refreshTokens: fosite.RefreshToken, pushedRequests: fosite.PushedAuthorizeRequestContext,
+		accessTokens: fosite.AccessToken, registrationTokens: fosite.AccessToken, refreshTokens: fosite.RefreshToken, pushedRequests: fosite.PushedAuthorizeRequestContext,
 	}
 	var end time.Time
 	if session != nil {
 		end = session.GetExpiresAt(names[kind])
 	}
-	if end.IsZero() && kind != accessTokens && kind != refreshTokens {
+	if end.IsZero() && kind != accessTokens && kind != refreshTokens && kind != registrationTokens {
 		end = now.Add(short)
 	}
 	if kind == challenges || kind == openIDs {
@@ -69,9 +82,9 @@ func (s *Store) create(ctx context.Context, kind, key string, request fosite.Req
 	if client := request.GetClient(); client != nil {
 		clientID = client.GetID()
 	}
-	_, err = s.exec(ctx, `INSERT OR REPLACE INTO sessions (kind, key, request_id, client_id, active, expires_at, request)
-		VALUES ($1, $2, $3, $4, true, $5, $6)`,
-		kind, hashed(key), request.GetID(), clientID, orNull(endOf(kind, request.GetSession(), s.options.Now())), text)
+	_, err = s.exec(ctx, `INSERT OR REPLACE INTO sessions (kind, key, request_id, client_id, active, requested_at, expires_at, request)
+		VALUES ($1, $2, $3, $4, true, $5, $6, $7)`, kind, hashed(key), request.GetID(), clientID,
+		nanoseconds(request.GetRequestedAt()), orNull(endOf(kind, request.GetSession(), s.options.Now())), text)
 	return err
 }
 
@@ -162,12 +175,20 @@ func (s *Store) deleteRequest(ctx context.Context, db execer, kind, requestID st
 
 // RevokeClientGrants removes everything that a client was granted, all at once.
 func (s *Store) RevokeClientGrants(ctx context.Context, clientID string) error {
-	_, err := s.exec(ctx, `DELETE FROM sessions WHERE client_id = $1`, clientID)
+	_, err := s.exec(ctx, `DELETE FROM sessions WHERE client_id = $1 AND kind <> $2`, clientID, registrationTokens)
+	return err
+}
+
+// DeleteOldSessions removes sessions that were requested before a time, whether they have
+// expired or not. It spares registration access tokens: a client is managed for as long as it
+// is registered.
+func (s *Store) DeleteOldSessions(ctx context.Context, before time.Time) error {
+	_, err := s.exec(ctx, `DELETE FROM sessions WHERE requested_at < $1 AND kind <> $2`, nanoseconds(before), registrationTokens)
 	return err
 }
 
 // DeleteExpiredSessions removes what can't be used any more: sessions, and identifiers of
-// assertions. A host calls it now and then, as it does dcr's Sweep.
+// assertions. An application calls it now and then, as it does dcr's Sweep.
 func (s *Store) DeleteExpiredSessions(ctx context.Context) error {
 	now := nanoseconds(s.options.Now())
 	_, sessions := s.exec(ctx, `DELETE FROM sessions WHERE expires_at <= $1`, now)

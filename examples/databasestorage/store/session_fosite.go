@@ -65,17 +65,17 @@ func (s *Store) DeleteOpenIDConnectSession(ctx context.Context, wholeCode string
 
 // CreateAccessTokenSession stores an access token, or a registration access token.
 func (s *Store) CreateAccessTokenSession(ctx context.Context, signature string, request fosite.Requester) error {
-	return s.create(ctx, accessTokens, signature, request)
+	return s.create(ctx, accessKind(signature), signature, request)
 }
 
 // GetAccessTokenSession returns an access token that has not expired.
 func (s *Store) GetAccessTokenSession(ctx context.Context, signature string, session fosite.Session) (fosite.Requester, error) {
-	return s.request(ctx, accessTokens, signature, session, nil)
+	return s.request(ctx, accessKind(signature), signature, session, nil)
 }
 
 // DeleteAccessTokenSession removes an access token.
 func (s *Store) DeleteAccessTokenSession(ctx context.Context, signature string) error {
-	return s.delete(ctx, accessTokens, signature)
+	return s.delete(ctx, accessKind(signature), signature)
 }
 
 // RevokeAccessToken removes the access tokens of a grant.

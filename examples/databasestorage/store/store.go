@@ -7,7 +7,7 @@
 // wins whatever they do at once. Another database has its own data source, its own names for
 // a few functions, and its own errors that mean that it is worth trying again. Where its
 // writers run side by side, the INSERT of CreateClient needs ON CONFLICT DO NOTHING, and the
-// choice of MakeRoom needs FOR UPDATE SKIP LOCKED. Where its times are less exact than Go's,
+// choice of CreateClientEvicting needs FOR UPDATE SKIP LOCKED. Where its times are less exact than Go's,
 // those of a cursor and of a filter have to be cut in the same way.
 package store
 
@@ -38,7 +38,7 @@ var schema string
 // Store is a storage in one database file.
 type Store struct {
 	db      *sql.DB
-	own     sync.Map // of identifier to fosite.Client: the operator's own clients
+	own     sync.Map // of identifier to fosite.Client: static clients
 	options Options
 }
 
@@ -54,7 +54,7 @@ var (
 	_ dcr.UseRecorder               = (*Store)(nil)
 	_ dcr.GrantRevoker              = (*Store)(nil)
 	_ dcr.ExpiredDeleter            = (*Store)(nil)
-	_ dcr.RoomMaker                 = (*Store)(nil)
+	_ dcr.ClientEvicter             = (*Store)(nil)
 	_ dcr.ClientLister              = (*Store)(nil)
 	_ dcr.InitialAccessTokenStorage = (*Store)(nil)
 )

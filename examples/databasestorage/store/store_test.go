@@ -30,7 +30,7 @@ func open(t *testing.T, file string, options store.Options) *store.Store {
 	return s
 }
 
-// what tells the suite what it can't know.
+// what says to the suite what it can't know.
 func what(t *testing.T) storagetest.Options {
 	return storagetest.Options{
 		AddStatic: func(_ context.Context, s storagetest.Storage, client fosite.Client) error {
@@ -39,6 +39,9 @@ func what(t *testing.T) storagetest.Options {
 		},
 		Bounded: func(_ context.Context, _ storagetest.Storage, clients int) (storagetest.Storage, error) {
 			return open(t, newFile(t), store.Options{MaxClients: int64(clients)}), nil
+		},
+		PurgeSessions: func(ctx context.Context, s storagetest.Storage, before time.Time) error {
+			return s.(*store.Store).DeleteOldSessions(ctx, before)
 		},
 	}
 }
@@ -92,7 +95,7 @@ func TestOpenNowhere(t *testing.T) {
 	require.Error(t, err)
 }
 
-// TestFull: at the bound nobody comes, but for whom somebody goes.
+// TestFull: at the bound a client is created only where another is evicted.
 func TestFull(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -103,10 +106,9 @@ func TestFull(t *testing.T) {
 	third := &dcr.Client{ID: "third", Version: 1}
 	require.ErrorIs(t, s.CreateClient(ctx, third), dcr.ErrFull)
 	require.ErrorIs(t, s.CreateClient(ctx, &dcr.Client{ID: "first", Version: 1}), dcr.ErrClientExists)
-	id, err := s.MakeRoom(ctx, time.Now().Add(time.Hour))
+	evicted, err := s.CreateClientEvicting(ctx, third, time.Now().Add(time.Hour))
 	require.NoError(t, err)
-	require.Equal(t, "first", id)
-	require.NoError(t, s.CreateClient(ctx, third))
+	require.Equal(t, "first", evicted.ID)
 	require.ErrorIs(t, s.CreateClient(ctx, &dcr.Client{ID: "fourth", Version: 1}), dcr.ErrFull)
 }
 
@@ -124,11 +126,11 @@ func TestBusy(t *testing.T) {
 	tx, err := other.BeginTx(ctx, nil)
 	require.NoError(t, err)
 
-	_, makeRoom := s.MakeRoom(ctx, time.Now())
+	_, evict := s.CreateClientEvicting(ctx, &dcr.Client{ID: "another", Version: 1}, time.Now())
 	_, sweep := s.DeleteExpiredClients(ctx, dcr.Expiry{Now: time.Now()}, 1)
 	for _, err := range []error{
 		s.CreateClient(ctx, &dcr.Client{ID: "another", Version: 1}), s.UpdateClient(ctx, client, 1), s.DeleteClient(ctx, client.ID),
-		s.TouchClient(ctx, client.ID, time.Now(), time.Now()), s.RevokeClientGrants(ctx, client.ID), makeRoom, sweep,
+		s.TouchClient(ctx, client.ID, time.Now(), time.Now()), s.RevokeClientGrants(ctx, client.ID), evict, sweep,
 		s.UseInitialAccessToken(ctx, "token", time.Now()), s.SetClientAssertionJWT(ctx, "jti", time.Now()),
 		s.RotateRefreshToken(ctx, "request", "signature"), s.DeleteExpiredSessions(ctx),
 	} {
@@ -148,9 +150,10 @@ func TestFarTimes(t *testing.T) {
 	far := time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 	require.NoError(t, s.CreateClient(ctx, &dcr.Client{ID: "far", Version: 1, ExpiresAt: far, UnusedUntil: far}))
 	require.NoError(t, s.CreateClient(ctx, &dcr.Client{ID: "long past", Version: 1, ExpiresAt: far.AddDate(-9000, 0, 0)}))
-	ids, err := s.DeleteExpiredClients(ctx, dcr.Expiry{Now: time.Now()}, 10)
+	removed, err := s.DeleteExpiredClients(ctx, dcr.Expiry{Now: time.Now()}, 10)
 	require.NoError(t, err)
-	require.Equal(t, []string{"long past"}, ids)
+	require.Len(t, removed, 1)
+	require.Equal(t, "long past", removed[0].ID)
 	client, err := s.GetDynamicClient(ctx, "far")
 	require.NoError(t, err)
 	require.True(t, client.ExpiresAt.Equal(far))

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v3"
@@ -185,7 +186,7 @@ func walk(v reflect.Value, visit func(reflect.Value)) {
 // to the second.
 func same[T any](what string, got, want *T) error {
 	if got == nil {
-		return fmt.Errorf("%s: there is no record", what)
+		return fmt.Errorf("%s: there is no record, and no error", what)
 	}
 	g, err := plain(got)
 	if err != nil {
@@ -195,10 +196,23 @@ func same[T any](what string, got, want *T) error {
 	if err != nil {
 		return err
 	}
-	if difference := compare("", g, w); difference != "" {
-		return fmt.Errorf("%s: %s", what, difference)
+	if differences := compare("", g, w); len(differences) > 0 {
+		return fmt.Errorf("%s: the record is not what it has to be:\n%s\nThe record: %s", what, strings.Join(differences, "\n"), shown(got))
 	}
 	return nil
+}
+
+// shown returns the JSON form of a record, for an error.
+func shown[T any](record *T) string {
+	data, err := json.Marshal(record)
+	if err != nil {
+		return err.Error()
+	}
+	const most = 700 // what comes first in a record tells which it is
+	if text := []rune(string(data)); len(text) > most {
+		return string(text[:most]) + fmt.Sprintf("... and %d characters more", len(text)-most)
+	}
+	return string(data)
 }
 
 // plain returns the JSON form of a record as Go values.
@@ -219,26 +233,21 @@ func plain[T any](record *T) (value any, err error) {
 	return value, json.Unmarshal(data, &value)
 }
 
-func compare(path string, got, want any) string {
+// compare returns a line for each field that differs.
+func compare(path string, got, want any) []string {
 	g, gotObject := got.(map[string]any)
 	w, wantObject := want.(map[string]any)
 	if !gotObject || !wantObject {
 		if reflect.DeepEqual(got, want) {
-			return ""
+			return nil
 		}
-		return fmt.Sprintf("%s is %v, not %v", path, got, want)
+		return []string{fmt.Sprintf("  the field %s is %s, and has to be %s", strings.TrimPrefix(path, "."), shown(&got), shown(&want))}
 	}
-	names := map[string]bool{}
-	for name := range g {
-		names[name] = true
-	}
-	for name := range w {
-		names[name] = true
-	}
+	names := maps.Clone(g)
+	maps.Copy(names, w)
+	var differences []string
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if difference := compare(path+"."+name, g[name], w[name]); difference != "" {
-			return difference
-		}
+		differences = append(differences, compare(path+"."+name, g[name], w[name])...)
 	}
-	return ""
+	return differences
 }

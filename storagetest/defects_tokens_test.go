@@ -7,74 +7,7 @@ import (
 	"time"
 
 	"github.com/ory/fosite"
-
-	dcr "github.com/fosite-contrib/fosite-dcr"
 )
-
-var useDefects = []defect{
-	{"touch does nothing", func(b *broken) {
-		b.touch = func(context.Context, string, time.Time, time.Time) error { return nil }
-	}, []string{"touch/forward", "touch/then_update", "race/touch", "context/touch"}},
-	{"touch moves backward", func(b *broken) {
-		b.change(func(c *dcr.Client, lastUsed, keepUntil time.Time) {
-			c.LastUsedAt, c.KeepUntil = lastUsed, keepUntil
-		})
-	}, []string{"touch/not_backward"}},
-	{"touch moves both times or none", func(b *broken) {
-		b.change(func(c *dcr.Client, lastUsed, keepUntil time.Time) {
-			if lastUsed.After(c.LastUsedAt) && keepUntil.After(c.KeepUntil) {
-				c.LastUsedAt, c.KeepUntil = lastUsed, keepUntil
-			}
-		})
-	}, []string{"touch/not_backward"}},
-	{"touch counts as a version", func(b *broken) {
-		b.change(func(c *dcr.Client, lastUsed, keepUntil time.Time) {
-			c.LastUsedAt, c.KeepUntil = lastUsed, keepUntil
-			c.Version++
-		})
-	}, []string{"touch/forward", "touch/version", "touch/then_update"}},
-	{"touch reports an unknown client", func(b *broken) {
-		b.touch = func(ctx context.Context, id string, lastUsed, keepUntil time.Time) error {
-			if _, err := b.MemoryStore.GetDynamicClient(ctx, id); err != nil {
-				return err
-			}
-			return b.MemoryStore.TouchClient(ctx, id, lastUsed, keepUntil)
-		}
-	}, []string{"touch/unknown"}},
-	{"touch creates", func(b *broken) {
-		b.touch = func(ctx context.Context, id string, lastUsed, keepUntil time.Time) error {
-			_ = b.MemoryStore.CreateClient(ctx, &dcr.Client{ID: id, Version: 1})
-			return b.MemoryStore.TouchClient(ctx, id, lastUsed, keepUntil)
-		}
-	}, []string{"touch/unknown"}},
-	{"touch reads first and writes then", func(b *broken) {
-		b.touch = func(ctx context.Context, id string, lastUsed, keepUntil time.Time) error {
-			c, err := b.MemoryStore.GetDynamicClient(ctx, id)
-			if err != nil {
-				return nil
-			}
-			yield()
-			if lastUsed.After(c.LastUsedAt) {
-				c.LastUsedAt = lastUsed
-			}
-			if keepUntil.After(c.KeepUntil) {
-				c.KeepUntil = keepUntil
-			}
-			return b.overwrite(c)
-		}
-	}, []string{"race/touch"}},
-}
-
-// change makes touch one that changes a record otherwise.
-func (b *broken) change(change func(c *dcr.Client, lastUsed, keepUntil time.Time)) {
-	b.touch = func(ctx context.Context, id string, lastUsed, keepUntil time.Time) error {
-		if c, err := b.MemoryStore.GetDynamicClient(ctx, id); err == nil {
-			change(c, lastUsed, keepUntil)
-			return b.overwrite(c)
-		}
-		return ctx.Err()
-	}
-}
 
 var entryDefects = []defect{
 	{"entries are not stored", func(b *broken) {
@@ -143,7 +76,8 @@ var entryDefects = []defect{
 			if err != nil {
 				return nil
 			}
-			return b.MemoryStore.RevokeClientGrants(ctx, r.GetClient().GetID())
+			b.dropTokens(ctx, func(_ string, other fosite.Requester) bool { return other.GetClient().GetID() == r.GetClient().GetID() })
+			return nil
 		}
 	}, []string{"entry/several"}},
 	{"entries are kept as they came", func(b *broken) {
@@ -159,6 +93,14 @@ var entryDefects = []defect{
 			return nil, fosite.ErrNotFound
 		}
 	}, []string{"entry/copied_in", "entry/copied_out"}},
+	{"a purge takes entries along", func(b *broken) {
+		b.purge = func(ctx context.Context, before time.Time) error {
+			return b.purging(ctx, before, func(string) bool { return false })
+		}
+	}, []string{"entry/purge"}},
+	{"a purge removes nothing", func(b *broken) {
+		b.purge = func(context.Context, time.Time) error { return nil }
+	}, []string{"entry/purge"}},
 }
 
 // changeToken changes what is read.
@@ -204,6 +146,12 @@ var grantDefects = []defect{
 			return nil
 		}
 	}, allGrants},
+	{"entries are grants", func(b *broken) {
+		b.revoke = func(ctx context.Context, id string) error {
+			b.dropTokens(ctx, func(_ string, r fosite.Requester) bool { return r.GetClient().GetID() == id })
+			return b.MemoryStore.RevokeClientGrants(ctx, id)
+		}
+	}, []string{"revoke/entries"}},
 	{"an unknown client's grants are an error", func(b *broken) {
 		b.revoke = func(ctx context.Context, id string) error {
 			if _, err := b.MemoryStore.GetClient(ctx, id); err != nil {

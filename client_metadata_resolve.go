@@ -1,0 +1,489 @@
+package dcr
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ory/fosite"
+
+	"github.com/fosite-contrib/fosite-dcr/internal/assertion"
+	"github.com/fosite-contrib/fosite-dcr/internal/capability"
+	"github.com/fosite-contrib/fosite-dcr/internal/keyset"
+	"github.com/fosite-contrib/fosite-dcr/internal/members"
+	"github.com/fosite-contrib/fosite-dcr/internal/strictjson"
+)
+
+// source is where metadata comes from: who speaks, and what becomes of
+// the members that only the server may set.
+type source struct {
+	registrant *Registrant
+	// previous is the client that an update replaces; nil for a registration.
+	previous *Client
+	// server takes the members that only the server may set. Where it is nil they
+	// are skipped unread (RFC 7591, section 3.1: the server chooses them).
+	server *serverMembers
+}
+
+// serverMembers are the members of an update that the server has set before.
+type serverMembers struct {
+	clientID     string
+	clientSecret string
+	hasSecret    bool
+}
+
+// take reads a member that only the server may set. A registration skips it; an
+// update may repeat the identifier and the secret, and nothing else.
+func (s *serverMembers) take(name string, value strictjson.Value) error {
+	if s == nil || value.Kind() == strictjson.KindNull {
+		return nil
+	}
+	var field *string
+	switch name {
+	case memberClientID:
+		field = &s.clientID
+	case memberClientSecret:
+		field, s.hasSecret = &s.clientSecret, true
+	default:
+		return refuseMetadata(name + " can not be set by the client (RFC 7592, section 2.2)")
+	}
+	text, ok := value.Text()
+	if !ok {
+		return refuseMetadata(name + " is not a string")
+	}
+	*field = text
+	return nil
+}
+
+// rulebook turns the body of a registration or an update into metadata that the provider can
+// honour. It writes nothing.
+type rulebook struct {
+	config   Metadata
+	scopes   []string // Config.Scopes
+	policies []Policy
+	named    map[string]Policy
+	limits   *members.Limits
+	can      *capability.Set
+	// supported are the values that the provider supports of members that a server may lack.
+	supported  map[string]members.Honoured
+	relations  *relationRules
+	statements []assertion.Issuer
+	location   *location
+	now        func() time.Time
+}
+
+// resolve is the one way of metadata: decode, statement, rules of each member, defaults, what the
+// provider and the registrant can have, relations between members, policies. Every refusal names
+// the member at fault.
+func (b *rulebook) resolve(ctx context.Context, body []byte, s source) (ClientMetadata, error) {
+	var m ClientMetadata
+	if err := b.decode(body, &m, s); err != nil {
+		return ClientMetadata{}, err
+	}
+	if err := b.vouch(ctx, &m, s.previous); err != nil {
+		return ClientMetadata{}, err
+	}
+	omitted := omissions{grantTypes: m.GrantTypes == nil, responseTypes: m.ResponseTypes == nil, scope: true}
+	check := &relationCheck{relationRules: b.relations}
+	if err := b.settle(ctx, &m, s, omitted, check); err != nil {
+		return ClientMetadata{}, err
+	}
+	return m, b.applyPolicies(ctx, &m, s, check)
+}
+
+// decode reads names and types, strictly and once. It knows no rule but those of size and type.
+func (b *rulebook) decode(body []byte, m *ClientMetadata, s source) error {
+	err := strictjson.Object(body, strictjson.Limits{}, func(name string, value strictjson.Value) error {
+		if isServerMember(name) {
+			return s.server.take(name, value)
+		}
+		return table.Set(m, name, value, b.limits)
+	})
+	var syntax strictjson.Error
+	if errors.As(err, &syntax) {
+		return refuseMetadata("The request body " + syntax.Error())
+	}
+	return refusalOf(err)
+}
+
+// refusalOf makes an error of the protocol of what a pass over the table refuses.
+func refusalOf(err error) error {
+	var refusal *members.Refusal
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	if refusal.Code == errRedirectURI {
+		return ErrInvalidRedirectURI.WithDescription(refusal.Error() + ".")
+	}
+	return refuseMetadata(refusal.Error())
+}
+
+// settle holds metadata against the rules of each member, fills in defaults, leaves out
+// or refuses what the provider or the registrant can't have, and checks the relations
+// between members.
+func (b *rulebook) settle(ctx context.Context, m *ClientMetadata, s source, omitted omissions, check *relationCheck) error {
+	if err := table.Check(m, b.limits); err != nil {
+		return refusalOf(err)
+	}
+	b.applyDefaults(m)
+	if err := b.fit(ctx, m, s.registrant, omitted); err != nil {
+		return err
+	}
+	for _, relation := range relations {
+		if err := relation(check, ctx, m); err != nil {
+			return err
+		}
+	}
+	if m.OpenID == nil && m.Companion == nil {
+		return nil
+	}
+	return refusalOf(table.Fit(m, b.supported, b.config.RefuseUnsupported))
+}
+
+// omissions tells which members with a default of their own the client left out.
+type omissions struct{ grantTypes, responseTypes, scope bool }
+
+// nothingOmitted is for metadata that has its defaults already.
+var nothingOmitted = omissions{}
+
+// applyDefaults fills in what was omitted (RFC 7591, section 2). The default of
+// response_types depends on the grant types and is set by fit.
+func (b *rulebook) applyDefaults(m *ClientMetadata) {
+	if m.TokenEndpointAuthMethod == "" {
+		m.TokenEndpointAuthMethod = b.config.DefaultTokenEndpointAuthMethod
+	}
+	if m.GrantTypes == nil {
+		m.GrantTypes = []string{capability.GrantAuthorizationCode}
+	}
+	if m.ApplicationType == "" {
+		m.ApplicationType = applicationWeb
+	}
+}
+
+// fit leaves out what the provider or the registrant can't have, or refuses it, and
+// makes the two lists agree. What remains is registered (RFC 7591, section 3.2.1).
+func (b *rulebook) fit(ctx context.Context, m *ClientMetadata, who *Registrant, omitted omissions) error {
+	if err := b.fitMethod(m); err != nil {
+		return err
+	}
+	if !omitted.grantTypes && !omitted.responseTypes && !capability.Agree(m.GrantTypes, m.ResponseTypes) && !b.agreeAsKnown(m) {
+		return refuseMetadata("grant_types and response_types do not agree (RFC 7591, section 2.1)")
+	}
+	if err := b.fitGrantTypes(m, who, omitted); err != nil {
+		return err
+	}
+	if err := b.fitResponseTypes(m); err != nil {
+		return err
+	}
+	if err := agreeOnTypes(m, omitted); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(m.GrantTypes, capability.YieldsRefreshToken) && slices.Contains(m.GrantTypes, capability.GrantRefreshToken) {
+		return refuseMetadata("grant_types has refresh_token, but no grant that yields a refresh token")
+	}
+	return b.fitScope(ctx, m, omitted.scope)
+}
+
+func (b *rulebook) fitMethod(m *ClientMetadata) error {
+	switch {
+	case slices.Contains(b.can.AuthMethods, m.TokenEndpointAuthMethod):
+		return nil
+	case m.TokenEndpointAuthMethod == capability.MethodClientSecretJWT:
+		return refuseMetadata("token_endpoint_auth_method client_secret_jwt is not supported, since secrets are stored hashed")
+	}
+	return refuseMetadata("token_endpoint_auth_method is not supported by this server")
+}
+
+// agreeAsKnown reports whether the two lists agree as far as the server knows their values: what
+// it does not know disagrees with nothing.
+func (b *rulebook) agreeAsKnown(m *ClientMetadata) bool {
+	grantTypes := members.Keep(m.GrantTypes, func(grant string) bool { return slices.Contains(b.can.GrantTypes, grant) })
+	responseTypes := members.Keep(m.ResponseTypes, func(responseType string) bool { return b.can.ResponseType(responseType) != "" })
+	return capability.Agree(grantTypes, responseTypes)
+}
+
+func (b *rulebook) fitGrantTypes(m *ClientMetadata, who *Registrant, omitted omissions) error {
+	if len(m.GrantTypes) == 0 {
+		return refuseMetadata("grant_types is empty")
+	}
+	kept, barred := make([]string, 0, len(m.GrantTypes)), false
+	for i, grant := range m.GrantTypes {
+		known := slices.Contains(b.can.GrantTypes, grant)
+		barred = barred || known && !b.mayHave(who, grant)
+		switch {
+		case known && b.mayHave(who, grant):
+			kept = append(kept, grant)
+		case b.config.RefuseUnsupported && !omitted.grantTypes:
+			return refuseMetadata("grant_types[" + strconv.Itoa(i) + "] is not supported by this server for this client")
+		}
+	}
+	switch {
+	case len(kept) == 0 && barred:
+		return refuseMetadata("grant_types has none that this registrant may have (others may, with an access token for example)")
+	case len(kept) == 0:
+		return refuseMetadata("grant_types has none that this server supports")
+	}
+	m.GrantTypes = kept
+	return nil
+}
+
+// mayHave: nobody vouches for an anonymous registrant, so a user has to take part
+// in what its clients do (T56).
+func (b *rulebook) mayHave(who *Registrant, grant string) bool {
+	if who.GrantTypes != nil && !slices.Contains(who.GrantTypes, grant) {
+		return false
+	}
+	return !who.Anonymous || capability.UserTakesPart(grant) || slices.Contains(b.config.AnonymousGrantTypes, grant)
+}
+
+func (b *rulebook) fitResponseTypes(m *ClientMetadata) error {
+	if len(m.ResponseTypes) == 0 {
+		return nil
+	}
+	kept := make([]string, 0, len(m.ResponseTypes))
+	for i, responseType := range m.ResponseTypes {
+		supported := b.can.ResponseType(responseType)
+		switch {
+		case supported != "":
+			kept = append(kept, supported)
+		case b.config.RefuseUnsupported:
+			return refuseMetadata("response_types[" + strconv.Itoa(i) + "] is not supported by this server")
+		}
+	}
+	if len(kept) == 0 {
+		return refuseMetadata("response_types has none that this server supports")
+	}
+	m.ResponseTypes = members.WithoutRepeats(kept)
+	return nil
+}
+
+// agreeOnTypes makes grant types and response types agree (RFC 7591, section 2.1), after
+// what the server can't do was left out. Where the client sent one list, the default of
+// the other stands. Nothing is completed but an omitted response_types.
+func agreeOnTypes(m *ClientMetadata, omitted omissions) error {
+	if omitted.responseTypes {
+		m.ResponseTypes = []string{}
+		if slices.Contains(m.GrantTypes, capability.GrantAuthorizationCode) || slices.Contains(m.GrantTypes, capability.GrantImplicit) {
+			m.ResponseTypes = []string{capability.ResponseCode}
+		}
+	}
+	responseTypes := capability.Fitting(m.ResponseTypes, m.GrantTypes)
+	lost := len(responseTypes) == 0 && len(m.ResponseTypes) > 0
+	m.ResponseTypes = responseTypes
+	m.GrantTypes = capability.Used(m.GrantTypes, m.ResponseTypes)
+	if lost || len(m.GrantTypes) == 0 {
+		return refuseMetadata("grant_types and response_types have nothing in common that this server supports for this client")
+	}
+	return nil
+}
+
+// fitScope registers the allowed scopes among those that were asked for, or the
+// default scopes where none remains. Scopes are compared literally; one that
+// fosite's scope strategy reads as a pattern is refused (T54).
+//
+// The scopes of the configuration come in where the client speaks, not again where a
+// policy has.
+func (b *rulebook) fitScope(ctx context.Context, m *ClientMetadata, defaults bool) error {
+	matches := b.location.fosite.GetScopeStrategy(ctx)
+	asked := members.WithoutRepeats(strings.Fields(m.Scope))
+	kept := make([]string, 0, len(asked))
+	for _, scope := range asked {
+		switch {
+		case slices.Contains(b.scopes, scope):
+			kept = append(kept, scope)
+		case widerThanItself(scope, b.scopes, matches) != "":
+			return refuseMetadata("scope has a pattern that would grant more than it names")
+		case b.config.RefuseUnsupported:
+			return refuseMetadata("scope has a scope that this server does not offer")
+		}
+	}
+	if len(kept) == 0 && defaults {
+		kept = b.config.DefaultScopes
+	}
+	if defaults {
+		kept = members.WithoutRepeats(slices.Concat(kept, b.config.BaselineScopes))
+	}
+	m.Scope = strings.Join(kept, " ")
+	return nil
+}
+
+// widerThanItself returns a known scope that the strategy grants to whoever
+// registered scope, other than scope (T54).
+func widerThanItself(scope string, known []string, matches fosite.ScopeStrategy) string {
+	if strings.Contains(scope, "*") {
+		return scope
+	}
+	for _, other := range known {
+		if other != scope && matches([]string{scope}, other) {
+			return other
+		}
+	}
+	return ""
+}
+
+// applyPolicies asks the policy of the registrant, which binds later updates too, and then those of
+// the configuration. What they leave is held against the rules again.
+func (b *rulebook) applyPolicies(ctx context.Context, m *ClientMetadata, s source, check *relationCheck) error {
+	policies, err := b.policiesOf(s.registrant)
+	if err != nil || len(policies) == 0 {
+		return err
+	}
+	p := &Proposal{Registrant: s.registrant, Previous: s.previous, Metadata: m}
+	for _, policy := range policies {
+		if err := policy.Judge(ctx, p); err != nil {
+			return problemOf(err)
+		}
+	}
+	if p.RequirePKCE && !b.can.PKCE {
+		return failure(errNothingChecksPKCE)
+	}
+	m.decision = decision{p.RotateSecret, p.Lifetime, p.AlwaysAskConsent, p.RequirePKCE}
+	return b.settle(ctx, m, s, nothingOmitted, check)
+}
+
+var errNothingChecksPKCE = errors.New("dcr: a policy requires PKCE, but nothing checks it: add compose.OAuth2PKCEFactory")
+
+// policiesOf returns the policies that a registrant has to pass.
+func (b *rulebook) policiesOf(who *Registrant) ([]Policy, error) {
+	if who.Policy == "" {
+		return b.policies, nil
+	}
+	own, ok := b.named[who.Policy]
+	if !ok {
+		// A client must not outgrow a policy that the configuration has lost.
+		return nil, ErrAccessDenied.WithDescription("The policy for this client is not known to this server any more.")
+	}
+	return append([]Policy{own}, b.policies...), nil
+}
+
+// vouch lays what a trusted issuer says in a software statement over what the client says. A server
+// without trusted issuers ignores statements (RFC 7591, section 3.1.1), or refuses them where
+// the application wants that. The statement that a client registered with binds it even if its
+// issuer is trusted no longer.
+func (b *rulebook) vouch(ctx context.Context, m *ClientMetadata, previous *Client) error {
+	if m.SoftwareStatement == "" && previous == nil {
+		return nil
+	}
+	stored, err := storedStatement(previous)
+	if err != nil {
+		return failure(err)
+	}
+	given := stored
+	switch {
+	case m.SoftwareStatement == "" || m.SoftwareStatement == stored.Raw:
+	case len(b.statements) > 0:
+		if given, err = b.verifyStatement(ctx, m.SoftwareStatement); err != nil {
+			return err
+		}
+	case b.config.RefuseStatements:
+		return ErrUnapprovedSoftwareStatement
+	}
+	m.SoftwareStatement = ""
+	if given.Raw == "" {
+		return nil
+	}
+	if stored.Raw != "" && (stored.Issuer != given.Issuer || stored.SoftwareID != given.SoftwareID) {
+		return invalidStatement("is of another issuer or for another software than the one that this client registered with")
+	}
+	return b.overlay(m, given, previous)
+}
+
+// storedStatement is the one that a client registered with. It was verified then.
+func storedStatement(client *Client) (assertion.Statement, error) {
+	if client == nil || client.Metadata.SoftwareStatement == "" {
+		return assertion.Statement{}, nil
+	}
+	return assertion.ReadStatement(client.Metadata.SoftwareStatement, client.StatementIssuer)
+}
+
+func (b *rulebook) verifyStatement(ctx context.Context, raw string) (assertion.Statement, error) {
+	audiences := []string{b.location.issuerOrNone(ctx), b.location.registrationEndpoint(ctx)}
+	given, err := assertion.VerifyStatement(ctx, raw, b.statements, b.now(), audiences)
+	var refusal assertion.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return given, invalidStatement(string(refusal))
+	case errors.Is(err, assertion.ErrUntrusted):
+		return given, ErrUnapprovedSoftwareStatement.WithDescription("software_statement is of an issuer that this server does not trust.")
+	case errors.Is(err, assertion.ErrKeysUnavailable):
+		return given, failure(errors.Join(ErrUnavailable, err))
+	case err != nil:
+		return given, failure(err)
+	}
+	return given, nil
+}
+
+func invalidStatement(what string) error {
+	return ErrInvalidSoftwareStatement.WithDescription("software_statement " + what + ".")
+}
+
+// overlay puts the claims that are members of the metadata over the plain ones. In an
+// update a plain member may repeat what was registered; another value is refused.
+func (b *rulebook) overlay(m *ClientMetadata, s assertion.Statement, previous *Client) error {
+	vouched, err := b.vouchedMetadata(s)
+	if err != nil {
+		return err
+	}
+	if m.SoftwareID != "" && vouched.SoftwareID != "" && m.SoftwareID != vouched.SoftwareID {
+		return invalidStatement("is for another software than software_id says")
+	}
+	err = table.Overlay(m, &vouched, func(row *memberRow) error {
+		if previous == nil || !row.Has(m) || table.Same(row.Name, m, &vouched) || table.Same(row.Name, m, &previous.Metadata) {
+			return nil
+		}
+		return row.Refuse("is vouched for by the software statement and can not be changed")
+	})
+	m.SoftwareStatement, m.statementIssuer = s.Raw, s.Issuer
+	return refusalOf(err)
+}
+
+// vouchedMetadata reads the members among the claims of a statement.
+func (b *rulebook) vouchedMetadata(s assertion.Statement) (ClientMetadata, error) {
+	var vouched ClientMetadata
+	err := strictjson.Object(s.Claims, strictjson.Limits{}, func(name string, value strictjson.Value) error {
+		if name == "software_statement" || isServerMember(name) {
+			return nil
+		}
+		return table.Set(&vouched, name, value, b.limits)
+	})
+	var refusal *members.Refusal
+	if errors.As(err, &refusal) {
+		return vouched, ErrInvalidSoftwareStatement.WithDescription("software_statement: " + refusal.Error() + ".")
+	}
+	return vouched, err
+}
+
+// supportedMembers finds out what the provider supports of the members that a server may lack.
+func supportedMembers(can *capability.Set, more map[string][]string) map[string]members.Honoured {
+	found := map[string]members.Honoured{}
+	for row := range table.Rows() {
+		if len(row.Values) > 0 {
+			found[row.Name] = members.Honoured{Values: row.Values}
+		}
+	}
+	found["response_modes"] = members.Honoured{Values: capability.ModeNames(can.ResponseModes)}
+	found["require_pushed_authorization_requests"] = members.Honoured{All: can.PAR}
+	if can.OpenID {
+		// fosite holds request objects against the registered algorithm, and the
+		// authentication against max_age, which the provider's Store fills in.
+		found["request_object_signing_alg"] = members.Honoured{Values: keyset.SupportedAlgorithms()}
+		found["default_max_age"] = members.Honoured{All: true}
+		if can.IDTokenAlgorithm != "" {
+			found["id_token_signed_response_alg"] = members.Honoured{Values: []string{can.IDTokenAlgorithm}}
+		}
+	}
+	if slices.Contains(can.AuthMethods, capability.MethodTLSClientAuth) {
+		for _, name := range certificateSubjects {
+			found[name] = members.Honoured{All: true}
+		}
+	}
+	for name, values := range more {
+		found[name] = members.Honoured{All: values == nil, Values: slices.Concat(found[name].Values, values)}
+	}
+	// A sector is asked for where subjects are pairwise, by a relation.
+	found["sector_identifier_uri"] = members.Honoured{All: found["subject_type"].Has(subjectPairwise)}
+	return found
+}

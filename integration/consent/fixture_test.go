@@ -1,4 +1,0 @@
-package consent_test
-
-// members is short for the metadata in a row.
-type members = map[string]any
