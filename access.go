@@ -17,10 +17,9 @@ import (
 
 // Access decides who may register. It sees the request before its body is read.
 //
-// It returns who asks, or an error: ErrMissingToken and ErrInvalidToken (401),
-// ErrInsufficientScope and ErrAccessDenied (403), any *fosite.RFC6749Error of its
-// own, or another error for a failure (500). Nobody and no error is a refusal, too.
-// It must be safe for many goroutines.
+// It returns who asks, or an error: ErrMissingToken and ErrInvalidToken (401), ErrInsufficientScope and
+// ErrAccessDenied (403), any *fosite.RFC6749Error of its own, or another error for a failure (500). Nobody
+// and no error is a refusal, too. It must be safe for many goroutines.
 type Access interface {
 	Authorize(ctx context.Context, r *http.Request) (*Registrant, error)
 }
@@ -43,8 +42,8 @@ func (open) Authorize(context.Context, *http.Request) (*Registrant, error) {
 	return &Registrant{Kind: KindOpen, Anonymous: true}, nil
 }
 
-// lookups is what built-in rules look tokens up with. It exists only after rules were configured,
-// and a rule of the application may call built-in ones, so it comes with the context.
+// lookups is what built-in rules look tokens up with. It exists only after rules were configured, and a
+// rule of the application may call built-in ones, so it comes with the context.
 type lookups struct {
 	introspect func(ctx context.Context, token string) (fosite.TokenUse, fosite.AccessRequester, error)
 	initial    *initialTokens
@@ -63,10 +62,9 @@ func lookupsOf(ctx context.Context) (*lookups, error) {
 	return l, nil
 }
 
-// AccessToken lets those register who present an OAuth access token of this server
-// with the scope Config.Registration.Scope, compared literally. It is the default,
-// and here to be combined with others. A refresh token, an authorization code or an
-// ID token is no access token.
+// AccessToken lets those register who present an OAuth access token of this server with the scope
+// Config.Registration.Scope, compared literally. It is the default, and here to be combined with others. A
+// refresh token, an authorization code or an ID token is no access token.
 func AccessToken() Access { return accessToken{} }
 
 type accessToken struct{}
@@ -97,9 +95,9 @@ func (accessToken) Authorize(ctx context.Context, r *http.Request) (*Registrant,
 	return registrant, nil
 }
 
-// isIDToken tells an ID token, which a stateless validator takes for an access token
-// since one key signs both, by claims that only ID tokens have (OpenID Connect Core 1.0,
-// sections 2, 3.1.3.6 and 3.3.2.11).
+// isIDToken recognises an ID token, which a stateless validator takes for an access token since one key
+// signs both, by claims that only ID tokens have (OpenID Connect Core 1.0, sections 2, 3.1.3.6 and
+// 3.3.2.11).
 func isIDToken(token string) bool {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -145,13 +143,12 @@ func (initialAccess) Authorize(ctx context.Context, r *http.Request) (*Registran
 	}, nil
 }
 
-// SignedIn lets users of the application register. The function returns who is signed in,
-// by a cookie of the application or otherwise, and an empty string for nobody.
+// SignedIn lets users of the application register. The function returns who is signed in, by a cookie of
+// the application or otherwise, and an empty string where nobody is.
 //
-// A cookie alone would let any page on the web register clients in the name of
-// whoever visits it, so a request that a browser sends from another origin is
-// refused (net/http.CrossOriginProtection). Origins that may are added to the
-// protection that is given here; nil means none.
+// A cookie alone would let any page on the web register clients in the name of whoever has it open, so a
+// request that a browser sends from another origin is refused (net/http.CrossOriginProtection). Origins
+// that may are added to the protection that is given here; nil means none.
 func SignedIn(user func(r *http.Request) (subject string, err error), protection *http.CrossOriginProtection) Access {
 	if protection == nil {
 		protection = http.NewCrossOriginProtection()
@@ -174,12 +171,12 @@ func SignedIn(user func(r *http.Request) (subject string, err error), protection
 	})
 }
 
-// AnyOf lets those register whom one of the rules lets, asked in order; the first that does
-// counts. Where none does, the answer is that of the first rule that did not just miss a
-// token. A rule that fails ends the search. Without rules nobody registers.
+// AnyOf lets those register whom one of the rules lets, asked in order; the first that does counts. Where
+// none does, the answer is that of the first rule that did not just miss a token. A rule that fails ends
+// the search. Without rules nobody registers.
 //
-// Open comes last, or what stands behind it is never asked. It lets in who came with
-// nothing: a token or a user whom an earlier rule has refused is not taken for anonymous.
+// Open comes last, or what stands behind it is never asked. It lets in who came with nothing: a token or a
+// user whom an earlier rule has refused is not taken for anonymous.
 func AnyOf(rules ...Access) Access {
 	var flat anyOf
 	for _, rule := range rules {
@@ -250,8 +247,8 @@ type admission struct {
 	lister  ClientLister // nil where the storage can't count
 }
 
-// defaultPerCaller lets a whole office behind one address set up its clients, and keeps a
-// program from filling a storage.
+// defaultPerCaller lets a whole office behind one address set up its clients, and keeps a program from
+// filling a storage.
 var defaultPerCaller = Rate{Count: 60, Per: time.Minute}
 
 // callerOf returns who sent a request.
@@ -263,10 +260,9 @@ func (a *admission) callerOf(r *http.Request) caller {
 	}
 }
 
-// admit asks the access rule within the limits. A limit for each caller that is set comes
-// before the rule, the default, which is for anonymous registrants and for those whom the
-// rule refuses, after it; and the limit of all together after either, so that nobody uses it
-// up alone.
+// admit asks the access rule within the limits. A limit for each caller that is set comes before the rule,
+// the default, which is for anonymous registrants and for those whom the rule refuses, after it; and the
+// limit of all together after either, so that nobody uses it up alone.
 func (a *admission) admit(ctx context.Context, r *http.Request, who caller) (*Registrant, error) {
 	rate := &a.limits.Rate
 	byDefault := rate.PerCaller.Count == 0
@@ -309,8 +305,8 @@ func (a *admission) ask(ctx context.Context, r *http.Request) (*Registrant, erro
 	return registrant, nil
 }
 
-// limitUpdate bounds updates as registrations are, each by itself: they cost as much, and may
-// have the server fetch what the client points at.
+// limitUpdate bounds updates as registrations are, each by itself: they cost as much, and may have the
+// server fetch what the client points at.
 func (a *admission) limitUpdate(ctx context.Context, client *Client, who caller) error {
 	bound := a.limits.Rate.PerCaller
 	if bound.Count == 0 && client.Origin.Anonymous {
@@ -349,9 +345,9 @@ func (a *admission) takeKey(ctx context.Context, key string, bound Rate, answer 
 	return nil
 }
 
-// checkQuotas refuses a registrant who would have more clients than allowed, with more to
-// come. It is asked before a client is created, and afterwards again, when the client
-// itself counts: registrations at once don't pass a quota together.
+// checkQuotas refuses a registrant who would have more clients than allowed, with more to come. It is asked
+// before a client is created, and afterwards again, when the client itself counts: registrations at once
+// don't pass a quota together.
 func (a *admission) checkQuotas(ctx context.Context, who *Registrant, issuer string, more int) error {
 	quotas := a.limits.Quotas
 	if quotas.PerSubject > 0 && who.Subject != "" {

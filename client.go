@@ -18,70 +18,64 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/members"
 )
 
-// Client is a registered client: the record that a storage keeps and the
-// fosite.Client that fosite works with. It is made from ClientMetadata and never
-// decoded from a request.
+// Client is a registered client: the record that a storage keeps and the fosite.Client that fosite works
+// with. It is made from ClientMetadata and never decoded from a request.
 //
-// encoding/json turns a Client into JSON and back without loss. The record holds
-// a hash of the client secret and signatures of registration access tokens, no
-// secret itself; printing a Client with fmt or log/slog shows its identifier only.
+// encoding/json turns a Client into JSON and back without loss. The record holds a hash of the client
+// secret and signatures of registration access tokens, no secret itself; printing a Client with fmt or
+// log/slog shows its identifier only.
 //
-// It implements fosite.Client, fosite.OpenIDConnectClient,
-// fosite.ResponseModeClient and fosite.ClientWithSecretRotation, and is honest at
-// the time it is asked: an expired secret is no secret.
+// It implements fosite.Client, fosite.OpenIDConnectClient, fosite.ResponseModeClient and
+// fosite.ClientWithSecretRotation, and is honest at the time it is asked: an expired secret is no secret.
 type Client struct {
 	// ID is the client identifier.
 	ID string `json:"id"`
-	// Issuer is the issuer under which the client was registered. Under another
-	// issuer the client does not exist.
+	// Issuer is the issuer under which the client was registered. Under another issuer the client does not
+	// exist.
 	Issuer string `json:"issuer,omitempty"`
-	// Version counts the changes of the record, from 1 on. Storages compare it
-	// when they update.
+	// Version counts the changes of the record, from 1 on. Storages compare it when they update.
 	Version int64 `json:"version"`
-	// Origin tells who registered the client.
+	// Origin says who registered the client.
 	Origin Registrant `json:"origin"`
 
-	// StatementIssuer is who made the software statement that the client registered
-	// with; empty where there was none.
+	// StatementIssuer is who made the software statement that the client registered with; empty where there
+	// was none.
 	StatementIssuer string `json:"statement_issuer,omitempty"`
 
 	// CreatedAt is the time of registration, UpdatedAt that of the last update.
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
-	// LastUsedAt is when the client last got a token; zero means never.
-	// It is exact to a minute.
+	// LastUsedAt is when the client last got a token; zero means never. It is exact to a minute.
 	LastUsedAt time.Time `json:"last_used_at,omitzero"`
-	// KeepUntil is when the last refresh token that the client was given ends.
+	// KeepUntil is when the last refresh token that the client received expires.
 	KeepUntil time.Time `json:"keep_until,omitzero"`
-	// UnusedUntil is when the client ceases to exist if it was never used; zero means
-	// never.
+	// UnusedUntil is when the client ceases to exist if it was never used; zero means never.
 	UnusedUntil time.Time `json:"unused_until,omitzero"`
 	// ExpiresAt is when the client ceases to exist; zero means never.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 
-	// SecretHash is the hash of the client secret, as the fosite.Hasher made it;
-	// empty for a client without a secret.
+	// SecretHash is the hash of the client secret, as the fosite.Hasher made it; empty for a client without
+	// a secret.
 	SecretHash []byte `json:"secret_hash,omitempty"`
 	// SecretExpiresAt is when the secret ceases to authenticate; zero means never.
 	SecretExpiresAt time.Time `json:"secret_expires_at,omitzero"`
 	// RotatedSecrets are earlier secrets that still authenticate for a while.
 	RotatedSecrets []RotatedSecret `json:"rotated_secrets,omitempty"`
 
-	// RegistrationToken is the one registration access token that manages the
-	// client. PreviousRegistrationToken is the one before, while it may still be
-	// used (Config.Management.Token.Grace).
+	// RegistrationToken is the one registration access token that manages the client.
+	// PreviousRegistrationToken is the one before, while it may still be used
+	// (Config.Management.Token.Grace).
 	RegistrationToken         RegistrationTokenRecord `json:"registration_token,omitzero"`
 	PreviousRegistrationToken RegistrationTokenRecord `json:"previous_registration_token,omitzero"`
 
 	// Audience holds audiences that the application gave this client besides Config.Authorization.Audience,
 	// which the provider shows with it and which is not kept here.
 	Audience []string `json:"audience,omitempty"`
-	// GrantsRevoked counts the beginnings and ends of removals of all grants of a client that
-	// stays, so that a token request which was under way then gets nothing. While it is odd the
-	// client gets no tokens.
+	// GrantsRevoked counts the beginnings and ends of removals of all grants of a client that stays, so
+	// that a token request which was under way then gets nothing. While it is odd the client gets no
+	// tokens.
 	GrantsRevoked int64 `json:"grants_revoked,omitempty"`
-	// AlwaysAskConsent says that a policy wants the users of the client asked every time
-	// (consent.Needed).
+	// AlwaysAskConsent says that a policy wants the users of the client asked every time (consent.Needed).
 	AlwaysAskConsent bool `json:"always_ask_consent,omitempty"`
 	// RequirePKCE says that a policy wants PKCE of the client although it is confidential.
 	RequirePKCE bool `json:"require_pkce,omitempty"`
@@ -102,14 +96,13 @@ type view struct {
 	responseModes []fosite.ResponseModeType
 }
 
-// RotatedSecret is an earlier client secret that still authenticates until
-// ExpiresAt.
+// RotatedSecret is an earlier client secret that still authenticates until ExpiresAt.
 type RotatedSecret struct {
 	Hash      []byte    `json:"hash"`
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
-// String tells when the secret ends, and nothing of it.
+// String says when the secret ends, and nothing of it.
 func (s RotatedSecret) String() string {
 	return "dcr.RotatedSecret(until " + s.ExpiresAt.Format(time.RFC3339) + ")"
 }
@@ -122,14 +115,14 @@ func (s RotatedSecret) LogValue() slog.Value { return slog.StringValue(s.String(
 
 // RegistrationTokenRecord names a registration access token by its signature.
 type RegistrationTokenRecord struct {
-	// Signature is what the access token strategy signs the token with; the token
-	// can't be computed from it.
+	// Signature is what the access token strategy signs the token with; the token can't be computed from
+	// it.
 	Signature string `json:"signature"`
 	// ExpiresAt is when the token ceases to work; zero means never.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
-// String tells that there is a token, and nothing of it.
+// String says that there is a token, and nothing of it.
 func (r RegistrationTokenRecord) String() string {
 	if r.Signature == "" {
 		return "dcr.RegistrationTokenRecord()"
@@ -143,27 +136,26 @@ func (r RegistrationTokenRecord) Format(f fmt.State, _ rune) { _, _ = io.WriteSt
 // LogValue is String.
 func (r RegistrationTokenRecord) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
-// Registrant is who registers a client. It is kept with the client (Client.Origin),
-// and bounds its later updates too.
+// Registrant is who registers a client. It is kept with the client (Client.Origin), and bounds its later
+// updates too.
 type Registrant struct {
-	// Kind names the access rule that let the registration pass: KindOpen, KindAccessToken,
-	// KindSignedIn, KindInitialAccessToken, or what a rule of the application calls itself.
+	// Kind names the access rule that let the registration pass: KindOpen, KindAccessToken, KindSignedIn,
+	// KindInitialAccessToken, or what a rule of the application calls itself.
 	Kind string `json:"kind,omitempty"`
 	// Subject is the user or service who registers, where known.
 	Subject string `json:"subject,omitempty"`
 	// ClientID is the client whose access token allows the registration.
 	ClientID string `json:"client_id,omitempty"`
-	// InitialAccessToken is the identifier of the initial access token that the registrant
-	// came with. One use of it is counted with the registration.
+	// InitialAccessToken is the identifier of the initial access token that the registrant came with. One
+	// use of it is counted with the registration.
 	InitialAccessToken string `json:"initial_access_token,omitempty"`
-	// Anonymous says that nobody vouches for the registrant. Such clients get grants
-	// in which a user takes part, and those of Config.Metadata.AnonymousGrantTypes.
+	// Anonymous says that nobody vouches for the registrant. Such clients get grants in which a user takes
+	// part, and those of Config.Metadata.AnonymousGrantTypes.
 	Anonymous bool `json:"anonymous,omitempty"`
-	// GrantTypes bounds what the registrant may register; nil means everything that
-	// the provider has.
+	// GrantTypes bounds what the registrant may register; nil means everything that the provider has.
 	GrantTypes []string `json:"grant_types,omitzero"`
-	// Policy names one of Config.NamedPolicies that the registrant has to pass before all
-	// others, with later updates too.
+	// Policy names one of Config.NamedPolicies that the registrant has to pass before all others, with
+	// later updates too.
 	Policy string `json:"policy,omitempty"`
 }
 
@@ -175,33 +167,30 @@ const (
 	KindInitialAccessToken = "initial_access_token"
 )
 
-// InitialAccessToken is the record of an initial access token (RFC 7591, section 1.2)
-// that the application minted for somebody: a developer, a partner, a batch of devices. It
-// holds a hash, never the token.
+// InitialAccessToken is the record of an initial access token (RFC 7591, section 1.2) that the application
+// minted: for a developer, a partner, a batch of devices. It holds a hash, never the token.
 type InitialAccessToken struct {
 	// ID names the token for the application; it is no secret.
 	ID string `json:"id"`
 	// Hash is that of the token.
 	Hash []byte `json:"hash"`
-	// Issuer is the issuer under which the token was minted, and under which alone it
-	// works.
+	// Issuer is the issuer under which the token was minted, and under which alone it works.
 	Issuer string `json:"issuer,omitempty"`
 	// Label is a note of the application.
 	Label string `json:"label,omitempty"`
 	// Subject is kept with the clients that the token registers (Client.Origin).
 	Subject string `json:"subject,omitempty"`
-	// Policy names one of Config.NamedPolicies, which binds these clients and their later
-	// updates; empty means none.
+	// Policy names one of Config.NamedPolicies, which binds these clients and their later updates; empty
+	// means none.
 	Policy string `json:"policy,omitempty"`
-	// GrantTypes bounds what these clients may register; nil means everything that the
-	// provider has.
+	// GrantTypes bounds what these clients may register; nil means everything that the provider has.
 	GrantTypes []string `json:"grant_types,omitzero"`
 
 	CreatedAt time.Time `json:"created_at"`
 	// ExpiresAt is when the token ceases to work; zero means never.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
-	// MaxUses is how many clients the token may register; 0 means any number. Uses is how
-	// many it has registered.
+	// MaxUses is how many clients the token may register; 0 means any number. Uses is how many it has
+	// registered.
 	MaxUses int `json:"max_uses,omitempty"`
 	Uses    int `json:"uses,omitempty"`
 }
@@ -233,8 +222,8 @@ var (
 	_ fosite.ClientWithSecretRotation = (*Client)(nil)
 )
 
-// IsDynamic reports whether a client of the storage was registered
-// through this package, as opposed to a static client.
+// IsDynamic reports whether a client of the storage was registered through this package, as opposed to a
+// static client.
 func IsDynamic(client fosite.Client) bool {
 	c, ok := client.(*Client)
 	return ok && c != nil
@@ -243,8 +232,8 @@ func IsDynamic(client fosite.Client) bool {
 // GetID returns the client identifier.
 func (c *Client) GetID() string { return c.ID }
 
-// GetHashedSecret returns the hash of the client secret, or nothing where the
-// client has none or it has expired.
+// GetHashedSecret returns the hash of the client secret, or nothing where the client has none or it has
+// expired.
 func (c *Client) GetHashedSecret() []byte {
 	if !c.hasSecret() || c.past(c.SecretExpiresAt) {
 		return nil
@@ -266,9 +255,8 @@ func (c *Client) GetRotatedHashes() [][]byte {
 	return hashes
 }
 
-// GetRedirectURIs returns the registered redirect URIs. A client that came from
-// the provider in the course of one authorization request may show just the one
-// that this request names.
+// GetRedirectURIs returns the registered redirect URIs. A client that came from the provider in the course
+// of one authorization request may show just the one that this request names.
 func (c *Client) GetRedirectURIs() []string {
 	if c.view.redirectURIs != nil {
 		return c.view.redirectURIs
@@ -276,8 +264,8 @@ func (c *Client) GetRedirectURIs() []string {
 	return c.Metadata.RedirectURIs
 }
 
-// RedirectHosts returns the hosts of the registered redirect URIs in lower case, without
-// ports and repetitions, for storages to find clients by (ClientFilter.RedirectHost).
+// RedirectHosts returns the hosts of the registered redirect URIs in lower case, without ports and
+// repetitions, for storages to find clients by (ClientFilter.RedirectHost).
 func (c *Client) RedirectHosts() []string {
 	var hosts []string
 	for _, raw := range c.Metadata.RedirectURIs {
@@ -291,8 +279,8 @@ func (c *Client) RedirectHosts() []string {
 // GetGrantTypes returns the registered grant types.
 func (c *Client) GetGrantTypes() fosite.Arguments { return c.Metadata.GrantTypes }
 
-// GetResponseTypes returns the registered response types. An empty list stays
-// empty: such a client can't use the authorization endpoint.
+// GetResponseTypes returns the registered response types. An empty list stays empty: such a client can't
+// use the authorization endpoint.
 func (c *Client) GetResponseTypes() fosite.Arguments { return c.Metadata.ResponseTypes }
 
 // GetScopes returns the registered scopes.
@@ -312,8 +300,8 @@ func (c *Client) GetRequestURIs() []string {
 	return c.Metadata.OpenID.RequestURIs
 }
 
-// GetJSONWebKeys returns the keys that were registered by value. A key without
-// "use" is shown as a signature key, since fosite considers no others.
+// GetJSONWebKeys returns the keys that were registered by value. A key without "use" is shown as a
+// signature key, since fosite considers no others.
 func (c *Client) GetJSONWebKeys() *jose.JSONWebKeySet {
 	if c.Metadata.JWKS == nil {
 		return nil
@@ -324,8 +312,8 @@ func (c *Client) GetJSONWebKeys() *jose.JSONWebKeySet {
 // GetJSONWebKeysURI returns the URL of the client's keys.
 func (c *Client) GetJSONWebKeysURI() string { return c.Metadata.JWKSURI }
 
-// GetRequestObjectSigningAlgorithm returns the registered algorithm of request objects.
-// Nothing means any that fits a registered key.
+// GetRequestObjectSigningAlgorithm returns the registered algorithm of request objects. Nothing means any
+// that fits a registered key.
 func (c *Client) GetRequestObjectSigningAlgorithm() string {
 	if c.Metadata.OpenID == nil {
 		return ""
@@ -336,10 +324,10 @@ func (c *Client) GetRequestObjectSigningAlgorithm() string {
 // GetTokenEndpointAuthMethod returns the registered authentication method.
 func (c *Client) GetTokenEndpointAuthMethod() string { return c.Metadata.TokenEndpointAuthMethod }
 
-// GetTokenEndpointAuthSigningAlgorithm returns the registered algorithm of client
-// assertions. Where none was registered any supported algorithm is right
-// (OpenID Connect Registration 1.0, section 2); Provider.ClientAuthentication
-// acts on that, and whoever else asks receives the one that fits the first key.
+// GetTokenEndpointAuthSigningAlgorithm returns the registered algorithm of client assertions. Where none
+// was registered any supported algorithm is right (OpenID Connect Registration 1.0, section 2);
+// Provider.ClientAuthentication acts on that, and whoever else asks receives the one that fits the first
+// key.
 func (c *Client) GetTokenEndpointAuthSigningAlgorithm() string {
 	if alg := c.Metadata.TokenEndpointAuthSigningAlg; alg != "" {
 		return alg
@@ -354,8 +342,8 @@ func (c *Client) GetTokenEndpointAuthSigningAlgorithm() string {
 	return string(jose.RS256)
 }
 
-// GetResponseModes returns the registered response modes, or all that the provider has
-// where none was registered: fosite refuses every mode to a client without a list.
+// GetResponseModes returns the registered response modes, or all that the provider has where none was
+// registered: fosite refuses every mode to a client without a list.
 func (c *Client) GetResponseModes() []fosite.ResponseModeType {
 	if m := c.Metadata.Companion; m != nil && len(m.ResponseModes) > 0 {
 		modes := make([]fosite.ResponseModeType, len(m.ResponseModes))
@@ -372,8 +360,7 @@ func (c *Client) GetResponseModes() []fosite.ResponseModeType {
 	}
 }
 
-// String shows the identifier and nothing else, so that no hash or signature
-// reaches a log.
+// String shows the identifier and nothing else, so that no hash or signature reaches a log.
 func (c Client) String() string { return "dcr.Client(" + c.ID + ")" }
 
 // Format prints String, whatever the verb.
@@ -382,8 +369,7 @@ func (c Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String(
 // LogValue shows the identifier and nothing else.
 func (c Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// Clone returns a deep copy of the record, for storages that keep records in
-// memory.
+// Clone returns a deep copy of the record, for storages that keep records in memory.
 func (c *Client) Clone() *Client {
 	d := *c
 	d.view = view{}
@@ -413,8 +399,8 @@ func (c *Client) past(t time.Time) bool {
 	return !now().Before(t)
 }
 
-// tokenRecord returns the record with this signature, the current one or the one
-// before; an empty one where the client has neither.
+// tokenRecord returns the record with this signature, the current one or the one before; an empty one where
+// the client has neither.
 func (c *Client) tokenRecord(signature string) RegistrationTokenRecord {
 	var found RegistrationTokenRecord
 	for _, record := range []RegistrationTokenRecord{c.RegistrationToken, c.PreviousRegistrationToken} {
@@ -432,8 +418,8 @@ func (c *Client) tokenRecords() []RegistrationTokenRecord {
 	})
 }
 
-// requiresPush: a request counts as pushed where the provider's Store says so. The form
-// can't be trusted: a request object can put a request_uri into it (T58).
+// requiresPush: a request counts as pushed where the provider's Store says so. The form can't be trusted: a
+// request object can put a request_uri into it (T58).
 func (c *Client) requiresPush() bool {
 	m := c.Metadata.Companion
 	return m != nil && m.RequirePushedAuthorizationRequests != nil && *m.RequirePushedAuthorizationRequests

@@ -9,22 +9,19 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/members"
 )
 
-// ClientInformation is the answer to a registration, a read and an update (RFC
-// 7591, section 3.2.1; RFC 7592, section 3): the client's metadata as it is
-// registered, and what the server has set.
+// ClientInformation is the answer to a registration, a read and an update (RFC 7591, section 3.2.1; RFC
+// 7592, section 3): the client's metadata as it is registered, and what the server has set.
 //
 // It holds a secret and a token. Printing it with fmt or log/slog shows neither.
 type ClientInformation struct {
 	ClientID string
-	// ClientSecret is there right after it was issued; afterwards nobody has it but
-	// the client.
+	// ClientSecret is there right after it was issued; afterwards nobody has it but the client.
 	ClientSecret string
-	// ClientSecretExpiresAt is zero for a secret that never expires, and of no
-	// meaning for a client without one.
+	// ClientSecretExpiresAt is zero for a secret that never expires, and of no meaning for a client without
+	// one.
 	ClientSecretExpiresAt time.Time
 	ClientIDIssuedAt      time.Time
-	// RegistrationAccessToken and RegistrationClientURI are empty where management is
-	// off.
+	// RegistrationAccessToken and RegistrationClientURI are empty where management is off.
 	RegistrationAccessToken string
 	RegistrationClientURI   string
 	// Metadata is what is registered, defaults and substitutions included.
@@ -33,8 +30,8 @@ type ClientInformation struct {
 	hasSecret bool
 }
 
-// information is the one conversion from what the server keeps to what it answers. The secret and
-// the token are empty where the answer has none; endpoint is the URL of the registration endpoint.
+// information is the one conversion from what the server keeps to what it answers. The secret and the token
+// are empty where the answer has none; endpoint is the URL of the registration endpoint.
 func information(client *Client, secret, token, endpoint string) *ClientInformation {
 	info := &ClientInformation{
 		ClientID:              client.ID,

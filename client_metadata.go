@@ -13,21 +13,19 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/strictjson"
 )
 
-// ClientMetadata is what a client says of itself (RFC 7591, section 2). It is
-// decoded from a request through the table of members below: a member without a
-// row can't arrive. A field is empty where the member was not sent.
+// ClientMetadata is what a client says of itself (RFC 7591, section 2). It is decoded from a request
+// through the table of members below: a member without a row can't arrive. A field is empty where the
+// member was not sent.
 //
 // Its JSON form is that of the protocol.
 type ClientMetadata struct {
 	RedirectURIs            []string
 	TokenEndpointAuthMethod string
-	// TokenEndpointAuthSigningAlg is the one JWS algorithm of client assertions;
-	// empty means any that fits a registered key (OpenID Connect Registration 1.0,
-	// section 2).
+	// TokenEndpointAuthSigningAlg is the one JWS algorithm of client assertions; empty means any that fits
+	// a registered key (OpenID Connect Registration 1.0, section 2).
 	TokenEndpointAuthSigningAlg string
 	GrantTypes                  []string
-	// ResponseTypes is empty, not nil, for a client that has no use for the
-	// authorization endpoint.
+	// ResponseTypes is empty, not nil, for a client that has no use for the authorization endpoint.
 	ResponseTypes   []string
 	ApplicationType string
 	ClientName      string
@@ -42,17 +40,17 @@ type ClientMetadata struct {
 	JWKS            *jose.JSONWebKeySet
 	SoftwareID      string
 	SoftwareVersion string
-	// SoftwareStatement is a signed statement about the client, kept as it came and only
-	// if one of Config.Metadata.StatementIssuers made it.
+	// SoftwareStatement is a signed statement about the client, kept as it came and only if one of
+	// Config.Metadata.StatementIssuers made it.
 	SoftwareStatement string
 
-	// OpenID and Companion hold what further specifications add; nil where the client
-	// registers nothing of it.
+	// OpenID and Companion hold what further specifications add; nil where the client registers nothing of
+	// it.
 	OpenID    *OpenIDMetadata
 	Companion *CompanionMetadata
 
-	// Localized holds the human-readable members that carry a language tag, under
-	// their full names ("client_name#fr").
+	// Localized holds the human-readable members that carry a language tag, under their full names
+	// ("client_name#fr").
 	Localized map[string]string
 	// Extensions holds the members of Config.Metadata.ExtensionMembers, as JSON.
 	Extensions map[string]json.RawMessage
@@ -70,9 +68,8 @@ type decision struct {
 	requirePKCE      bool
 }
 
-// OpenIDMetadata is what OpenID Connect and its logout and backchannel specifications
-// add to the metadata of a client. What a provider does not honour is not registered
-// (see Config.Metadata.Supports).
+// OpenIDMetadata is what OpenID Connect and its logout and backchannel specifications add to the metadata
+// of a client. What a provider does not support is not registered (see Config.Metadata.Supports).
 type OpenIDMetadata struct {
 	SubjectType                                string
 	SectorIdentifierURI                        string
@@ -101,8 +98,8 @@ type OpenIDMetadata struct {
 	BackchannelUserCodeParameter               *bool
 }
 
-// CompanionMetadata is what companions of OAuth 2.0 add to the metadata of a client.
-// What a provider does not honour is not registered (see Config.Metadata.Supports).
+// CompanionMetadata is what companions of OAuth 2.0 add to the metadata of a client. What a provider does
+// not support is not registered (see Config.Metadata.Supports).
 type CompanionMetadata struct {
 	ResponseModes                         []string
 	RequirePushedAuthorizationRequests    *bool
@@ -182,8 +179,8 @@ const (
 	applicationWeb    = "web"
 	applicationNative = "native"
 	subjectPairwise   = "pairwise"
-	// defaultContentEncryption is the content encryption of a token where a client registers an
-	// algorithm of encryption alone (OpenID Connect Registration 1.0, section 2).
+	// defaultContentEncryption is the content encryption of a token where a client registers an algorithm
+	// of encryption alone (OpenID Connect Registration 1.0, section 2).
 	defaultContentEncryption = "A128CBC-HS256"
 )
 
@@ -218,9 +215,8 @@ var (
 // invalid_client_metadata.
 var errRedirectURI = errors.New("invalid_redirect_uri")
 
-// table has one row for each member: its name, where it is defined, its place, its rules, and
-// what becomes of it where the server does not support it. Answers and documents show members in
-// this order.
+// table has one row for each member: its name, where it is defined, its place, its rules, and what becomes
+// of it where the server does not support it. Answers and documents show members in this order.
 var table = members.NewTable(
 	func(m *ClientMetadata) *map[string]string { return &m.Localized },
 	func(m *ClientMetadata) *map[string]json.RawMessage { return &m.Extensions },
@@ -357,19 +353,19 @@ type Member struct {
 	Name string
 	// Type is "string", "array of strings", "boolean", "integer" or "JWK Set".
 	Type string
-	// Specification tells where the member is defined.
+	// Specification says where the member is defined.
 	Specification string
 	// Tagged members may carry a language tag, as in "client_name#fr" (RFC 7591, section 2.2).
 	Tagged bool
-	// Support tells what becomes of a value that the server does not support: the member is
-	// "left out" or "refused". "registered" members are kept whatever the server supports.
+	// Support says what becomes of a value that the server does not support: the member is "left out" or
+	// "refused". "registered" members are kept whatever the server supports.
 	Support string
 	// Values are supported by every server, for a member that is not "registered".
 	Values []string
 }
 
-// Members returns the members that this package knows, in the order in which answers show
-// them. Policies and documentation may read it.
+// Members returns the members that this package knows, in the order in which answers show them. Policies
+// and documentation may read it.
 func Members() []Member {
 	var list []Member
 	for row := range table.Rows() {
@@ -381,19 +377,19 @@ func Members() []Member {
 	return list
 }
 
-// Value returns the value of a member by its name in JSON: a string, []string, bool, int64
-// or *jose.JSONWebKeySet. It returns nil for a member that is absent or unknown.
+// Value returns the value of a member by its name in JSON: a string, []string, bool, int64 or
+// *jose.JSONWebKeySet. It returns nil for a member that is absent or unknown.
 func (m *ClientMetadata) Value(name string) any { return table.Value(m, name) }
 
-// Fill copies into m every member of from that m does not have, members with a language tag
-// and extension members included.
+// Fill copies into m every member of from that m does not have, members with a language tag and extension
+// members included.
 func (m *ClientMetadata) Fill(from ClientMetadata) {
 	from = from.Clone()
 	table.Fill(m, &from)
 }
 
-// Members that only the server may set. The first two may stand in an update,
-// where they have to agree with the client (RFC 7592, section 2.2).
+// Members that only the server may set. The first two may stand in an update, where they have to agree with
+// the client (RFC 7592, section 2.2).
 const (
 	memberClientID                = "client_id"
 	memberClientSecret            = "client_secret"
@@ -412,8 +408,8 @@ func isServerMember(name string) bool {
 	return false
 }
 
-// MarshalJSON writes the metadata as the protocol has it: what is empty is left
-// out, but for an empty list that says something.
+// MarshalJSON writes the metadata as the protocol has it: what is empty is left out, but for an empty list
+// that says something.
 func (m ClientMetadata) MarshalJSON() ([]byte, error) {
 	dst, err := m.appendMembers([]byte{'{'})
 	if err != nil {
@@ -422,8 +418,7 @@ func (m ClientMetadata) MarshalJSON() ([]byte, error) {
 	return append(dst, '}'), nil
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote, from a storage. It is not for
-// requests: it applies no rule.
+// UnmarshalJSON reads what MarshalJSON wrote, from a storage. It is not for requests: it applies no rule.
 func (m *ClientMetadata) UnmarshalJSON(data []byte) error {
 	var read ClientMetadata
 	err := strictjson.Object(data, strictjson.Limits{}, func(name string, value strictjson.Value) error {
@@ -442,6 +437,5 @@ func (m *ClientMetadata) UnmarshalJSON(data []byte) error {
 // storedLimits let everything pass that a storage may hold.
 var storedLimits = members.Stored()
 
-// appendMembers writes the members, each behind a comma where it is not the first
-// of its object.
+// appendMembers writes the members, each behind a comma where it is not the first of its object.
 func (m *ClientMetadata) appendMembers(dst []byte) ([]byte, error) { return table.Append(dst, m) }

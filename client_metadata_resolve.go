@@ -17,14 +17,14 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/strictjson"
 )
 
-// source is where metadata comes from: who speaks, and what becomes of
-// the members that only the server may set.
+// source is where metadata comes from: who speaks, and what becomes of the members that only the server may
+// set.
 type source struct {
 	registrant *Registrant
 	// previous is the client that an update replaces; nil for a registration.
 	previous *Client
-	// server takes the members that only the server may set. Where it is nil they
-	// are skipped unread (RFC 7591, section 3.1: the server chooses them).
+	// server takes the members that only the server may set. Where it is nil they are skipped unread (RFC
+	// 7591, section 3.1: the server chooses them).
 	server *serverMembers
 }
 
@@ -35,9 +35,9 @@ type serverMembers struct {
 	hasSecret    bool
 }
 
-// take reads a member that only the server may set. A registration skips it; an
-// update may repeat the identifier and the secret, and nothing else.
-func (s *serverMembers) take(name string, value strictjson.Value) error {
+// read reads a member that only the server may set. A registration skips it; an update may repeat the
+// identifier and the secret, and nothing else.
+func (s *serverMembers) read(name string, value strictjson.Value) error {
 	if s == nil || value.Kind() == strictjson.KindNull {
 		return nil
 	}
@@ -58,8 +58,8 @@ func (s *serverMembers) take(name string, value strictjson.Value) error {
 	return nil
 }
 
-// rulebook turns the body of a registration or an update into metadata that the provider can
-// honour. It writes nothing.
+// rulebook turns the body of a registration or an update into metadata that the provider can support. It
+// writes nothing.
 type rulebook struct {
 	config   Metadata
 	scopes   []string // Config.Scopes
@@ -75,9 +75,9 @@ type rulebook struct {
 	now        func() time.Time
 }
 
-// resolve is the one way of metadata: decode, statement, rules of each member, defaults, what the
-// provider and the registrant can have, relations between members, policies. Every refusal names
-// the member at fault.
+// resolve is the one way of metadata: decode, statement, rules of each member, defaults, what the provider
+// and the registrant can have, relations between members, policies. Every refusal names the member at
+// fault.
 func (b *rulebook) resolve(ctx context.Context, body []byte, s source) (ClientMetadata, error) {
 	var m ClientMetadata
 	if err := b.decode(body, &m, s); err != nil {
@@ -88,7 +88,7 @@ func (b *rulebook) resolve(ctx context.Context, body []byte, s source) (ClientMe
 	}
 	omitted := omissions{grantTypes: m.GrantTypes == nil, responseTypes: m.ResponseTypes == nil, scope: true}
 	check := &relationCheck{relationRules: b.relations}
-	if err := b.settle(ctx, &m, s, omitted, check); err != nil {
+	if err := b.applyRules(ctx, &m, s, omitted, check); err != nil {
 		return ClientMetadata{}, err
 	}
 	return m, b.applyPolicies(ctx, &m, s, check)
@@ -98,7 +98,7 @@ func (b *rulebook) resolve(ctx context.Context, body []byte, s source) (ClientMe
 func (b *rulebook) decode(body []byte, m *ClientMetadata, s source) error {
 	err := strictjson.Object(body, strictjson.Limits{}, func(name string, value strictjson.Value) error {
 		if isServerMember(name) {
-			return s.server.take(name, value)
+			return s.server.read(name, value)
 		}
 		return table.Set(m, name, value, b.limits)
 	})
@@ -121,10 +121,9 @@ func refusalOf(err error) error {
 	return refuseMetadata(refusal.Error())
 }
 
-// settle holds metadata against the rules of each member, fills in defaults, leaves out
-// or refuses what the provider or the registrant can't have, and checks the relations
-// between members.
-func (b *rulebook) settle(ctx context.Context, m *ClientMetadata, s source, omitted omissions, check *relationCheck) error {
+// applyRules holds metadata against the rules of each member, fills in defaults, leaves out or refuses what
+// the provider or the registrant can't have, and checks the relations between members.
+func (b *rulebook) applyRules(ctx context.Context, m *ClientMetadata, s source, omitted omissions, check *relationCheck) error {
 	if err := table.Check(m, b.limits); err != nil {
 		return refusalOf(err)
 	}
@@ -143,14 +142,14 @@ func (b *rulebook) settle(ctx context.Context, m *ClientMetadata, s source, omit
 	return refusalOf(table.Fit(m, b.supported, b.config.RefuseUnsupported))
 }
 
-// omissions tells which members with a default of their own the client left out.
+// omissions says which members with a default of their own the client left out.
 type omissions struct{ grantTypes, responseTypes, scope bool }
 
 // nothingOmitted is for metadata that has its defaults already.
 var nothingOmitted = omissions{}
 
-// applyDefaults fills in what was omitted (RFC 7591, section 2). The default of
-// response_types depends on the grant types and is set by fit.
+// applyDefaults fills in what was omitted (RFC 7591, section 2). The default of response_types depends on
+// the grant types and is set by fit.
 func (b *rulebook) applyDefaults(m *ClientMetadata) {
 	if m.TokenEndpointAuthMethod == "" {
 		m.TokenEndpointAuthMethod = b.config.DefaultTokenEndpointAuthMethod
@@ -163,8 +162,8 @@ func (b *rulebook) applyDefaults(m *ClientMetadata) {
 	}
 }
 
-// fit leaves out what the provider or the registrant can't have, or refuses it, and
-// makes the two lists agree. What remains is registered (RFC 7591, section 3.2.1).
+// fit leaves out what the provider or the registrant can't have, or refuses it, and makes the two lists
+// agree. What remains is registered (RFC 7591, section 3.2.1).
 func (b *rulebook) fit(ctx context.Context, m *ClientMetadata, who *Registrant, omitted omissions) error {
 	if err := b.fitMethod(m); err != nil {
 		return err
@@ -178,7 +177,7 @@ func (b *rulebook) fit(ctx context.Context, m *ClientMetadata, who *Registrant, 
 	if err := b.fitResponseTypes(m); err != nil {
 		return err
 	}
-	if err := agreeOnTypes(m, omitted); err != nil {
+	if err := matchTypes(m, omitted); err != nil {
 		return err
 	}
 	if !slices.ContainsFunc(m.GrantTypes, capability.YieldsRefreshToken) && slices.Contains(m.GrantTypes, capability.GrantRefreshToken) {
@@ -197,8 +196,8 @@ func (b *rulebook) fitMethod(m *ClientMetadata) error {
 	return refuseMetadata("token_endpoint_auth_method is not supported by this server")
 }
 
-// agreeAsKnown reports whether the two lists agree as far as the server knows their values: what
-// it does not know disagrees with nothing.
+// agreeAsKnown reports whether the two lists agree as far as the server knows their values: what it does
+// not know disagrees with nothing.
 func (b *rulebook) agreeAsKnown(m *ClientMetadata) bool {
 	grantTypes := members.Keep(m.GrantTypes, func(grant string) bool { return slices.Contains(b.can.GrantTypes, grant) })
 	responseTypes := members.Keep(m.ResponseTypes, func(responseType string) bool { return b.can.ResponseType(responseType) != "" })
@@ -230,8 +229,8 @@ func (b *rulebook) fitGrantTypes(m *ClientMetadata, who *Registrant, omitted omi
 	return nil
 }
 
-// mayHave: nobody vouches for an anonymous registrant, so a user has to take part
-// in what its clients do (T56).
+// mayHave: nobody vouches for an anonymous registrant, so a user has to take part in what its clients do
+// (T56).
 func (b *rulebook) mayHave(who *Registrant, grant string) bool {
 	if who.GrantTypes != nil && !slices.Contains(who.GrantTypes, grant) {
 		return false
@@ -260,10 +259,10 @@ func (b *rulebook) fitResponseTypes(m *ClientMetadata) error {
 	return nil
 }
 
-// agreeOnTypes makes grant types and response types agree (RFC 7591, section 2.1), after
-// what the server can't do was left out. Where the client sent one list, the default of
-// the other stands. Nothing is completed but an omitted response_types.
-func agreeOnTypes(m *ClientMetadata, omitted omissions) error {
+// matchTypes makes grant types and response types agree (RFC 7591, section 2.1), after what the server
+// can't do was left out. Where the client sent one list, the default of the other stands. Nothing is
+// completed but an omitted response_types.
+func matchTypes(m *ClientMetadata, omitted omissions) error {
 	if omitted.responseTypes {
 		m.ResponseTypes = []string{}
 		if slices.Contains(m.GrantTypes, capability.GrantAuthorizationCode) || slices.Contains(m.GrantTypes, capability.GrantImplicit) {
@@ -280,12 +279,11 @@ func agreeOnTypes(m *ClientMetadata, omitted omissions) error {
 	return nil
 }
 
-// fitScope registers the allowed scopes among those that were asked for, or the
-// default scopes where none remains. Scopes are compared literally; one that
-// fosite's scope strategy reads as a pattern is refused (T54).
+// fitScope registers the allowed scopes among those that were asked for, or the default scopes where none
+// remains. Scopes are compared literally; one that fosite's scope strategy reads as a pattern is refused
+// (T54).
 //
-// The scopes of the configuration come in where the client speaks, not again where a
-// policy has.
+// The scopes of the configuration come in where the client speaks, not again where a policy has.
 func (b *rulebook) fitScope(ctx context.Context, m *ClientMetadata, defaults bool) error {
 	matches := b.location.fosite.GetScopeStrategy(ctx)
 	asked := members.WithoutRepeats(strings.Fields(m.Scope))
@@ -310,8 +308,8 @@ func (b *rulebook) fitScope(ctx context.Context, m *ClientMetadata, defaults boo
 	return nil
 }
 
-// widerThanItself returns a known scope that the strategy grants to whoever
-// registered scope, other than scope (T54).
+// widerThanItself returns a known scope that the strategy grants to whoever registered scope, other than
+// scope (T54).
 func widerThanItself(scope string, known []string, matches fosite.ScopeStrategy) string {
 	if strings.Contains(scope, "*") {
 		return scope
@@ -324,8 +322,8 @@ func widerThanItself(scope string, known []string, matches fosite.ScopeStrategy)
 	return ""
 }
 
-// applyPolicies asks the policy of the registrant, which binds later updates too, and then those of
-// the configuration. What they leave is held against the rules again.
+// applyPolicies asks the policy of the registrant, which binds later updates too, and then those of the
+// configuration. What they leave is held against the rules again.
 func (b *rulebook) applyPolicies(ctx context.Context, m *ClientMetadata, s source, check *relationCheck) error {
 	policies, err := b.policiesOf(s.registrant)
 	if err != nil || len(policies) == 0 {
@@ -341,7 +339,7 @@ func (b *rulebook) applyPolicies(ctx context.Context, m *ClientMetadata, s sourc
 		return failure(errNothingChecksPKCE)
 	}
 	m.decision = decision{p.RotateSecret, p.Lifetime, p.AlwaysAskConsent, p.RequirePKCE}
-	return b.settle(ctx, m, s, nothingOmitted, check)
+	return b.applyRules(ctx, m, s, nothingOmitted, check)
 }
 
 var errNothingChecksPKCE = errors.New("dcr: a policy requires PKCE, but nothing checks it: add compose.OAuth2PKCEFactory")
@@ -359,10 +357,9 @@ func (b *rulebook) policiesOf(who *Registrant) ([]Policy, error) {
 	return append([]Policy{own}, b.policies...), nil
 }
 
-// vouch lays what a trusted issuer says in a software statement over what the client says. A server
-// without trusted issuers ignores statements (RFC 7591, section 3.1.1), or refuses them where
-// the application wants that. The statement that a client registered with binds it even if its
-// issuer is trusted no longer.
+// vouch lays what a trusted issuer says in a software statement over what the client says. A server without
+// trusted issuers ignores statements (RFC 7591, section 3.1.1), or refuses them where the application wants
+// that. The statement that a client registered with binds it even if its issuer is trusted no longer.
 func (b *rulebook) vouch(ctx context.Context, m *ClientMetadata, previous *Client) error {
 	if m.SoftwareStatement == "" && previous == nil {
 		return nil
@@ -420,8 +417,8 @@ func invalidStatement(what string) error {
 	return ErrInvalidSoftwareStatement.WithDescription("software_statement " + what + ".")
 }
 
-// overlay puts the claims that are members of the metadata over the plain ones. In an
-// update a plain member may repeat what was registered; another value is refused.
+// overlay puts the claims that are members of the metadata over the plain ones. In an update a plain member
+// may repeat what was registered; another value is refused.
 func (b *rulebook) overlay(m *ClientMetadata, s assertion.Statement, previous *Client) error {
 	vouched, err := b.vouchedMetadata(s)
 	if err != nil {
@@ -467,8 +464,8 @@ func supportedMembers(can *capability.Set, more map[string][]string) map[string]
 	found["response_modes"] = members.Honoured{Values: capability.ModeNames(can.ResponseModes)}
 	found["require_pushed_authorization_requests"] = members.Honoured{All: can.PAR}
 	if can.OpenID {
-		// fosite holds request objects against the registered algorithm, and the
-		// authentication against max_age, which the provider's Store fills in.
+		// fosite holds request objects against the registered algorithm, and the authentication against
+		// max_age, which the provider's Store fills in.
 		found["request_object_signing_alg"] = members.Honoured{Values: keyset.SupportedAlgorithms()}
 		found["default_max_age"] = members.Honoured{All: true}
 		if can.IDTokenAlgorithm != "" {

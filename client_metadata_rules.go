@@ -20,69 +20,64 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/strictjson"
 )
 
-// Metadata tells what clients may register besides Config.Scopes.
+// Metadata says what clients may register besides Config.Scopes.
 type Metadata struct {
-	// DefaultScopes are registered for a client that names none, or none of Config.Scopes;
-	// nil means all of Config.Scopes, which a client may have by asking for them. Many
-	// deployed clients never name one and later ask for what the resource
-	// advertises.
+	// DefaultScopes are registered for a client that names none, or none of Config.Scopes; nil means all of
+	// Config.Scopes, which a client may have by asking for them. Many deployed clients never name one and
+	// later ask for what the resource advertises.
 	DefaultScopes []string
-	// BaselineScopes are registered for every client besides what it asks for, such as
-	// "openid" for clients that fetch an ID token without having registered for one
-	// (Claude Code registers what the resource lists, and ToolHive adds these for it).
+	// BaselineScopes are registered for every client besides what it asks for, such as "openid" for clients
+	// that fetch an ID token without having registered for one (Claude Code registers what the resource
+	// lists, and ToolHive adds these for it).
 	BaselineScopes []string
-	// GrantTypes are registrable besides those that the composed handlers are found
-	// to handle.
+	// GrantTypes are registrable besides those that the composed handlers are found to handle.
 	GrantTypes []string
-	// AnonymousGrantTypes are registrable for anonymous registrants,
-	// besides authorization_code, refresh_token and the device grant, in which a user
-	// takes part. Naming client_credentials here, with open registration, hands an
-	// access token to whoever asks (T56).
+	// AnonymousGrantTypes are registrable for anonymous registrants, besides authorization_code,
+	// refresh_token and the device grant, in which a user takes part. Naming client_credentials here, with
+	// open registration, hands an access token to whoever asks (T56).
 	AnonymousGrantTypes []string
 	// ResponseTypes are registrable besides those of the handlers of fosite.
 	ResponseTypes []string
-	// TokenEndpointAuthMethods are the registrable authentication methods. Nil means
-	// none, client_secret_basic, client_secret_post, and private_key_jwt where fosite
-	// knows the URL of the token endpoint. Methods of the application's own may be added.
+	// TokenEndpointAuthMethods are the registrable authentication methods. Nil means none,
+	// client_secret_basic, client_secret_post, and private_key_jwt where fosite knows the URL of the token
+	// endpoint. Methods of the application's own may be added.
 	TokenEndpointAuthMethods []string
-	// DefaultTokenEndpointAuthMethod is registered for clients that name no method;
-	// default client_secret_basic, as RFC 7591 has it. Servers whose clients are
-	// native applications set "none": oidc-agent and FastMCP's client name no method.
+	// DefaultTokenEndpointAuthMethod is registered for clients that name no method; default
+	// client_secret_basic, as RFC 7591 has it. Servers whose clients are native applications set "none":
+	// oidc-agent and FastMCP's client name no method.
 	DefaultTokenEndpointAuthMethod string
-	// Supports names members of the metadata that the application supports besides what fosite
-	// and this package do, each with the values that it may have; nil means every value
-	// that passes the member's rules. A member that promises security, such as
-	// dpop_bound_access_tokens, belongs here only if something enforces it. By default
-	// such members are refused, and those of features that the server lacks are left out.
+	// Supports names members of the metadata that the application supports besides what fosite and this
+	// package do, each with the values that it may have; nil means every value that passes the member's
+	// rules. A member that promises security, such as dpop_bound_access_tokens, belongs here only if
+	// something enforces it. By default such members are refused, and those of features that the server
+	// lacks are left out.
 	Supports map[string][]string
-	// ExtensionMembers are members of the application's own that are kept and returned, whatever
-	// their JSON is (ClientMetadata.Extensions). All other unknown members are ignored.
+	// ExtensionMembers are members of the application's own that are kept and returned, whatever their JSON
+	// is (ClientMetadata.Extensions). All other unknown members are ignored.
 	ExtensionMembers []string
-	// RefuseUnsupported refuses grant types, response types, scopes and members of
-	// features that the server does not have. By default they are left out and the answer says what was
-	// registered (RFC 7591, section 3.2.1): Visual Studio Code and others ask for more
-	// than a server has.
+	// RefuseUnsupported refuses grant types, response types, scopes and members of features that the server
+	// does not have. By default they are left out and the answer says what was registered (RFC 7591,
+	// section 3.2.1): Visual Studio Code and others ask for more than a server has.
 	RefuseUnsupported bool
 
-	// PrivateUseSchemes are redirect URI schemes without a period that are accepted
-	// all the same, for clients such as Cursor ("cursor") and Visual Studio Code
-	// ("vscode"). RFC 8252, section 7.1, wants a reverse domain name.
+	// PrivateUseSchemes are redirect URI schemes without a period that are accepted all the same, for
+	// clients such as Cursor ("cursor") and Visual Studio Code ("vscode"). RFC 8252, section 7.1, wants a
+	// reverse domain name.
 	PrivateUseSchemes []string
-	// RefuseNativeHTTPS refuses https redirect URIs for application_type native, as
-	// the letter of OpenID Connect Registration has it. RFC 8252, section 7.2,
-	// recommends them.
+	// RefuseNativeHTTPS refuses https redirect URIs for application_type native, as the letter of OpenID
+	// Connect Registration has it. RFC 8252, section 7.2, recommends them.
 	RefuseNativeHTTPS bool
 
-	// StatementIssuers are those whose software statements are trusted. Without any, a
-	// statement is ignored, and not returned (RFC 7591, section 3.1.1), unless
-	// RefuseStatements answers unapproved_software_statement to it.
+	// StatementIssuers are those whose software statements are trusted. Without any, a statement is
+	// ignored, and not returned (RFC 7591, section 3.1.1), unless RefuseStatements answers
+	// unapproved_software_statement to it.
 	StatementIssuers []StatementIssuer
 	RefuseStatements bool
 }
 
-// StatementIssuer is somebody whose software statements (RFC 7591, section 2.3) the
-// server trusts, such as the directory of a banking scheme. What a statement says of a
-// client takes precedence over what the client says, and binds its later updates.
+// StatementIssuer is an issuer whose software statements (RFC 7591, section 2.3) the server trusts, such as
+// the directory of a banking scheme. What a statement says of a client takes precedence over what the
+// client says, and binds its later updates.
 type StatementIssuer struct {
 	// Issuer is the "iss" of the statements.
 	Issuer string
@@ -91,8 +86,8 @@ type StatementIssuer struct {
 	Keys *jose.JSONWebKeySet
 	// JWKSURI is the URL of the keys where Keys is nil.
 	JWKSURI string
-	// Algorithms bounds the JWS algorithms; nil means every asymmetric one that fits a
-	// key: RS, PS and ES with 256, 384 and 512.
+	// Algorithms bounds the JWS algorithms; nil means every asymmetric one that fits a key: RS, PS and ES
+	// with 256, 384 and 512.
 	Algorithms []string
 }
 
@@ -182,8 +177,8 @@ type relationRules struct {
 	fetch func(ctx context.Context, url string) ([]byte, error)
 }
 
-// relationCheck is the check of one request. Metadata that a policy has changed is checked again,
-// and what was fetched for the first check serves the second.
+// relationCheck is the check of one request. Metadata that a policy has changed is checked again, and what
+// was fetched for the first check serves the second.
 type relationCheck struct {
 	*relationRules
 	sector *sectorDocument
@@ -205,8 +200,8 @@ var relations = []func(*relationCheck, context.Context, *ClientMetadata) error{
 	sectorOfSubjects,
 }
 
-// redirectURIsWhereNeeded: a grant that goes through a redirect needs a place to
-// go to (RFC 7591, section 2).
+// redirectURIsWhereNeeded: a grant that goes through a redirect needs a place to go to (RFC 7591, section
+// 2).
 func redirectURIsWhereNeeded(_ *relationCheck, _ context.Context, m *ClientMetadata) error {
 	needed := slices.Contains(m.GrantTypes, capability.GrantAuthorizationCode) || slices.Contains(m.GrantTypes, capability.GrantImplicit)
 	if needed && len(m.RedirectURIs) == 0 {
@@ -215,8 +210,8 @@ func redirectURIsWhereNeeded(_ *relationCheck, _ context.Context, m *ClientMetad
 	return nil
 }
 
-// redirectsThatFositeTakes: what is registered has to work at the authorization
-// endpoint, where fosite and the application judge once more.
+// redirectsThatFositeTakes: what is registered has to work at the authorization endpoint, where fosite and
+// the application judge once more.
 func redirectsThatFositeTakes(c *relationCheck, ctx context.Context, m *ClientMetadata) error {
 	secure := c.fosite.GetRedirectSecureChecker(ctx)
 	if secure == nil {
@@ -240,8 +235,7 @@ func keysOneWay(_ *relationCheck, _ context.Context, m *ClientMetadata) error {
 	return nil
 }
 
-// keysForAssertions: whoever authenticates with a key registers one that can do
-// it (RFC 7591, section 2).
+// keysForAssertions: whoever authenticates with a key registers one that can do it (RFC 7591, section 2).
 func keysForAssertions(_ *relationCheck, _ context.Context, m *ClientMetadata) error {
 	if m.TokenEndpointAuthMethod != capability.MethodPrivateKeyJWT {
 		return nil
@@ -263,10 +257,9 @@ func authenticationForGrants(_ *relationCheck, _ context.Context, m *ClientMetad
 	return nil
 }
 
-// redirectsOfApplication: OpenID Connect Registration 1.0, section 2. Only the
-// implicit grant of a web client is held to the letter: deployed native clients
-// leave application_type out, and register the https redirects of RFC 8252,
-// section 7.2.
+// redirectsOfApplication: OpenID Connect Registration 1.0, section 2. Only the implicit grant of a web
+// client is held to the letter: deployed native clients leave application_type out, and register the https
+// redirects of RFC 8252, section 7.2.
 func redirectsOfApplication(c *relationCheck, _ context.Context, m *ClientMetadata) error {
 	implicit := slices.Contains(m.GrantTypes, capability.GrantImplicit)
 	if !implicit && !c.refuseNativeHTTPS {
@@ -293,7 +286,7 @@ func isLocalhostURL(raw string) bool {
 	return err == nil && (host == "localhost" || strings.HasSuffix(host, ".localhost"))
 }
 
-// certificateSubjects are the members that tell a client by its certificate.
+// certificateSubjects are the members that name the subject of a client's certificate.
 var certificateSubjects = []string{
 	"tls_client_auth_subject_dn", "tls_client_auth_san_dns", "tls_client_auth_san_uri",
 	"tls_client_auth_san_ip", "tls_client_auth_san_email",
@@ -316,8 +309,8 @@ func subjectOfCertificate(_ *relationCheck, _ context.Context, m *ClientMetadata
 	return nil
 }
 
-// unsignedIDToken: OpenID Connect Registration 1.0, section 2: only where no ID token
-// comes from the authorization endpoint.
+// unsignedIDToken: OpenID Connect Registration 1.0, section 2: only where no ID token comes from the
+// authorization endpoint.
 func unsignedIDToken(_ *relationCheck, _ context.Context, m *ClientMetadata) error {
 	if m.OpenID == nil || m.OpenID.IDTokenSignedResponseAlg != "none" {
 		return nil
@@ -330,8 +323,8 @@ func unsignedIDToken(_ *relationCheck, _ context.Context, m *ClientMetadata) err
 	return nil
 }
 
-// encryptionNeedsAlgorithm: OpenID Connect Registration 1.0, section 2, and alike for
-// the companions. An omitted content encryption is A128CBC-HS256.
+// encryptionNeedsAlgorithm: OpenID Connect Registration 1.0, section 2, and alike for the companions. An
+// omitted content encryption is A128CBC-HS256.
 func encryptionNeedsAlgorithm(_ *relationCheck, _ context.Context, m *ClientMetadata) error {
 	for _, enc := range encryptions {
 		alg := strings.TrimSuffix(enc, "_enc") + "_alg"
@@ -352,8 +345,8 @@ var encryptions = []string{
 	"introspection_encrypted_response_enc", "authorization_encrypted_response_enc",
 }
 
-// logoutOnRegisteredHost: OpenID Connect Front-Channel Logout 1.0, section 2, wants
-// scheme, host and port of a redirect URI.
+// logoutOnRegisteredHost: OpenID Connect Front-Channel Logout 1.0, section 2, wants scheme, host and port
+// of a redirect URI.
 func logoutOnRegisteredHost(_ *relationCheck, _ context.Context, m *ClientMetadata) error {
 	if m.OpenID == nil || m.OpenID.FrontchannelLogoutURI == "" {
 		return nil
@@ -378,8 +371,8 @@ func endpointForNotification(_ *relationCheck, _ context.Context, m *ClientMetad
 	return nil
 }
 
-// sectorOfSubjects: OpenID Connect Core 1.0, section 8.1. The document is fetched only
-// where the provider has pairwise subjects and the client wants them.
+// sectorOfSubjects: OpenID Connect Core 1.0, section 8.1. The document is fetched only where the provider
+// has pairwise subjects and the client wants them.
 func sectorOfSubjects(c *relationCheck, ctx context.Context, m *ClientMetadata) error {
 	if m.OpenID == nil {
 		return nil

@@ -15,10 +15,9 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/capability"
 )
 
-// DCRFactory adds dynamic client registration to a provider, with the safe defaults
-// of Config{}. It goes last into the list of factories, and the composed provider
-// goes through Extend. Where fosite's configuration is a ConfigProvider, that says
-// what is wanted.
+// DCRFactory adds dynamic client registration to a provider, with the safe defaults of Config{}. It goes
+// last into the list of factories, and the composed provider goes through Extend. Where fosite's
+// configuration is a ConfigProvider, that says what is wanted.
 //
 //	provider, err := dcr.Extend(compose.Compose(config, store, strategy,
 //		compose.OAuth2AuthorizeExplicitFactory,
@@ -48,8 +47,8 @@ func NewFactory(cfg Config) compose.Factory {
 	}
 }
 
-// composedBefore finds the handler of an earlier run of the factory: fosite will
-// drop the second one silently, since it is of the same type.
+// composedBefore finds the handler of an earlier run of the factory: fosite will drop the second one
+// silently, since it is of the same type.
 func composedBefore(config fosite.Configurator) *handler {
 	for _, h := range config.GetTokenEndpointHandlers(context.Background()) {
 		if ours, ok := h.(*handler); ok {
@@ -59,9 +58,9 @@ func composedBefore(config fosite.Configurator) *handler {
 	return nil
 }
 
-// handler is what the factory returns and fosite composes. It implements four of
-// fosite's handler interfaces, each for a reason of its own, and Extend finds it
-// again through them. What it works with Extend gives to it.
+// handler is what the factory returns and fosite composes. It implements four of fosite's handler
+// interfaces, each for a reason of its own, and Extend finds it again through them. What it works with
+// Extend gives to it.
 type handler struct {
 	// parts is what the factory received.
 	parts parts
@@ -82,8 +81,8 @@ var (
 	_ fosite.RevocationHandler        = (*handler)(nil)
 )
 
-// parts is what a factory receives, and what was found in it. What is missing is noted and said by
-// Extend, since a factory can't return an error.
+// parts is what a factory receives, and what was found in it. What is missing is noted and said by Extend,
+// since a factory can't return an error.
 type parts struct {
 	cfg    Config
 	fosite fosite.Configurator
@@ -118,8 +117,7 @@ func newHandler(cfg Config, config fosite.Configurator, store, strategy any) *ha
 
 func (p *parts) lack(what string) { p.lacks = append(p.lacks, errors.New(what)) }
 
-// findStorage takes the storages of the configuration, and otherwise what the
-// composed storage can do.
+// findStorage takes the storages of the configuration, and otherwise what the composed storage can do.
 func (p *parts) findStorage(store any) {
 	if p.clients = p.cfg.Storage.Clients; p.clients == nil {
 		p.clients, _ = store.(ClientStorage)
@@ -160,9 +158,9 @@ func ability[T any](storages ...any) (found T) {
 	return found
 }
 
-// findStrategy finds a strategy whose tokens are opaque. One that makes
-// self-contained JWTs would make registration access tokens that any stateless
-// validator takes (T46), so it is opened, and its HMAC part used.
+// findStrategy finds a strategy whose tokens are opaque. One that makes self-contained JWTs would make
+// registration access tokens that any stateless validator takes (T46), so it is opened, and its HMAC part
+// used.
 func (p *parts) findStrategy(strategy any) {
 	opened, ok := openStrategy(strategy).(oauth2.AccessTokenStrategy)
 	if !ok {
@@ -189,9 +187,8 @@ func openStrategy(strategy any) any {
 	return strategy
 }
 
-// opaqueStrategy keeps a strategy of fosite's, and one of unknown type only if it
-// makes tokens that are no JWTs and have a signature that is not the token; otherwise
-// fosite's HMAC strategy takes its place.
+// opaqueStrategy keeps a strategy of fosite's, and one of unknown type only if it makes tokens that are no
+// JWTs and have a signature that is not the token; otherwise fosite's HMAC strategy takes its place.
 func (p *parts) opaqueStrategy(ctx context.Context, probe fosite.Requester) oauth2.AccessTokenStrategy {
 	switch p.strategy.(type) {
 	case nil, *oauth2.HMACSHAStrategy, *oauth2.HMACSHAStrategyUnPrefixed:
@@ -238,8 +235,8 @@ func (g *gate) checkClient(client *Client, request fosite.AuthorizeRequester) er
 	return g.requirePKCE(client, request)
 }
 
-// requirePKCE: such a client gets no code without PKCE, whatever fosite's
-// configuration says (RFC 9700, section 2.1.1).
+// requirePKCE: such a client gets no code without PKCE, whatever fosite's configuration says (RFC 9700,
+// section 2.1.1).
 func (g *gate) requirePKCE(client *Client, request fosite.AuthorizeRequester) error {
 	if !client.needsPKCE() || !request.GetResponseTypes().Has(capability.ResponseCode) {
 		return nil
@@ -254,10 +251,9 @@ func (g *gate) requirePKCE(client *Client, request fosite.AuthorizeRequester) er
 	return nil
 }
 
-// HandleAuthorizeEndpointRequest is a gate: it refuses what the registration of a
-// client rules out. It runs last, early enough to refuse. NewAuthorizeRequest of the
-// provider has asked the same before anybody was asked for consent; this holds for applications
-// that make the request by other means.
+// HandleAuthorizeEndpointRequest is a gate: it refuses what the registration of a client rules out. It runs
+// last, early enough to refuse. NewAuthorizeRequest of the provider has asked the same before anybody was
+// asked for consent; this holds for applications that make the request by other means.
 func (h *handler) HandleAuthorizeEndpointRequest(ctx context.Context, request fosite.AuthorizeRequester, response fosite.AuthorizeResponder) error {
 	if h.clients == nil {
 		return failure(errNotExtended)
@@ -283,8 +279,8 @@ func (h *handler) HandleTokenEndpointRequest(context.Context, fosite.AccessReque
 	return fosite.ErrUnknownRequest
 }
 
-// PopulateTokenEndpointResponse, which fosite calls on every handler, notes that a
-// registered client was given a token, and until when its refresh token lives.
+// PopulateTokenEndpointResponse, which fosite calls on every handler, notes that a registered client was
+// given a token, and until when its refresh token lives.
 func (h *handler) PopulateTokenEndpointResponse(ctx context.Context, request fosite.AccessRequester, response fosite.AccessResponder) error {
 	client, ok := request.GetClient().(*Client)
 	if !ok || response.GetAccessToken() == "" || h.clients == nil {
@@ -303,8 +299,8 @@ func (h *handler) PopulateTokenEndpointResponse(ctx context.Context, request fos
 	return fosite.ErrUnknownRequest
 }
 
-// IntrospectToken is a veto: the token of a client that is gone is inactive, in
-// whatever storage it lies (T36). It runs after the handlers that found the token.
+// IntrospectToken is a veto: the token of a client that is gone is inactive, in whatever storage it lies
+// (T36). It runs after the handlers that found the token.
 func (h *handler) IntrospectToken(ctx context.Context, _ string, _ fosite.TokenUse, request fosite.AccessRequester, _ []string) (fosite.TokenUse, error) {
 	if h.clients == nil {
 		return "", failure(errNotExtended)
@@ -313,8 +309,8 @@ func (h *handler) IntrospectToken(ctx context.Context, _ string, _ fosite.TokenU
 		return "", fosite.ErrUnknownRequest
 	}
 	id := request.GetClient().GetID()
-	// Nobody is named by a self-contained JWT without client_id, and an https
-	// identifier may be that of a document, which is not fetched for this.
+	// Nobody is named by a self-contained JWT without client_id, and an https identifier may be that of a
+	// document, which is not fetched for this.
 	if id == "" || strings.HasPrefix(id, "https://") {
 		return "", fosite.ErrUnknownRequest
 	}
@@ -328,8 +324,8 @@ func (h *handler) IntrospectToken(ctx context.Context, _ string, _ fosite.TokenU
 	return "", fosite.ErrUnknownRequest
 }
 
-// RevokeToken lets a client revoke its own registration access token (RFC 7009).
-// Its entry goes, and without the entry the token is dead.
+// RevokeToken lets a client revoke its own registration access token (RFC 7009). Its entry goes, and
+// without the entry the token is dead.
 func (h *handler) RevokeToken(ctx context.Context, token string, _ fosite.TokenType, client fosite.Client) error {
 	registered, ok := client.(*Client)
 	if !ok || h.tokens == nil {

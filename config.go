@@ -15,45 +15,41 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
 
-// Config sets what an application wants otherwise than by default. The zero value
-// is safe: registration is closed to everybody without an access token for it,
-// everything is bounded, and nothing is fetched from inside the network. The
-// factory copies it; what is wrong with it is said by Extend.
+// Config sets what an application wants otherwise than by default. The zero value is safe: registration is
+// closed to everybody without an access token for it, everything is bounded, and nothing is fetched from
+// inside the network. The factory copies it; what is wrong with it is said by Extend.
 //
-// A name that begins with Allow or Insecure weakens a defence; the comment says
-// which.
+// A name that begins with Allow or Insecure weakens a defence; the comment says which.
 type Config struct {
-	// Access decides who may register. Nil means an OAuth access token with the
-	// scope Registration.Scope. Others are [Open], [InitialAccessTokens], [SignedIn], [AnyOf]
-	// and your own ([AccessFunc]).
+	// Access decides who may register. Nil means an OAuth access token with the scope Registration.Scope.
+	// Others are [Open], [InitialAccessTokens], [SignedIn], [AnyOf] and your own ([AccessFunc]).
 	Access Access
-	// Scopes are what clients may register, compared literally. Empty means that
-	// nothing can be registered.
+	// Scopes are what clients may register, compared literally. Empty means that nothing can be registered.
 	Scopes []string
-	// Policies see what passed every rule, and may change or refuse it, in this order. Package
-	// policy has the built-in ones.
+	// Policies see what passed every rule, and may change or refuse it, in this order. Package policy has
+	// the built-in ones.
 	Policies []Policy
-	// NamedPolicies are those that a Registrant may name. A client whose policy is gone
-	// from here can't be updated.
+	// NamedPolicies are those that a Registrant may name. A client whose policy is gone from here can't be
+	// updated.
 	NamedPolicies map[string]Policy
 	// Events receives what happened; nil means that nobody does. [LogEvents] writes a log.
 	Events EventSink
 
-	// Metadata tells what clients may register besides Scopes.
+	// Metadata says what clients may register besides Scopes.
 	Metadata Metadata
 	// Registration configures the registration endpoint (RFC 7591).
 	Registration Registration
-	// Management tells what clients may do with their registration (RFC 7592).
+	// Management says what clients may do with their registration (RFC 7592).
 	Management Management
-	// Secrets tells how long client secrets live, and how they are hashed.
+	// Secrets says how long client secrets live, and how they are hashed.
 	Secrets Secrets
-	// Lifecycle tells when clients expire that nobody removes.
+	// Lifecycle says when clients expire that nobody removes.
 	Lifecycle Lifecycle
 	// Limits bounds requests, their rate, and the number of clients.
 	Limits Limits
-	// Endpoints tells where the provider's endpoints lie, and which browsers may call them.
+	// Endpoints says where the provider's endpoints lie, and which browsers may call them.
 	Endpoints Endpoints
-	// Authorization tells what fosite's endpoints demand of registered clients.
+	// Authorization says what fosite's endpoints demand of registered clients.
 	Authorization Authorization
 	// Storage names storages, for applications that wrap the composed one.
 	Storage Storage
@@ -64,56 +60,52 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Storage names storages where the composed one can't be used, because a decorator hides what it
-// can do.
+// Storage names storages where the composed one can't be used, because a decorator hides what it can do.
 type Storage struct {
 	// Clients keeps registered clients; nil means the storage that the factory received.
 	Clients ClientStorage
-	// Tokens keeps the entries of registration access tokens; nil means the storage that the
-	// factory received.
+	// Tokens keeps the entries of registration access tokens; nil means the storage that the factory
+	// received.
 	Tokens oauth2.AccessTokenStorage
-	// NewSession returns an empty session of the type that the storage of tokens
-	// reads; nil means *fosite.DefaultSession.
+	// NewSession returns an empty session of the type that the storage of tokens reads; nil means
+	// *fosite.DefaultSession.
 	NewSession func() fosite.Session
 }
 
 // Outbound bounds requests to URLs that clients name.
 type Outbound struct {
 	outbound.Options
-	// JWKSFetcher fetches keys of clients from their jwks_uri; nil means a guarded
-	// one with Options.
+	// JWKSFetcher fetches keys of clients from their jwks_uri; nil means a guarded one with Options.
 	JWKSFetcher fosite.JWKSFetcherStrategy
 }
 
-// ConfigProvider is implemented by a fosite.Configurator of a host that calls
-// factories itself. It is asked once, by DCRFactory.
+// ConfigProvider is implemented by a fosite.Configurator of an application that calls factories itself. It
+// is asked once, by DCRFactory.
 type ConfigProvider interface {
 	GetDCRConfig(ctx context.Context) *Config
 }
 
-// MCPConfig returns the settings that the clients of a Model Context Protocol server need:
-// Claude, ChatGPT, Visual Studio Code, Cursor, MCP Inspector and others, which register
-// themselves as public clients and bring a redirect URI on loopback or of a scheme of their
-// own. The resource is the URL of the MCP server, which tokens are for (RFC 8707), the
-// scopes are what clients may have.
+// MCPConfig returns the settings that the clients of a Model Context Protocol server need: Claude, ChatGPT,
+// Visual Studio Code, Cursor, MCP Inspector and others, which register themselves as public clients and
+// bring a redirect URI on loopback or of a scheme of their own. The resource is the URL of the MCP server,
+// which tokens are for (RFC 8707), the scopes are what clients may have.
 //
-// Registration is open, with what makes that bearable by default: a limit for each caller,
-// expiry of unused clients after a day, PKCE, no grant without a user. What else an application
-// wants it sets in the result; Registration.ShareIdentical where many clients register anew, always
-// alike.
+// Registration is open, with what makes that bearable by default: a limit for each caller, expiry of unused
+// clients after a day, PKCE, no grant without a user. What else an application wants it sets in the result;
+// Registration.ShareIdentical where many clients register anew, always alike.
 func MCPConfig(resource string, scopes ...string) Config {
 	return Config{
 		Access: Open(),
 		Scopes: scopes,
-		// Some people sign in hours after they have added a server. Clients that are never
-		// used still expire within a day.
+		// Some people sign in hours after they have added a server. Clients that are never used still
+		// expire within a day.
 		Lifecycle: Lifecycle{Unused: 24 * time.Hour},
 		// MCP Inspector and other clients run in a browser. No credentials go along.
 		Endpoints: Endpoints{AllowedOrigins: []string{"*"}},
 		Authorization: Authorization{
 			Audience: []string{resource},
-			// Claude Code and Visual Studio Code register http://localhost/callback and come back
-			// with a port.
+			// Claude Code and Visual Studio Code register http://localhost/callback and come back with a
+			// port.
 			AllowAnyLocalhostPort: true,
 			// MCP Inspector and Cursor send PKCE and no state.
 			AllowMissingState: true,
@@ -123,8 +115,7 @@ func MCPConfig(resource string, scopes ...string) Config {
 	}
 }
 
-// withDefaults returns a copy with every default filled in that does not depend on
-// the provider.
+// withDefaults returns a copy with every default filled in that does not depend on the provider.
 func (c Config) withDefaults() Config {
 	c.Scopes, c.Policies, c.NamedPolicies = slices.Clone(c.Scopes), slices.Clone(c.Policies), maps.Clone(c.NamedPolicies)
 	if c.Access == nil {

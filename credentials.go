@@ -19,15 +19,15 @@ import (
 
 // Secrets configures client secrets.
 type Secrets struct {
-	// Lifetime is how long a client secret authenticates; 0 means for ever. The answer says it
-	// as client_secret_expires_at (RFC 7591, section 3.2.1).
+	// Lifetime is how long a client secret authenticates; 0 means for ever. The answer says it as
+	// client_secret_expires_at (RFC 7591, section 3.2.1).
 	Lifetime time.Duration
-	// Grace is how long an earlier secret works after a policy had it replaced
-	// (Proposal.RotateSecret); 0 means not at all.
+	// Grace is how long an earlier secret works after a policy had it replaced (Proposal.RotateSecret); 0
+	// means not at all.
 	Grace time.Duration
-	// Hasher hashes client secrets. Nil means a [SecretHasher] in front of the hasher
-	// of fosite's configuration; an application with a ClientAuthenticationStrategy of its own
-	// gets the configuration's.
+	// Hasher hashes client secrets. Nil means a [SecretHasher] in front of the hasher of fosite's
+	// configuration; an application with a ClientAuthenticationStrategy of its own gets the
+	// configuration's.
 	Hasher fosite.Hasher
 }
 
@@ -37,20 +37,18 @@ func (s Secrets) problems() []error {
 
 // RegistrationToken configures registration access tokens (RFC 7592, section 1.3).
 type RegistrationToken struct {
-	// Scope is the scope of the token's record; default "dcr:manage". No client can
-	// have it granted.
+	// Scope is the scope of the token's record; default "dcr:manage". No client can have it granted.
 	Scope string
-	// Lifetime is how long a token works; 0 means for ever. A client whose token has
-	// expired can no longer be managed; each rotation starts the time anew.
+	// Lifetime is how long a token works; 0 means for ever. A client whose token has expired can no longer
+	// be managed; each rotation starts the time anew.
 	Lifetime time.Duration
-	// KeepOnUpdate leaves the token as it is when the client is updated. By default
-	// an update answers a new one and the old one is dead.
+	// KeepOnUpdate leaves the token as it is when the client is updated. By default an update answers a new
+	// one and the old one is dead.
 	KeepOnUpdate bool
 	// RotateOnRead answers a new token to a read, too.
 	RotateOnRead bool
-	// Grace is how long the previous token works after a rotation, or until the new
-	// one is first used if that is sooner; 0 means not at all. It is for clients that
-	// lose the response.
+	// Grace is how long the previous token works after a rotation, or until the new one is first used if
+	// that is sooner; 0 means not at all. It is for clients that lose the response.
 	Grace time.Duration
 }
 
@@ -75,9 +73,9 @@ func negative(group string, durations ...time.Duration) []error {
 	return nil
 }
 
-// A generated secret is this prefix with 256 random bits, all of it letters,
-// digits, hyphens and underscores: fosite form-decodes Basic credentials, and
-// these survive it. It is shorter than the 72 bytes of bcrypt (T14).
+// A generated secret is this prefix with 256 random bits, all of it letters, digits, hyphens and
+// underscores: fosite form-decodes Basic credentials, and these survive it. It is shorter than the 72 bytes
+// of bcrypt (T14).
 const (
 	secretPrefix = "dcrs_"
 	secretBytes  = 32
@@ -85,8 +83,8 @@ const (
 
 var secretLength = len(secretPrefix) + base64.RawURLEncoding.EncodedLen(secretBytes)
 
-// newClientID returns a client identifier: 130 random bits as capital letters and
-// digits, which no database collation confuses.
+// newClientID returns a client identifier: 130 random bits as capital letters and digits, which no database
+// collation confuses.
 func newClientID() string { return rand.Text() }
 
 func newSecret() string {
@@ -102,8 +100,8 @@ type secrets struct {
 	now    func() time.Time
 }
 
-// issue makes a secret for a client that authenticates by this method, its hash, and when it
-// expires; nothing where the method needs no secret.
+// issue makes a secret for a client that authenticates by this method, its hash, and when it expires;
+// nothing where the method needs no secret.
 func (s *secrets) issue(ctx context.Context, method string) (secret string, hash []byte, expires time.Time, err error) {
 	if !capability.UsesSecret(method) {
 		return "", nil, time.Time{}, nil
@@ -122,9 +120,9 @@ func (s *secrets) issue(ctx context.Context, method string) (secret string, hash
 	return secret, hash, expires, nil
 }
 
-// renew gives a secret to a client that needs one and has none that works any
-// more, and takes it from one that needs none. Any other secret stays, unless it is to be
-// rotated; the old one works on for the grace (fosite's rotated secrets).
+// renew gives a secret to a client that needs one and has none that works any more, and takes it from one
+// that needs none. Any other secret stays, unless it is to be rotated; the old one works on for the grace
+// (fosite's rotated secrets).
 func (s *secrets) renew(ctx context.Context, client *Client, rotate bool) (secret string, err error) {
 	if !capability.UsesSecret(client.Metadata.TokenEndpointAuthMethod) {
 		client.SecretHash, client.RotatedSecrets, client.SecretExpiresAt = nil, nil, time.Time{}
@@ -152,16 +150,14 @@ func (s *secrets) isCurrent(ctx context.Context, client *Client, secret string) 
 	return len(hash) > 0 && s.hasher.Compare(ctx, hash, []byte(secret)) == nil
 }
 
-// SecretHasher hashes the secrets that this package generates with SHA-256 and
-// leaves all others to Fallback. A slow hash protects secrets that people choose;
-// one of 256 random bits needs none, and a quarter of a second of CPU for each
-// registration and token request is a lever for an attacker (T13).
+// SecretHasher hashes the secrets that this package generates with SHA-256 and leaves all others to
+// Fallback. A slow hash protects secrets that people choose; one of 256 random bits needs none, and a
+// quarter of a second of CPU for each registration and token request is a lever for an attacker (T13).
 //
-// A hash tells by its prefix who made it, so both kinds may lie in one storage. An
-// empty hash never matches.
+// A hash tells by its prefix who made it, so both kinds may lie in one storage. An empty hash never
+// matches.
 type SecretHasher struct {
-	// Fallback hashes and compares everything else; nil means bcrypt with fosite's
-	// default cost.
+	// Fallback hashes and compares everything else; nil means bcrypt with fosite's default cost.
 	Fallback fosite.Hasher
 }
 
@@ -181,8 +177,7 @@ func (h *SecretHasher) Hash(ctx context.Context, data []byte) ([]byte, error) {
 	return fastHash(data), nil
 }
 
-// Compare returns nil if hash is that of data. It takes the same time wherever
-// they differ.
+// Compare returns nil if hash is that of data. It takes the same time wherever they differ.
 func (h *SecretHasher) Compare(ctx context.Context, hash, data []byte) error {
 	if len(hash) == 0 {
 		return errSecretMismatch
@@ -218,8 +213,8 @@ func isGeneratedSecret(data []byte) bool {
 	return err == nil
 }
 
-// noEmptyHash stands before any hasher: an empty hash is that of a client without
-// a secret, and no secret authenticates it, whatever the hasher thinks.
+// noEmptyHash stands before any hasher: an empty hash is that of a client without a secret, and no secret
+// authenticates it, whatever the hasher thinks.
 type noEmptyHash struct{ fosite.Hasher }
 
 func (h noEmptyHash) Compare(ctx context.Context, hash, data []byte) error {
@@ -229,30 +224,29 @@ func (h noEmptyHash) Compare(ctx context.Context, hash, data []byte) error {
 	return h.Hasher.Compare(ctx, hash, data)
 }
 
-// A registration access token is an access token of the composed strategy, and
-// its entry a session in the storage of access tokens. The entry lies under
-// a key that no token has as its signature: the dot keeps it out of the alphabet
-// of signatures, so that introspection never finds a registration access token and
-// an access token is never found here (T01, T02).
+// A registration access token is an access token of the composed strategy, and its entry a session in the
+// storage of access tokens. The entry lies under a key that no token has as its signature: the dot keeps it
+// out of the alphabet of signatures, so that introspection never finds a registration access token and an
+// access token is never found here (T01, T02).
 const entryPrefix = "dcr.registration."
 
-// entryLifetime is what the session of an entry says; the storages of applications were
-// not made for tokens that never expire. The lifetime that counts is the record's.
+// entryLifetime is what the session of an entry says; the storages of applications were not made for tokens
+// that never expire. The lifetime that counts is the record's.
 const entryLifetime = 10 * 365 * 24 * time.Hour
 
 func entryKey(signature string) string { return entryPrefix + signature }
 
-// IsRegistrationTokenEntry reports whether a session among the access tokens is the entry of a
-// registration access token, by the signature under which it is stored. Such an entry is no grant
-// of its client: what revokes a client's grants leaves it, and so does a purge of sessions by age.
+// IsRegistrationTokenEntry reports whether a session among the access tokens is the entry of a registration
+// access token, by the signature under which it is stored. Such an entry is no grant of its client: what
+// revokes a client's grants leaves it, and so does a purge of sessions by age.
 func IsRegistrationTokenEntry(signature string) bool {
 	return strings.HasPrefix(signature, entryPrefix)
 }
 
 func newSession() fosite.Session { return new(fosite.DefaultSession) }
 
-// registrationTokens makes and checks registration access tokens. Of each token the record of its
-// client has the signature, and the storage of access tokens an entry; without either it is dead.
+// registrationTokens makes and checks registration access tokens. Of each token the record of its client
+// has the signature, and the storage of access tokens an entry; without either it is dead.
 type registrationTokens struct {
 	config     RegistrationToken
 	strategy   oauth2.AccessTokenStrategy
@@ -310,8 +304,8 @@ func (t *registrationTokens) clear(ctx context.Context, clientID string, records
 	}
 }
 
-// request is the request that the entry of a token holds. What matters lies in
-// its ordinary parts: the client and the scope.
+// request is the request that the entry of a token holds. What matters lies in its ordinary parts: the
+// client and the scope.
 func (t *registrationTokens) request(client *Client) *fosite.Request {
 	request := fosite.NewRequest()
 	request.RequestedAt = t.now().UTC().Truncate(time.Second)
@@ -325,12 +319,12 @@ func (t *registrationTokens) request(client *Client) *fosite.Request {
 	return request
 }
 
-// authenticate returns the client that token manages, if it is the client id of the issuer and
-// has not expired, and the record of the token. Every refusal is the same ErrInvalidToken. A
-// storage that fails is a fault.
+// authenticate returns the client that token manages, if it is the client id of the issuer and has not
+// expired, and the record of the token. Every refusal is the same ErrInvalidToken. A storage that fails is
+// a fault.
 func (t *registrationTokens) authenticate(ctx context.Context, issuer, id, token string, expiry Expiry) (*Client, RegistrationTokenRecord, error) {
-	// The signature comes first, so that guessing costs no look-up, and is judged
-	// without a session: fosite takes one without expiry for one of an hour.
+	// The signature comes first, so that guessing costs no look-up, and is judged without a session: fosite
+	// takes one without expiry for one of an hour.
 	var record RegistrationTokenRecord
 	if err := t.strategy.ValidateAccessToken(ctx, t.request(nil), token); err != nil {
 		return nil, record, ErrInvalidToken
@@ -364,8 +358,8 @@ func (t *registrationTokens) checkEntry(ctx context.Context, client *Client, rec
 	return nil
 }
 
-// rotate puts a new token record into a client. The token that was presented stays
-// valid for the grace, where there is one.
+// rotate puts a new token record into a client. The token that was presented stays valid for the grace,
+// where there is one.
 func (t *registrationTokens) rotate(client *Client, presented, next RegistrationTokenRecord) {
 	client.PreviousRegistrationToken = RegistrationTokenRecord{}
 	if t.config.Grace > 0 {

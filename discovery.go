@@ -21,27 +21,26 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
 
-// Endpoints tells where the provider's endpoints lie. No part of a URL comes from a request (T24).
+// Endpoints says where the provider's endpoints lie. No part of a URL comes from a request (T24).
 type Endpoints struct {
-	// Issuer returns the issuer of a request, an https URL (http on loopback). Nil
-	// means fosite's GetAccessTokenIssuer, then its GetIDTokenIssuer. A client that
-	// was registered under one issuer does not exist under another (T41).
+	// Issuer returns the issuer of a request, an https URL (http on loopback). Nil means fosite's
+	// GetAccessTokenIssuer, then its GetIDTokenIssuer. A client that was registered under one issuer does
+	// not exist under another (T41).
 	Issuer func(ctx context.Context) string
-	// RegistrationPath is where Mount puts the registration endpoint, and what
-	// Registration appends to the issuer; default "/register".
+	// RegistrationPath is where Mount puts the registration endpoint, and what Registration appends to the
+	// issuer; default "/register".
 	RegistrationPath string
-	// Registration returns the public URL of the registration endpoint; nil means the
-	// issuer with RegistrationPath. A client's own URL is this one with "/" and the client
-	// identifier.
+	// Registration returns the public URL of the registration endpoint; nil means the issuer with
+	// RegistrationPath. A client's own URL is this one with "/" and the client identifier.
 	Registration func(ctx context.Context) string
-	// PushedAuthorizationRequest returns the public URL of the PAR endpoint,
-	// which client assertions may name as their audience there (RFC 9126, section
-	// 2). Nil means the scheme and host of the issuer with the path of the request.
+	// PushedAuthorizationRequest returns the public URL of the PAR endpoint, which client assertions may
+	// name as their audience there (RFC 9126, section 2). Nil means the scheme and host of the issuer with
+	// the path of the request.
 	PushedAuthorizationRequest func(ctx context.Context) string
-	// AllowedOrigins are those whose pages may call the registration and the client
-	// configuration endpoint from a browser (CORS), such as "https://inspector.example"; "*"
-	// means all. None by default. Credentials such as cookies are never allowed along (T23).
-	// MCP Inspector and other clients that run in a browser need it.
+	// AllowedOrigins are those whose pages may call the registration and the client configuration endpoint
+	// from a browser (CORS), such as "https://inspector.example"; "*" means all. None by default.
+	// Credentials such as cookies are never allowed along (T23). MCP Inspector and other clients that run
+	// in a browser need it.
 	AllowedOrigins []string
 }
 
@@ -81,8 +80,7 @@ type location struct {
 	fosite    fosite.Configurator
 }
 
-// issuer returns the issuer of a request; an application whose function finds none has
-// failed.
+// issuer returns the issuer of a request; an application whose function finds none has failed.
 func (l *location) issuer(ctx context.Context) (string, error) {
 	issuer := l.issuerOrNone(ctx)
 	if issuer == "" {
@@ -122,8 +120,8 @@ func (l *location) parEndpoint(ctx context.Context, path string) string {
 	return u.Scheme + "://" + u.Host + path
 }
 
-// openTo lets pages of the configured origins call a handler from a browser. Credentials,
-// such as cookies, are never allowed along (T23).
+// openTo lets pages of the configured origins call a handler from a browser. Credentials, such as cookies,
+// are never allowed along (T23).
 func (l *location) openTo(methods []string, handler http.Handler) http.Handler {
 	if len(l.endpoints.AllowedOrigins) == 0 {
 		return handler
@@ -162,11 +160,10 @@ type discovery struct {
 	scopes   []string
 }
 
-// Metadata returns the members of the server's metadata document (RFC 8414, section
-// 2) that follow from what the provider can do and what registration accepts: what is
-// advertised is accepted. The token endpoint is fosite's TokenURL, where that is set. The
-// application adds its own, among them its other endpoints, and serves the document. The map is
-// the caller's.
+// Metadata returns the members of the server's metadata document (RFC 8414, section 2) that follow from
+// what the provider can do and what registration accepts: what is advertised is accepted. The token
+// endpoint is fosite's TokenURL, where that is set. The application adds its own, among them its other
+// endpoints, and serves the document. The map is the caller's.
 func (d *discovery) Metadata(ctx context.Context) map[string]any {
 	document := map[string]any{
 		"issuer":                d.location.issuerOrNone(ctx),
@@ -207,10 +204,10 @@ func (d *discovery) authMethods() map[string][]string {
 	return endpoints
 }
 
-// MetadataHandler serves the server's metadata document: what Metadata says, with the
-// members that the application adds: authorization_endpoint above all, without which clients find
-// no way in. own is asked for each request. GET and HEAD only; the document is public, to pages of
-// any origin too, since clients in browsers read it before anything else.
+// MetadataHandler serves the server's metadata document: what Metadata says, with the members that the
+// application adds: authorization_endpoint above all, without which clients find no way in. own is asked
+// for each request. GET and HEAD only; the document is public, to pages of any origin too, since clients in
+// browsers read it before anything else.
 func (d *discovery) MetadataHandler(own func(ctx context.Context) map[string]any) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := readingError(request.Method(r, http.MethodGet, http.MethodHead)); err != nil {
@@ -232,10 +229,9 @@ func (d *discovery) MetadataHandler(own func(ctx context.Context) map[string]any
 	})
 }
 
-// MetadataPaths returns the paths at which clients look for the document of an issuer:
-// the well-known name of OAuth stands before the path of the issuer (RFC 8414, section
-// 3.1), that of OpenID Connect behind it (OpenID Connect Discovery 1.0, section 4.1),
-// and clients of MCP also try it before.
+// MetadataPaths returns the paths at which clients look for the document of an issuer: the well-known name
+// of OAuth stands before the path of the issuer (RFC 8414, section 3.1), that of OpenID Connect behind it
+// (OpenID Connect Discovery 1.0, section 4.1), and clients of MCP also try it before.
 func (d *discovery) MetadataPaths(ctx context.Context) []string {
 	const oauth, openID = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
 	u, err := url.Parse(d.location.issuerOrNone(ctx))

@@ -15,115 +15,62 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/strictjson"
 )
 
-// Errors of the registration protocol (RFC 7591, section 3.2.2). A description
-// names the member at fault and the rule.
+// Errors of the registration protocol (RFC 7591, section 3.2.2). A description names the member at fault
+// and the rule.
 var (
 	// ErrInvalidRedirectURI says that a redirect URI can't be registered.
-	ErrInvalidRedirectURI = &fosite.RFC6749Error{
-		ErrorField:       "invalid_redirect_uri",
-		DescriptionField: "The value of one or more redirect URIs is invalid.",
-		CodeField:        http.StatusBadRequest,
-	}
+	ErrInvalidRedirectURI = protocolError(http.StatusBadRequest, "invalid_redirect_uri", "The value of one or more redirect URIs is invalid.")
 	// ErrInvalidClientMetadata says that another member can't be registered.
-	ErrInvalidClientMetadata = &fosite.RFC6749Error{
-		ErrorField:       "invalid_client_metadata",
-		DescriptionField: "The value of one of the client metadata fields is invalid.",
-		CodeField:        http.StatusBadRequest,
-	}
-	// ErrInvalidSoftwareStatement says that a software statement is malformed or
-	// can't be verified.
-	ErrInvalidSoftwareStatement = &fosite.RFC6749Error{
-		ErrorField:       "invalid_software_statement",
-		DescriptionField: "The software statement presented is invalid.",
-		CodeField:        http.StatusBadRequest,
-	}
-	// ErrUnapprovedSoftwareStatement says that a software statement comes from
-	// somebody whom the server does not trust.
-	ErrUnapprovedSoftwareStatement = &fosite.RFC6749Error{
-		ErrorField:       "unapproved_software_statement",
-		DescriptionField: "The software statement presented is not approved for use by this authorization server.",
-		CodeField:        http.StatusBadRequest,
-	}
+	ErrInvalidClientMetadata = protocolError(http.StatusBadRequest, "invalid_client_metadata", "The value of one of the client metadata fields is invalid.")
+	// ErrInvalidSoftwareStatement says that a software statement is malformed or can't be verified.
+	ErrInvalidSoftwareStatement = protocolError(http.StatusBadRequest, "invalid_software_statement", "The software statement presented is invalid.")
+	// ErrUnapprovedSoftwareStatement says that a software statement comes from an issuer that the server
+	// does not trust.
+	ErrUnapprovedSoftwareStatement = protocolError(http.StatusBadRequest, "unapproved_software_statement", "The software statement presented is not approved for use by this authorization server.")
 )
 
-// Errors of a protected resource (RFC 6750, section 3.1). The registration
-// endpoint is one where it wants a token, the client configuration endpoint
-// always is.
+// Errors of a protected resource (RFC 6750, section 3.1). The registration endpoint is one where it wants a
+// token, the client configuration endpoint always is.
 var (
-	// ErrMissingToken says that the request carries no token at all; the challenge
-	// that answers it has no error code.
-	ErrMissingToken = (&fosite.RFC6749Error{
-		ErrorField:       "invalid_token",
-		DescriptionField: "The request has no access token in its Authorization header.",
-		CodeField:        http.StatusUnauthorized,
-	}).WithWrap(errNoToken)
-	// ErrInvalidToken says that the token is not good for this request. It does not
-	// say why.
-	ErrInvalidToken = &fosite.RFC6749Error{
-		ErrorField:       "invalid_token",
-		DescriptionField: "The access token is invalid, expired, revoked, or not one for this resource.",
-		CodeField:        http.StatusUnauthorized,
-	}
-	// ErrInsufficientScope says that the token lacks the scope that registration
-	// wants.
-	ErrInsufficientScope = &fosite.RFC6749Error{
-		ErrorField:       "insufficient_scope",
-		DescriptionField: "The access token lacks the scope that this request requires.",
-		CodeField:        http.StatusForbidden,
-	}
+	// ErrMissingToken says that the request carries no token at all; the challenge that answers it has no
+	// error code.
+	ErrMissingToken = protocolError(http.StatusUnauthorized, "invalid_token", "The request has no access token in its Authorization header.").WithWrap(errNoToken)
+	// ErrInvalidToken says that the token is not good for this request. It does not say why.
+	ErrInvalidToken = protocolError(http.StatusUnauthorized, "invalid_token", "The access token is invalid, expired, revoked, or not one for this resource.")
+	// ErrInsufficientScope says that the token lacks the scope that registration wants.
+	ErrInsufficientScope = protocolError(http.StatusForbidden, "insufficient_scope", "The access token lacks the scope that this request requires.")
 	// ErrAccessDenied says that whoever asks may not do this, whatever the token.
-	ErrAccessDenied = &fosite.RFC6749Error{
-		ErrorField:       "access_denied",
-		DescriptionField: "The request is not allowed.",
-		CodeField:        http.StatusForbidden,
-	}
+	ErrAccessDenied = protocolError(http.StatusForbidden, "access_denied", "The request is not allowed.")
 )
 
-// ErrInvalidTarget says that a request names a resource that the client may not have
-// tokens for (RFC 8707, section 2).
-var ErrInvalidTarget = &fosite.RFC6749Error{
-	ErrorField:       "invalid_target",
-	DescriptionField: "The requested resource is invalid, missing, unknown, or malformed.",
-	CodeField:        http.StatusBadRequest,
-}
+// ErrInvalidTarget says that a request names a resource that the client may not have tokens for (RFC 8707,
+// section 2).
+var ErrInvalidTarget = protocolError(http.StatusBadRequest, "invalid_target", "The requested resource is invalid, missing, unknown, or malformed.")
 
 // Errors of HTTP. They are answered as JSON like all others.
 var (
 	// ErrTooManyRequests is for access rules that limit a rate.
-	ErrTooManyRequests = &fosite.RFC6749Error{
-		ErrorField:       "temporarily_unavailable",
-		DescriptionField: "There were too many requests. Try again later.",
-		CodeField:        http.StatusTooManyRequests,
-	}
+	ErrTooManyRequests = protocolError(http.StatusTooManyRequests, "temporarily_unavailable", "There were too many requests. Try again later.")
 	// ErrMethodNotAllowed is answered with an Allow header.
-	ErrMethodNotAllowed = invalidRequest(http.StatusMethodNotAllowed, "This resource does not support the method of the request.")
+	ErrMethodNotAllowed = protocolError(http.StatusMethodNotAllowed, "invalid_request", "This resource does not support the method of the request.")
 	// ErrBodyTooLarge says that the body is longer than Config.Limits allows.
-	ErrBodyTooLarge = invalidRequest(http.StatusRequestEntityTooLarge, "The request body is too large.")
+	ErrBodyTooLarge = protocolError(http.StatusRequestEntityTooLarge, "invalid_request", "The request body is too large.")
 	// ErrUnsupportedMediaType says that the body is not application/json.
-	ErrUnsupportedMediaType = invalidRequest(http.StatusUnsupportedMediaType, "The request body has to be application/json.")
-	// ErrBodyTimeout says that the body had not arrived when the context of the request
-	// ended.
-	ErrBodyTimeout = invalidRequest(http.StatusRequestTimeout, "The request body did not arrive in time.")
+	ErrUnsupportedMediaType = protocolError(http.StatusUnsupportedMediaType, "invalid_request", "The request body has to be application/json.")
+	// ErrBodyTimeout says that the body had not arrived when the context of the request ended.
+	ErrBodyTimeout = protocolError(http.StatusRequestTimeout, "invalid_request", "The request body did not arrive in time.")
 	// ErrBadBody says that the body could not be read.
-	ErrBadBody = invalidRequest(http.StatusBadRequest, "The request body could not be read.")
+	ErrBadBody = protocolError(http.StatusBadRequest, "invalid_request", "The request body could not be read.")
 )
 
 // What a server that failed says.
 var (
-	errServer = &fosite.RFC6749Error{
-		ErrorField:       "server_error",
-		DescriptionField: "The authorization server met a condition that kept it from answering the request.",
-		CodeField:        http.StatusInternalServerError,
-	}
-	errTemporarilyUnavailable = &fosite.RFC6749Error{
-		ErrorField:       "temporarily_unavailable",
-		DescriptionField: "The authorization server can not handle the request now. Try again later.",
-		CodeField:        http.StatusServiceUnavailable,
-	}
+	errServer                 = protocolError(http.StatusInternalServerError, "server_error", "The authorization server met a condition that kept it from answering the request.")
+	errTemporarilyUnavailable = protocolError(http.StatusServiceUnavailable, "temporarily_unavailable", "The authorization server can not handle the request now. Try again later.")
 )
 
-// Errors of storages, for errors.Is. Besides these a storage returns
-// fosite.ErrNotFound for what it does not know.
+// Errors of storages, for errors.Is. Besides these a storage returns fosite.ErrNotFound for what it does
+// not know.
 var (
 	// ErrClientExists is what CreateClient returns for an identifier that is taken.
 	ErrClientExists = errors.New("dcr: a client with this identifier exists")
@@ -131,11 +78,11 @@ var (
 	ErrConflict = errors.New("dcr: the client was changed meanwhile")
 	// ErrExhausted is what UseInitialAccessToken returns where no use remains.
 	ErrExhausted = errors.New("dcr: the initial access token can not be used any more")
-	// ErrUnavailable is wrapped by a storage that can't work now but will later.
-	// The answer is 503 instead of 500.
+	// ErrUnavailable is wrapped by a storage that can't work now but will later. The answer is 503 instead
+	// of 500.
 	ErrUnavailable = errors.New("dcr: the storage is not available")
-	// ErrNotSupported is wrapped by what Provider returns where the storage lacks an
-	// optional interface, and ErrBadArgument where an argument makes no sense.
+	// ErrNotSupported is wrapped by what Provider returns where the storage lacks an optional interface,
+	// and ErrBadArgument where an argument makes no sense.
 	ErrNotSupported = errors.New("dcr: the storage can not do this")
 	ErrBadArgument  = errors.New("dcr: bad argument")
 	// ErrFull is wrapped by a storage that has no room; it wraps ErrUnavailable.
@@ -149,8 +96,8 @@ var (
 	errNoIssuer      = errors.New("dcr: Config.Endpoints.Issuer returned no issuer for this request")
 	// errQuota is wrapped by the refusals of quotas, so that events tell them apart.
 	errQuota = errors.New("dcr: a quota is used up")
-	// errNoToken tells ErrMissingToken, and what a rule makes of it, from ErrInvalidToken: to
-	// errors.Is those are one.
+	// errNoToken tells ErrMissingToken, and what a rule makes of it, from ErrInvalidToken: to errors.Is
+	// those are one.
 	errNoToken = errors.New("dcr: no token")
 )
 
@@ -160,18 +107,14 @@ func isMissingToken(err error) bool {
 	return wrapped || errors.Is(err, errNoToken)
 }
 
-// descriptionOf is what an answer and an event say of an error: fosite's hint, which rules
-// and policies may use, with it.
+// descriptionOf is what an answer and an event say of an error: fosite's hint, which rules and policies may
+// use, with it.
 func descriptionOf(answer *fosite.RFC6749Error) string {
 	return strings.TrimSpace(answer.DescriptionField + " " + answer.HintField)
 }
 
-func invalidRequest(status int, description string) *fosite.RFC6749Error {
-	return &fosite.RFC6749Error{
-		ErrorField:       "invalid_request",
-		DescriptionField: description,
-		CodeField:        status,
-	}
+func protocolError(status int, code, description string) *fosite.RFC6749Error {
+	return &fosite.RFC6749Error{ErrorField: code, DescriptionField: description, CodeField: status}
 }
 
 func refuseMetadata(description string) error {
@@ -188,29 +131,27 @@ const longestWait = 366 * 24 * time.Hour
 type caller struct {
 	address netip.Addr // not valid where the peer has none, as with a Unix socket
 	began   time.Time  // when the request arrived
-	// unheeded says that the peer named another caller in X-Forwarded-For, and is no trusted
-	// proxy.
+	// unheeded says that the peer named another caller in X-Forwarded-For, and is no trusted proxy.
 	unheeded bool
 }
 
-// problem is the one error type inside this package: what an error of the protocol says, and what
-// the answer and the event say besides. What leaves the package wraps a *fosite.RFC6749Error.
+// problem is the one error type inside this package: what an error of the protocol says, and what the
+// answer and the event say besides. What leaves the package wraps a *fosite.RFC6749Error.
 type problem struct {
-	// answer is what the caller is answered. A fault that is on its way through fosite has none:
-	// there the answer is around it, since fosite keeps nothing else.
+	// answer is what the caller is answered. A fault that is on its way through fosite has none: there the
+	// answer is around it, since fosite keeps nothing else.
 	answer *fosite.RFC6749Error
 	// cause is what went wrong; nil where the answer says it all.
 	cause error
-	// fault says that the server failed. fosite turns errors of a storage into
-	// "invalid_client" or into silence; the fault inside is found again on the way out.
+	// fault says that the server failed. fosite turns errors of a storage into "invalid_client" or into
+	// silence; the fault inside is found again on the way out.
 	fault bool
 	// wait is how long the caller has to wait; zero means retryAfter.
 	wait time.Duration
 	// challenge is for the WWW-Authenticate header at fosite's endpoints.
 	challenge string
 
-	// What the event says: the steps of a request do not share a context where an
-	// application calls them.
+	// What the event says: the steps of a request do not share a context where an application calls them.
 	clientID   string
 	registrant *Registrant
 	caller     *caller
@@ -234,8 +175,8 @@ func (p *problem) Unwrap() []error {
 	return chain
 }
 
-// failure makes a fault of an error: the answer says that the server failed, or that it
-// is not available for a while.
+// failure makes a fault of an error: the answer says that the server failed, or that it is not available
+// for a while.
 func failure(err error) error {
 	if known := faultOf(err); known != nil {
 		return known
@@ -261,8 +202,8 @@ func faultOf(err error) error {
 	return nil
 }
 
-// problemOf returns an error as a problem, a copy that the caller may complete. Errors of the
-// protocol, of this package and of fosite, stay what they are; anything else is a fault.
+// problemOf returns an error as a problem, a copy that the caller may complete. Errors of the protocol, of
+// this package and of fosite, stay what they are; anything else is a fault.
 func problemOf(err error) *problem {
 	var known *problem
 	if errors.As(err, &known) {
@@ -309,10 +250,9 @@ func readingError(err error) error {
 	return ErrBadBody.WithWrap(err).WithDebug(err.Error())
 }
 
-// BearerToken returns the token of the one Authorization header, for access rules of a
-// host's own; the scheme is case-insensitive (RFC 9110, section 11.1). A token in the
-// query or in a form does not count (T40). The error is ErrMissingToken or
-// ErrInvalidToken.
+// BearerToken returns the token of the one Authorization header, for access rules of an application; the
+// scheme is case-insensitive (RFC 9110, section 11.1). A token in the query or in a form does not count
+// (T40). The error is ErrMissingToken or ErrInvalidToken.
 func BearerToken(r *http.Request) (string, error) {
 	header := r.Header.Values("Authorization")
 	if len(header) == 0 {
@@ -372,8 +312,8 @@ func (p *problem) retryAfter() string {
 	return strconv.Itoa(int((min(wait, longestWait) + time.Second - 1) / time.Second))
 }
 
-// challengeOf returns the challenge for an error of the Bearer scheme. One that
-// carried no token gets no error code (RFC 6750, section 3.1).
+// challengeOf returns the challenge for an error of the Bearer scheme. One that carried no token gets no
+// error code (RFC 6750, section 3.1).
 func challengeOf(answer *fosite.RFC6749Error) string {
 	switch {
 	case isMissingToken(answer):
@@ -392,8 +332,7 @@ func errorBody(answer *fosite.RFC6749Error) []byte {
 	return append(body, '}')
 }
 
-// plainText leaves the characters that an error_description may have (RFC 6749,
-// section 5.2).
+// plainText leaves the characters that an error_description may have (RFC 6749, section 5.2).
 func plainText(s string) string {
 	return strings.Map(func(c rune) rune {
 		switch {

@@ -26,41 +26,38 @@ const (
 	EventRegistered EventKind = "registered"
 	EventUpdated    EventKind = "updated"
 	EventDeleted    EventKind = "deleted"
-	// EventShared follows a registration that was answered with a client which is
-	// registered already (Config.Registration.ShareIdentical).
+	// EventShared follows a registration that was answered with a client which is registered already
+	// (Config.Registration.ShareIdentical).
 	EventShared EventKind = "shared"
 	// EventTokenRotated follows a new registration access token in place of another.
 	EventTokenRotated EventKind = "token_rotated"
-	// EventExpired follows the removal of a client that expired, or that was evicted for
-	// another at the storage's bound.
+	// EventExpired follows the removal of a client that expired, or that was evicted for another at the
+	// storage's bound.
 	EventExpired EventKind = "expired"
-	// EventGrantsRevoked follows the removal of a client's tokens by an operator, or
-	// because its redirect URIs changed.
+	// EventGrantsRevoked follows the removal of a client's tokens by an operator, or because its redirect
+	// URIs changed.
 	EventGrantsRevoked EventKind = "grants_revoked"
-	// EventRefused follows an answer that is an error and none of the next two; Err is the
-	// error.
+	// EventRefused follows an answer that is an error and none of the next two; Err is the error.
 	EventRefused EventKind = "refused"
-	// EventAuthenticationFailed follows a wrong token at the registration or the client
-	// configuration endpoint, and a client that did not authenticate at the endpoints of
-	// fosite.
+	// EventAuthenticationFailed follows a wrong token at the registration or the client configuration
+	// endpoint, and a client that did not authenticate at the endpoints of fosite.
 	EventAuthenticationFailed EventKind = "authentication_failed"
-	// EventLimited follows an answer that says too many: of requests, of a registrant's
-	// clients, or of clients in the storage.
+	// EventLimited follows an answer that says too many: of requests, of a registrant's clients, or of
+	// clients in the storage.
 	EventLimited EventKind = "limited"
-	// EventCleanupFailed says that something could not be removed after an operation that
-	// succeeded, or was undone; Err is the storage's error. What is left works no longer,
-	// but for a previous registration access token, whose grace ends by time then. With
-	// InitialAccessToken it is a use of that token that could not be given back. It also says
-	// that a use of a client could not be noted, no room made, or a sweep not finished.
+	// EventCleanupFailed says that something could not be removed after an operation that succeeded, or was
+	// undone; Err is the storage's error. What is left works no longer, but for a previous registration
+	// access token, whose grace expires by time then. With InitialAccessToken it is a use of that token
+	// that could not be given back. It also says that a use of a client could not be noted, no room made,
+	// or a sweep not finished.
 	EventCleanupFailed EventKind = "cleanup_failed"
-	// EventInitialAccessTokenMinted and EventInitialAccessTokenRevoked follow what the
-	// operator does.
+	// EventInitialAccessTokenMinted and EventInitialAccessTokenRevoked follow what the operator does.
 	EventInitialAccessTokenMinted  EventKind = "initial_access_token_minted"
 	EventInitialAccessTokenRevoked EventKind = "initial_access_token_revoked"
 )
 
-// Event is one thing that happened. It holds no secret: Before and After are
-// records with hashes and signatures, and print as their identifiers.
+// Event is one thing that happened. It holds no secret: Before and After are records with hashes and
+// signatures, and print as their identifiers.
 type Event struct {
 	Kind EventKind
 	// Time is that of Config.Now.
@@ -71,16 +68,15 @@ type Event struct {
 	Registrant *Registrant
 	// InitialAccessToken is the identifier of one, where it is about that.
 	InitialAccessToken string
-	// Address is the caller's (Config.Limits.TrustedProxies); not valid where there is no caller,
-	// or none that is known.
+	// Address is the caller's (Config.Limits.TrustedProxies); not valid where there is no caller, or none
+	// that is known.
 	Address netip.Addr
 	// Operator is who did it, where it was not the client (AsOperator).
 	Operator string
 	// Elapsed is how long the request had taken; zero where there is none.
 	Elapsed time.Duration
-	// Before and After are the client before and after an update. A registration has the one
-	// that follows, a deletion the one before it; the removal of an expired or evicted client has
-	// the removed record.
+	// Before and After are the client before and after an update. A registration has the one that follows,
+	// a deletion the one before it; the removal of an expired or evicted client has the removed record.
 	Before, After *Client
 	Err           error
 }
@@ -93,7 +89,7 @@ func (e Event) Reason() string {
 	return fosite.ErrorToRFC6749Error(e.Err).ErrorField
 }
 
-// String tells what happened to whom, and nothing secret.
+// String says what happened to whom, and nothing secret.
 func (e Event) String() string {
 	s := "dcr.Event(" + string(e.Kind) + " " + e.ClientID
 	if e.Err != nil {
@@ -108,8 +104,8 @@ func (e Event) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.String()
 // LogValue is String.
 func (e Event) LogValue() slog.Value { return slog.StringValue(e.String()) }
 
-// EventSink receives what happened. It is called while the request waits, so it
-// should hand on what takes long. It must be safe for many goroutines.
+// EventSink receives what happened. It is called while the request waits, so it should hand on what takes
+// long. It must be safe for many goroutines.
 type EventSink interface {
 	Record(ctx context.Context, event Event)
 }
@@ -127,8 +123,8 @@ func (s eventSinks) Record(ctx context.Context, event Event) {
 	}
 }
 
-// LogEvents returns a sink that writes one line an event. What the server failed
-// at is an error, everything else information. Nil means slog.Default().
+// LogEvents returns a sink that writes one line an event. What the server failed at is an error, everything
+// else information. Nil means slog.Default().
 func LogEvents(log *slog.Logger) EventSink {
 	if log == nil {
 		log = slog.Default()
@@ -179,19 +175,19 @@ func (noEvents) Record(context.Context, Event) {}
 
 type operatorKey struct{}
 
-// AsOperator returns a context in which what the methods of Provider do counts as done by
-// an operator of that name: events say so.
+// AsOperator returns a context in which what the methods of Provider do counts as done by an operator of
+// that name: events say so.
 func AsOperator(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, operatorKey{}, name)
 }
 
-// crossing is what has to cross fosite, which hands on a context alone: who sent the request, for
-// events, and what this package finds out on the way. It is the one value of this kind that the
-// package puts into a context.
+// crossing is what has to cross fosite, which hands on a context alone: who sent the request, for events,
+// and what this package finds out on the way. It is the one value of this kind that the package puts into a
+// context.
 type crossing struct {
 	caller
-	// authenticates says that fosite authenticates a client in this request; clientID is then
-	// the first one that it found.
+	// authenticates says that fosite authenticates a client in this request; clientID is then the first one
+	// that it found.
 	authenticates bool
 	clientID      string
 	// parPath is the path of the request at the PAR endpoint, and empty elsewhere.
@@ -267,8 +263,8 @@ func (j *journal) refused(ctx context.Context, err error) {
 	j.record(ctx, e)
 }
 
-// unauthenticated records a client that did not authenticate at one of fosite's endpoints.
-// That a token is inactive has the same status there, and is an answer.
+// unauthenticated records a client that did not authenticate at one of fosite's endpoints. That a token is
+// inactive has the same status there, and is an answer.
 func (j *journal) unauthenticated(ctx context.Context, err error) {
 	failed := errors.Is(err, fosite.ErrInvalidClient) || errors.Is(err, fosite.ErrRequestUnauthorized) || errors.Is(err, fosite.ErrJTIKnown)
 	c := crossingOf(ctx)
@@ -283,14 +279,14 @@ func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 }
 
-// startSpan begins a span in fosite's way: with the tracer provider of the span that the
-// context has, and at no cost where it has none.
+// startSpan begins a span in fosite's way: with the tracer provider of the span that the context has, and
+// at no cost where it has none.
 func startSpan(ctx context.Context, name string) (context.Context, trace.Span) {
 	return trace.SpanFromContext(ctx).TracerProvider().Tracer("github.com/fosite-contrib/fosite-dcr").Start(ctx, name)
 }
 
-// endSpan ends a span. Of an error it says the code of the protocol only, and marks the
-// span as failed only where the server failed: a refusal is an answer.
+// endSpan ends a span. Of an error it says the code of the protocol only, and marks the span as failed only
+// where the server failed: a refusal is an answer.
 func endSpan(span trace.Span, err *error) {
 	defer span.End()
 	if *err == nil || !span.IsRecording() {

@@ -1,6 +1,5 @@
-// Package dcr adds OAuth 2.0 Dynamic Client Registration (RFC 7591) and its
-// management protocol (RFC 7592) to an authorization server that is built on
-// github.com/ory/fosite.
+// Package dcr adds OAuth 2.0 Dynamic Client Registration (RFC 7591) and its management protocol (RFC 7592)
+// to an authorization server that is built on github.com/ory/fosite.
 //
 //	provider, err := dcr.Extend(compose.Compose(config, store, strategy,
 //		compose.OAuth2AuthorizeExplicitFactory,
@@ -14,40 +13,35 @@
 //	}
 //	provider.Mount(router)
 //
-// The [Provider] is a fosite.OAuth2Provider; the endpoints of the application use it from
-// then on in place of the one that was composed.
+// The [Provider] is a fosite.OAuth2Provider; the endpoints of the application use it from then on in place
+// of the one that was composed.
 //
 // # Where things lie
 //
-// [Config] has every setting with its default. [Access] decides who may register.
-// [ClientMetadata] is what a client says, [Client] what the server keeps and fosite
-// works with, [ClientInformation] what the server answers. A fosite storage becomes
-// one for registration with the four methods of [ClientStorage]; [MemoryStore] is a
-// complete one in memory, and package storagetest checks your own.
+// [Config] has every setting with its default. [Access] decides who may register. [ClientMetadata] is what
+// a client says, [Client] what the server keeps and fosite works with, [ClientInformation] what the server
+// answers. A fosite storage becomes one for registration with the four methods of [ClientStorage];
+// [MemoryStore] is a complete one in memory, and package storagetest checks your own.
 //
-// Package policy has the built-in policies, consent what a consent page needs, admin the
-// operator's page, telemetry counts events with OpenTelemetry, and outbound is the guarded
-// HTTP client.
+// Package policy has the built-in policies, consent what a consent page needs, admin the operator's page,
+// telemetry counts events with OpenTelemetry, and outbound is the guarded HTTP client.
 //
 // # What is safe by default
 //
-// Registration is closed: it wants an access token with the scope of
-// Config.Registration.Scope. Bodies, members and lists are bounded, and so is how often an
-// anonymous caller registers; what it registers and never uses expires after an hour.
-// Redirect URIs are https, http on loopback, or a private-use scheme. Clients get what
-// the provider can do and Config.Scopes allows, and nothing else. Secrets are stored as
-// hashes and tokens as signatures. An update answers a new registration access token and
-// the old one is dead. A deleted client's tokens are refused at their next use, whatever
-// storage they lie in; out of reach is a self-contained JWT that a resource server
-// checks by itself, so keep those short.
+// Registration is closed: it wants an access token with the scope of Config.Registration.Scope. Bodies,
+// members and lists are bounded, and so is how often an anonymous caller registers; what it registers and
+// never uses expires after an hour. Redirect URIs are https, http on loopback, or a private-use scheme.
+// Clients get what the provider can do and Config.Scopes allows, and nothing else. Secrets are stored as
+// hashes and tokens as signatures. An update answers a new registration access token and the old one is
+// dead. A deleted client's tokens are refused at their next use, whatever storage they lie in; out of reach
+// is a self-contained JWT that a resource server checks by itself, so keep those short.
 //
 // # What the provider changes about fosite
 //
-// A storage that fails is a server error at every endpoint, never invalid_client.
-// Public registered clients get no code without PKCE. Registered clients introspect
-// their own tokens only. Authorization responses carry the issuer (RFC 9207). Pushed
-// requests are stored without the client's credentials. The methods of [Provider] say
-// what else.
+// A storage that fails is a server error at every endpoint, never invalid_client. Public registered clients
+// get no code without PKCE. Registered clients introspect their own tokens only. Authorization responses
+// carry the issuer (RFC 9207). Pushed requests are stored without the client's credentials. The methods of
+// [Provider] say what else.
 //
 // Comments name attacks by the numbers of docs/conformance.md, such as T22.
 package dcr
@@ -67,14 +61,13 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
 
-// Extend makes a Provider of an OAuth2Provider that was composed with DCRFactory, or
-// with the factory of NewFactory, as the last one. It changes nothing of the provider
-// that it is given, which must not serve requests any more: it does not know the hashes
-// of generated secrets, and has none of the differences that the methods of Provider
-// describe.
+// Extend makes a Provider of an OAuth2Provider that was composed with DCRFactory, or with the factory of
+// NewFactory, as the last one. It changes nothing of the provider that it is given, which must not serve
+// requests any more: it does not know the hashes of generated secrets, and has none of the differences that
+// the methods of Provider describe.
 //
-// The error lists all that is wrong with the composition, each with what to add, so
-// that nothing of this fails on a user's first request.
+// The error lists all that is wrong with the composition, each with what to add, so that nothing of this
+// fails on a user's first request.
 func Extend(provider fosite.OAuth2Provider) (*Provider, error) {
 	ctx := context.Background()
 	if _, twice := provider.(*Provider); twice {
@@ -184,8 +177,8 @@ func (p *Provider) view(ctx context.Context, config fosite.Configurator, cfg Con
 	})
 }
 
-// secretHasher is the hasher of client secrets, for registration and authentication
-// alike. An application with a strategy of its own compares secrets with the configuration's.
+// secretHasher is the hasher of client secrets, for registration and authentication alike. An application
+// with a strategy of its own compares secrets with the configuration's.
 func secretHasher(ctx context.Context, secrets Secrets, config fosite.Configurator) fosite.Hasher {
 	configured := config.GetSecretsHasher(ctx)
 	_, fast := configured.(*SecretHasher)
@@ -212,10 +205,9 @@ func (e *compositionError) Error() string {
 func (e *compositionError) Unwrap() []error { return e.problems }
 
 // Mount adds the two routes to a gorilla/mux router: the registration endpoint at
-// Config.Endpoints.RegistrationPath and the client configuration endpoint below it. The router
-// should have UseEncodedPath set, or it redirects a path such as "..%2f" before
-// anybody sees it. For other routers there are RegistrationHandler and
-// ManagementHandler.
+// Config.Endpoints.RegistrationPath and the client configuration endpoint below it. The router should have
+// UseEncodedPath set, or it redirects a path such as "..%2f" before anybody sees it. For other routers
+// there are RegistrationHandler and ManagementHandler.
 func (p *Provider) Mount(router *mux.Router) {
 	path := p.location.endpoints.RegistrationPath
 	router.Handle(path, p.RegistrationHandler())
@@ -228,8 +220,7 @@ func isOurs(h any) bool {
 	return ok
 }
 
-// findHandler finds our handler among the composed ones, and says where it is not the
-// last.
+// findHandler finds our handler among the composed ones, and says where it is not the last.
 func findHandler(ctx context.Context, config fosite.Configurator) (*handler, []error) {
 	var found *handler
 	last := true
@@ -300,9 +291,8 @@ func (p *Provider) problems(ctx context.Context, h *handler) []error {
 	return found
 }
 
-// Warnings says what is legal in the composition and hardly meant, a sentence each with
-// what to change. An application logs them when it starts; Extend returns an error for what can't
-// work at all.
+// Warnings says what is legal in the composition and hardly meant, a sentence each with what to change. An
+// application logs them when it starts; Extend returns an error for what can't work at all.
 func (p *Provider) Warnings() []string {
 	ctx, cfg, has := context.Background(), p.parts.cfg, p.parts.optional
 	found := cfg.warnings()

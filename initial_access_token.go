@@ -15,8 +15,8 @@ import (
 	"github.com/ory/fosite"
 )
 
-// initialAccessTokenPrefix tells these tokens from others at a glance. Behind it stands
-// the identifier and, after an underscore, 256 random bits.
+// initialAccessTokenPrefix tells these tokens from others at a glance. Behind it stands the identifier and,
+// after an underscore, 256 random bits.
 const initialAccessTokenPrefix = "dcri_"
 
 // initialTokens mints, finds and counts initial access tokens.
@@ -60,8 +60,8 @@ func hashToken(token string) []byte {
 	return sum[:]
 }
 
-// consume counts a use, where the registrant came with an initial access token. Of
-// requests at once no more pass than uses remain (T31).
+// consume counts a use, where the registrant came with an initial access token. Of requests at once no more
+// pass than uses remain (T31).
 func (t *initialTokens) consume(ctx context.Context, who *Registrant) error {
 	if who.InitialAccessToken == "" {
 		return nil
@@ -105,9 +105,9 @@ var (
 	errBadInitialToken = fmt.Errorf("%w: an initial access token needs a policy that Config.NamedPolicies has, grant types that the provider has, and no number below zero", ErrBadArgument)
 )
 
-// MintInitialAccessToken makes an initial access token. The token itself is returned once
-// and stored nowhere; the record is for the application to list and to revoke by. Whether it is
-// accepted is for Config.Access to say: see InitialAccessTokens.
+// MintInitialAccessToken makes an initial access token. The token itself is returned once and stored
+// nowhere; the record is for the application to list and to revoke by. Whether it is accepted is for
+// Config.Access to say: see InitialAccessTokens.
 func (t *initialTokens) MintInitialAccessToken(ctx context.Context, request InitialAccessTokenRequest) (token string, record *InitialAccessToken, err error) {
 	if t.storage == nil {
 		return "", nil, errNoInitialTokens
@@ -139,8 +139,8 @@ func (t *initialTokens) MintInitialAccessToken(ctx context.Context, request Init
 	return token, record, nil
 }
 
-// RevokeInitialAccessToken ends a token at once; the clients that it registered stay. An
-// unknown one is fosite.ErrNotFound.
+// RevokeInitialAccessToken revokes a token at once; the clients that it registered stay. An unknown one is
+// fosite.ErrNotFound.
 func (t *initialTokens) RevokeInitialAccessToken(ctx context.Context, id string) error {
 	if t.storage == nil {
 		return errNoInitialTokens
@@ -163,9 +163,9 @@ func (t *initialTokens) RevokeInitialAccessToken(ctx context.Context, id string)
 	return nil
 }
 
-// ListInitialAccessTokens returns up to limit records of the issuer in the order of their
-// identifiers, from the one after a given identifier on; an empty one means from the
-// beginning. A limit of 0 means 50, at most 1000.
+// ListInitialAccessTokens returns up to limit records of the issuer in the order of their identifiers, from
+// the one after a given identifier on; an empty one means from the beginning. A limit of 0 means 50, at
+// most 1000.
 func (t *initialTokens) ListInitialAccessTokens(ctx context.Context, after string, limit int) ([]*InitialAccessToken, error) {
 	if t.storage == nil {
 		return nil, errNoInitialTokens

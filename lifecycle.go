@@ -10,27 +10,26 @@ import (
 	"github.com/ory/fosite/handler/oauth2"
 )
 
-// Lifecycle tells when clients expire that nobody removes. An expired client does not
-// exist any more, wherever it is looked up, and Provider.Sweep removes its record. All
-// providers of one storage need one Lifecycle: a sweep removes clients of every issuer.
+// Lifecycle says when clients expire that nobody removes. An expired client does not exist any more,
+// wherever it is looked up, and Provider.Sweep removes its record. All providers of one storage need one
+// Lifecycle: a sweep removes clients of every issuer.
 //
-// Unused and Idle take a storage that implements UseRecorder: without one nobody knows
-// which clients are used, the default of Unused is for ever, and Extend refuses others.
+// Unused and Idle take a storage that implements UseRecorder: without one nobody knows which clients are
+// used, the default of Unused is for ever, and Extend refuses others.
 type Lifecycle struct {
-	// Unused is how long a client lives that never gets a token. 0 means one hour for
-	// anonymous registrants and for ever for others; below zero means for ever for all.
-	// Of the clients of an open endpoint four in five are never used again.
+	// Unused is how long a client lives that never gets a token. 0 means one hour for anonymous registrants
+	// and for ever for others; below zero means for ever for all. Of the clients of an open endpoint four
+	// in five are never used again.
 	Unused time.Duration
-	// Idle is how long a client lives after it last got a token, or after the last refresh
-	// token that it was given expires, whichever is later; 0 means for ever.
+	// Idle is how long a client lives after it last got a token, or after the last refresh token that it
+	// was given expires, whichever is later; 0 means for ever.
 	Idle time.Duration
 	// Maximum is how long any client lives, used or not; 0 means for ever.
 	Maximum time.Duration
-	// EvictionGrace is how long a client that was never used can't be evicted for another one
-	// at the storage's bound (ErrFull): somebody may be reading its consent page. 0 means 10
-	// minutes, below zero means no time at all. It takes a storage that implements
-	// ClientEvicter; without one, or where no client can be evicted, a registration is answered
-	// 503.
+	// EvictionGrace is how long a client that was never used can't be evicted for another one at the
+	// storage's bound (ErrFull): somebody may be reading its consent page. 0 means 10 minutes, below zero
+	// means no time at all. It takes a storage that implements ClientEvicter; without one, or where no
+	// client can be evicted, a registration is answered 503.
 	EvictionGrace time.Duration
 }
 
@@ -78,8 +77,8 @@ func (l *lifetimes) unusedUntil(who *Registrant) time.Time {
 	return l.now().Add(unused)
 }
 
-// maximum returns when a client expires that is registered now, used or not: what the
-// configuration says, or a policy if that is sooner.
+// maximum returns when a client expires that is registered now, used or not: what the configuration says,
+// or a policy if that is sooner.
 func (l *lifetimes) maximum(lifetime time.Duration) time.Time {
 	most := l.lifecycle.Maximum
 	if lifetime > 0 && (most == 0 || lifetime < most) {
@@ -96,8 +95,8 @@ func (l *lifetimes) evictable() time.Time {
 	return l.now().Add(-max(l.lifecycle.EvictionGrace, 0))
 }
 
-// expiresAt returns when a client expires if it is not used or changed any more, and the zero
-// time if never.
+// expiresAt returns when a client expires if it is not used or changed any more, and the zero time if
+// never.
 func (l *lifetimes) expiresAt(c *Client) time.Time {
 	end := c.UnusedUntil
 	if !c.LastUsedAt.IsZero() {
@@ -124,12 +123,12 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// touchInterval is how exact LastUsedAt and KeepUntil are: a client that is used all
-// the time costs one write in so long.
+// touchInterval is how exact LastUsedAt and KeepUntil are: a client that is used all the time costs one
+// write in so long.
 const touchInterval = time.Minute
 
-// touch notes that a client got an access token and, if keepUntil is not zero, a refresh token
-// that lives until then.
+// touch notes that a client got an access token and, if keepUntil is not zero, a refresh token that lives
+// until then.
 func (l *lifetimes) touch(ctx context.Context, client *Client, keepUntil time.Time) {
 	now := l.now()
 	if l.uses == nil || now.Before(client.LastUsedAt.Add(touchInterval)) && keepUntil.Before(client.KeepUntil.Add(touchInterval)) {
@@ -141,8 +140,8 @@ func (l *lifetimes) touch(ctx context.Context, client *Client, keepUntil time.Ti
 	}
 }
 
-// awaitCode lets a client that was never used live until its code has expired, and gives it the
-// eviction grace anew: somebody has just allowed it.
+// awaitCode lets a client that was never used live until its code has expired, and gives it the eviction
+// grace anew: somebody has just allowed it.
 func (l *lifetimes) awaitCode(ctx context.Context, client *Client, codeLifespan time.Duration) {
 	now := l.now()
 	until := now.Add(codeLifespan + touchInterval)
@@ -169,14 +168,14 @@ func (l *lifetimes) awaitCode(ctx context.Context, client *Client, codeLifespan 
 
 // grants removes what clients were granted: codes, pushed requests, access and refresh tokens.
 //
-// While a client stays, its Client.GrantsRevoked tells how far a removal is:
+// While a client stays, its Client.GrantsRevoked says how far a removal is:
 //
 //	even --mark--> odd --RevokeClientGrants--> odd --unmark--> even
 //	               |  a request that began before   |  a request that begins
 //	               |  the mark gets nothing         |  afterwards passes
 //
-// A removal that was cut short leaves the number odd: the client gets no tokens, and the next
-// token request, or the next removal, does it again.
+// A removal that was cut short leaves the number odd: the client gets no tokens, and the next token
+// request, or the next removal, does it again.
 type grants struct {
 	revoker GrantRevoker // nil where the storage can't remove grants
 	// revocation removes the tokens of one grant; nil where the storage can't.
@@ -186,12 +185,11 @@ type grants struct {
 	journal    *journal
 }
 
-// markGrants marks a record: from its commit on, until end is done, no request gets tokens for the
-// client.
+// markGrants marks a record: from its commit on, until end is done, no request gets tokens for the client.
 func markGrants(c *Client) { c.GrantsRevoked += 1 + c.GrantsRevoked%2 }
 
-// end removes all grants of a client that stays, whose record was marked, and lets requests pass
-// again that begin afterwards.
+// end removes all grants of a client that stays, whose record was marked, and lets requests pass again that
+// begin afterwards.
 func (g *grants) end(ctx context.Context, marked *Client) error {
 	if err := g.revoker.RevokeClientGrants(ctx, marked.ID); err != nil {
 		return err
@@ -209,10 +207,9 @@ func (g *grants) end(ctx context.Context, marked *Client) error {
 	return err
 }
 
-// check refuses a request that was under way while all grants of its client were revoked:
-// what it has stored since the removal would live on. Client is the record that the request
-// began with. An odd count says that a removal is under way, or was cut short: then it is
-// done again.
+// check refuses a request that was under way while all grants of its client were revoked: what it has
+// stored since the removal would live on. Client is the record that the request began with. An odd count
+// says that a removal is under way, or was cut short: then it is done again.
 func (g *grants) check(ctx context.Context, client *Client, requestID string) error {
 	if g.revoker == nil || strings.HasPrefix(client.ID, "https://") { // a document's client is in no storage
 		return nil
@@ -252,9 +249,8 @@ func (g *grants) revokeRequest(ctx, cleanup context.Context, clientID, requestID
 	}
 }
 
-// clear removes what a client leaves behind that was removed: the entries of its registration
-// access tokens (ENTRY-01) and its grants. What can't be removed is dead all the same, and an
-// event.
+// clear removes what a client leaves behind that was removed: the entries of its registration access tokens
+// (ENTRY-01) and its grants. What can't be removed is dead all the same, and an event.
 func (g *grants) clear(ctx context.Context, removed *Client) {
 	g.tokens.clear(ctx, removed.ID, removed.tokenRecords()...)
 	if g.revoker == nil {
@@ -267,9 +263,9 @@ func (g *grants) clear(ctx context.Context, removed *Client) {
 	}
 }
 
-// clearExpired clears what an expired or evicted client leaves behind, and records its removal. A
-// client that others share may be registered anew under its identifier by now, after its grants
-// were removed: what is there then is left.
+// clearExpired clears what an expired or evicted client leaves behind, and records its removal. A client
+// that others share may be registered anew under its identifier by now, after its grants were removed: what
+// is there then is left.
 func (g *grants) clearExpired(ctx context.Context, removed *Client) {
 	if !removed.Shared || !g.exists(ctx, removed.ID) {
 		g.clear(ctx, removed)
@@ -282,8 +278,8 @@ func (g *grants) exists(ctx context.Context, id string) bool {
 	return err == nil
 }
 
-// removeClient removes a client, whoever wants it, and then what it leaves behind. Of several
-// calls one removes it, the others get fosite.ErrNotFound.
+// removeClient removes a client, whoever wants it, and then what it leaves behind. Of several calls one
+// removes it, the others get fosite.ErrNotFound.
 func (g *grants) removeClient(ctx context.Context, client *Client) error {
 	if err := g.records.storage.DeleteClient(ctx, client.ID); err != nil {
 		return err

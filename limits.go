@@ -12,8 +12,8 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/ratelimit"
 )
 
-// Limits bounds what one request may bring, how often requests come, and how many clients there
-// are of one registrant. Zero means the default.
+// Limits bounds what one request may bring, how often requests come, and how many clients there are of one
+// registrant. Zero means the default.
 type Limits struct {
 	Body         int64 // bytes of a request body; default 128 KiB
 	RedirectURIs int   // redirect URIs; default 64
@@ -26,17 +26,16 @@ type Limits struct {
 	Localized    int   // members with a language tag; default 128
 	Extension    int   // bytes of an extension member; default 4096
 
-	// Rate bounds how often registration is asked for. Anonymous registrants have a limit for
-	// each caller by default.
+	// Rate bounds how often registration is asked for. Anonymous registrants have a limit for each caller
+	// by default.
 	Rate RateLimit
 	// Quotas bounds how many clients one registrant has.
 	Quotas Quotas
 	// TrustedProxies are the addresses of the application's own proxies, such as
-	// netip.MustParsePrefix("10.0.0.0/8"). A request from one of them comes from where its
-	// X-Forwarded-For says; everybody else could write anything there (T16). With any of
-	// them set, a peer without an address (a Unix socket) is a proxy, too. Limits and events
-	// know callers by it. Callers without an address, as of an adapter that leaves RemoteAddr
-	// empty, are one caller.
+	// netip.MustParsePrefix("10.0.0.0/8"). A request from one of them comes from where its X-Forwarded-For
+	// says; everybody else could write anything there (T16). With any of them set, a peer without an
+	// address (a Unix socket) is a proxy, too. Limits and events know callers by it. Callers without an
+	// address, as of an adapter that leaves RemoteAddr empty, are one caller.
 	TrustedProxies []netip.Prefix
 }
 
@@ -108,32 +107,31 @@ type Rate struct {
 
 func (r Rate) bounds() bool { return r.Count > 0 }
 
-// RateLimit bounds how often registration is asked for, whatever comes of it, and how often
-// clients are updated. Past a limit the answer is 429 with Retry-After, the body unread.
+// RateLimit bounds how often registration is asked for, whatever comes of it, and how often clients are
+// updated. Past a limit the answer is 429 with Retry-After, the body unread.
 type RateLimit struct {
-	// PerCaller bounds what comes from one address (Config.Limits.TrustedProxies). A zero Count
-	// means 60 in a minute for anonymous registrants and whom Access refuses, and no limit for
-	// others; one below zero means no limit at all. A limit that is set counts every POST of JSON, before Access is
-	// asked.
+	// PerCaller bounds what comes from one address (Config.Limits.TrustedProxies). A zero Count means 60 in
+	// a minute for anonymous registrants and whom Access refuses, and no limit for others; one below zero
+	// means no limit at all. A limit that is set counts every POST of JSON, before Access is asked.
 	//
 	// Without TrustedProxies everybody behind a proxy is one caller.
 	PerCaller Rate
 	// Total bounds all callers together, after what PerCaller lets pass. Zero means no limit.
 	Total Rate
-	// IPv4Prefix and IPv6Prefix say how many bits of an address name a caller; default 32
-	// and 64. Whoever has an IPv6 address usually has the 2⁶⁴ of its network.
+	// IPv4Prefix and IPv6Prefix say how many bits of an address name a caller; default 32 and 64. Whoever
+	// has an IPv6 address usually has the 2⁶⁴ of its network.
 	IPv4Prefix, IPv6Prefix int
-	// Limiter counts; nil means in memory, each process for itself. Several processes
-	// share one that stands on what they have in common, such as Redis.
+	// Limiter counts; nil means in memory, each process for itself. Several processes share one that stands
+	// on what they have in common, such as Redis.
 	Limiter Limiter
 }
 
 // Limiter counts what a RateLimit bounds. It must be safe for many goroutines.
 type Limiter interface {
-	// Take takes one from what a rate leaves to a key, and returns 0; or it takes nothing
-	// and returns how long to wait. Keys are "total", and "caller:" and "update:" with a network: what
-	// several servers share, such as one Redis, needs a prefix for each. An error is a failure of the server: nobody registers
-	// then. A limiter that would rather let everybody pass returns 0 instead.
+	// Take takes one from what a rate leaves to a key, and returns 0; or it takes nothing and returns how
+	// long to wait. Keys are "total", and "caller:" and "update:" with a network: what several servers
+	// share, such as one Redis, needs a prefix for each. An error is a failure of the server: nobody
+	// registers then. A limiter that would rather let everybody pass returns 0 instead.
 	Take(ctx context.Context, key string, r Rate) (wait time.Duration, err error)
 }
 
@@ -144,18 +142,17 @@ func (l memoryLimiter) Take(_ context.Context, key string, r Rate) (time.Duratio
 	return l.buckets.Take(key, r.Count, r.Per), nil
 }
 
-// Quotas bounds how many clients one registrant has at a time. Zero means no bound. Clients
-// that were deleted do not count; expired ones do until a sweep removes them. The
-// storage has to implement ClientLister. How many clients there are in all is bounded by
-// the storage (ErrFull).
+// Quotas bounds how many clients one registrant has at a time. Zero means no bound. Clients that were
+// deleted do not count; expired ones do until a sweep removes them. The storage has to implement
+// ClientLister. How many clients there are in all is bounded by the storage (ErrFull).
 //
-// Past a quota the answer is 403 access_denied. Quotas bound registrants with a name: where
-// Access has Open as well, whoever is over a quota may register anonymously.
+// Past a quota the answer is 403 access_denied. Quotas bound registrants with a name: where Access has Open
+// as well, whoever is over a quota may register anonymously.
 type Quotas struct {
-	// PerSubject bounds the clients of one Registrant.Subject: a user, or whom an initial
-	// access token was minted for.
+	// PerSubject bounds the clients of one Registrant.Subject: a user, or whom an initial access token was
+	// minted for.
 	PerSubject int
-	// PerInitialAccessToken bounds the clients of one initial access token that exist at a
-	// time; how many it may ever register is its own MaxUses.
+	// PerInitialAccessToken bounds the clients of one initial access token that exist at a time; how many
+	// it may ever register is its own MaxUses.
 	PerInitialAccessToken int
 }

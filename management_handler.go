@@ -15,7 +15,7 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/request"
 )
 
-// Management tells what a client may do with its registration (RFC 7592).
+// Management says what a client may do with its registration (RFC 7592).
 type Management struct {
 	// Off answers no registration access token; clients can't be managed.
 	Off bool
@@ -23,13 +23,12 @@ type Management struct {
 	ForbidUpdate bool
 	// ForbidDelete answers 403 to a deletion by a client that may read.
 	ForbidDelete bool
-	// Token tells how long a registration access token lives and when it is replaced.
+	// Token says how long a registration access token lives and when it is replaced.
 	Token RegistrationToken
-	// RevokeOnRedirectChange removes all tokens and grants of a client whose redirect URIs
-	// an update changes, so that who stole its registration access token can't turn its
-	// users' consent to another place (T39). It takes a storage that implements
-	// GrantRevoker. Where the removal fails, the update is taken back and fails. A list in
-	// another order is a change, too.
+	// RevokeOnRedirectChange removes all tokens and grants of a client whose redirect URIs an update
+	// changes, so that who stole its registration access token can't turn its users' consent to another
+	// place (T39). It takes a storage that implements GrantRevoker. Where the removal fails, the update is
+	// taken back and fails. A list in another order is a change, too.
 	RevokeOnRedirectChange bool
 }
 
@@ -38,12 +37,12 @@ func (m Management) withDefaults() Management {
 	return m
 }
 
-// managementMethods are those that a client configuration endpoint has. HEAD is a
-// GET whose body net/http drops.
+// managementMethods are those that a client configuration endpoint has. HEAD is a GET whose body net/http
+// drops.
 const managementMethods = "GET, HEAD, PUT, DELETE"
 
-// ManagementRequest is a read, an update or a deletion by the client itself: the
-// token is right and, for an update, the metadata is fine. Nothing is changed yet.
+// ManagementRequest is a read, an update or a deletion by the client itself: the token is right and, for an
+// update, the metadata is fine. Nothing is changed yet.
 type ManagementRequest struct {
 	// Method is GET, HEAD, PUT or DELETE.
 	Method string
@@ -59,7 +58,7 @@ type ManagementRequest struct {
 	caller    caller
 }
 
-// String tells who asks for what, without the token.
+// String says who asks for what, without the token.
 func (m ManagementRequest) String() string {
 	return "dcr.ManagementRequest(" + m.Method + " " + m.Client.String() + ")"
 }
@@ -84,10 +83,9 @@ type manager struct {
 	journal   *journal
 }
 
-// ManagementHandler returns the handler of the client configuration endpoint (RFC
-// 7592, section 2), for any router. The client identifier is the path value
-// "client_id" of the request, where the router sets one with SetPathValue or as
-// net/http does, and otherwise what follows the last slash of the path.
+// ManagementHandler returns the handler of the client configuration endpoint (RFC 7592, section 2), for any
+// router. The client identifier is the path value "client_id" of the request, where the router sets one
+// with SetPathValue or as net/http does, and otherwise what follows the last slash of the path.
 func (s *manager) ManagementHandler() http.Handler {
 	methods := []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete}
 	return s.location.openTo(methods, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -116,14 +114,13 @@ func (s *manager) ManagementHandler() http.Handler {
 	}))
 }
 
-// NewManagementRequest reads a management request. A token that does not fit is
-// refused in one way, ErrInvalidToken, whatever is wrong with it and whether the
-// client exists; nothing is changed by it (RFC 7592 would have the server revoke a
-// token that is presented for a client which is gone: then a wrong URL would
-// cost a client its registration). The error is one for WriteManagementError.
+// NewManagementRequest reads a management request. A token that does not fit is refused in one way,
+// ErrInvalidToken, whatever is wrong with it and whether the client exists; nothing is changed by it (RFC
+// 7592 would have the server revoke a token that is presented for a client which is gone: then a wrong URL
+// would cost a client its registration). The error is one for WriteManagementError.
 //
-// The body is read until it ends. ManagementHandler stops at the end of the context; whoever
-// calls this method sets ReadTimeout of the http.Server.
+// The body is read until it ends. ManagementHandler stops at the end of the context; whoever calls this
+// method sets ReadTimeout of the http.Server.
 func (s *manager) NewManagementRequest(ctx context.Context, r *http.Request) (_ *ManagementRequest, err error) {
 	who := s.admission.callerOf(r)
 	ctx, span := startSpan(withCaller(ctx, who), "dcr.NewManagementRequest")
@@ -205,8 +202,8 @@ func (s *manager) resolveUpdate(ctx context.Context, m *ManagementRequest) (err 
 	return s.compare(ctx, m.Client, said)
 }
 
-// compare: the identifier has to stand in an update and to be the client's; the
-// secret may, and has to be the current one (RFC 7592, section 2.2).
+// compare: the identifier has to stand in an update and to be the client's; the secret may, and has to be
+// the current one (RFC 7592, section 2.2).
 func (s *manager) compare(ctx context.Context, client *Client, said serverMembers) error {
 	switch {
 	case said.clientID == "":
@@ -219,9 +216,9 @@ func (s *manager) compare(ctx context.Context, client *Client, said serverMember
 	return nil
 }
 
-// readAgain takes the record as it is now, after another request got ahead, and holds the
-// update against it: an update replaces everything, and the last one wins. Where the other
-// has replaced the token, this one has lost, grace or not.
+// readAgain takes the record as it is now, after another request got ahead, and holds the update against
+// it: an update replaces everything, and the last one wins. Where the other has replaced the token, this
+// one has lost, grace or not.
 func (s *manager) readAgain(ctx context.Context, m *ManagementRequest) error {
 	ctx = withCaller(ctx, m.caller)
 	client, presented, err := s.tokens.authenticate(ctx, m.issuer, m.Client.ID, m.token, s.lifetimes.expiry())
@@ -241,35 +238,14 @@ func (s *manager) readAgain(ctx context.Context, m *ManagementRequest) error {
 	return nil
 }
 
-// ManagementResponse is the answer to a management request.
-type ManagementResponse struct {
-	// Information is nil after a deletion.
-	Information *ClientInformation
-}
-
-// String tells whose registration was answered, and nothing secret.
-func (m ManagementResponse) String() string {
-	if m.Information == nil {
-		return "dcr.ManagementResponse()"
-	}
-	return "dcr.ManagementResponse(" + m.Information.String() + ")"
-}
-
-// Format prints String, whatever the verb.
-func (m ManagementResponse) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, m.String()) }
-
-// LogValue is String.
-func (m ManagementResponse) LogValue() slog.Value { return slog.StringValue(m.String()) }
-
-// NewManagementResponse carries the request out.
+// NewManagementResponse carries the request out. After a deletion it returns nil, and no error.
 //
-// An update stores the entry of the new token, then replaces the record if its
-// version is still the one that was read, which is the commit point, then removes
-// the old entry. Where another request got ahead it returns ErrConflict, and nothing is
-// changed: ManagementHandler looks again then, a few times. A deletion removes the record, which is
-// the commit point and kills secret, tokens and grants, and then clears up. What can't be cleared up
-// is dead all the same, and an event.
-func (s *manager) NewManagementResponse(ctx context.Context, m *ManagementRequest) (_ *ManagementResponse, err error) {
+// An update stores the entry of the new token, then replaces the record if its version is still the one
+// that was read, which is the commit point, then removes the old entry. Where another request got ahead it
+// returns ErrConflict, and nothing is changed: ManagementHandler looks again then, a few times. A deletion
+// removes the record, which is the commit point and kills secret, tokens and grants, and then clears up.
+// What can't be cleared up is dead all the same, and an event.
+func (s *manager) NewManagementResponse(ctx context.Context, m *ManagementRequest) (_ *ClientInformation, err error) {
 	ctx, span := startSpan(withCaller(ctx, m.caller), "dcr.NewManagementResponse")
 	defer endSpan(span, &err)
 	spanClient(span, m.Client.ID)
@@ -280,25 +256,25 @@ func (s *manager) NewManagementResponse(ctx context.Context, m *ManagementReques
 	return response, nil
 }
 
-func (s *manager) carryOut(ctx context.Context, m *ManagementRequest) (*ManagementResponse, error) {
+func (s *manager) carryOut(ctx context.Context, m *ManagementRequest) (*ClientInformation, error) {
 	switch m.Method {
 	case http.MethodDelete:
-		return &ManagementResponse{}, s.delete(ctx, m)
+		return nil, s.delete(ctx, m)
 	case http.MethodPut:
 		return s.update(ctx, m)
 	}
 	return s.answer(ctx, m)
 }
 
-// WriteManagementResponse sends the answer: 200 with the client information, or 204
-// after a deletion. It is never to be cached.
-func (s *manager) WriteManagementResponse(ctx context.Context, w http.ResponseWriter, response *ManagementResponse) {
-	if response.Information == nil {
+// WriteManagementResponse sends the answer: 200 with the client information, or 204 after a deletion. It is
+// never to be cached.
+func (s *manager) WriteManagementResponse(ctx context.Context, w http.ResponseWriter, response *ClientInformation) {
+	if response == nil {
 		noStore(w.Header())
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	body, err := response.Information.MarshalJSON()
+	body, err := response.MarshalJSON()
 	if err != nil {
 		s.WriteManagementError(ctx, w, err)
 		return
@@ -312,20 +288,20 @@ func (s *manager) WriteManagementError(ctx context.Context, w http.ResponseWrite
 	writeError(w, err, managementMethods)
 }
 
-// answer answers a read. It writes only where the token rotates, or where
-// the one before it ends because this one has arrived.
-func (s *manager) answer(ctx context.Context, m *ManagementRequest) (*ManagementResponse, error) {
+// answer answers a read. It writes only where the token rotates, or where the one before it ends because
+// this one has arrived.
+func (s *manager) answer(ctx context.Context, m *ManagementRequest) (*ClientInformation, error) {
 	if s.config.Token.RotateOnRead && m.Method == http.MethodGet {
-		return s.change(ctx, m, func(*Client) (string, error) { return "", nil }, true)
+		return s.replaceRecord(ctx, m, func(*Client) (string, error) { return "", nil }, true)
 	}
 	if m.presented.Signature == m.Client.RegistrationToken.Signature && m.Client.PreviousRegistrationToken.Signature != "" {
 		s.endGrace(ctx, m.Client)
 	}
-	return &ManagementResponse{information(m.Client, "", m.token, s.location.registrationEndpoint(ctx))}, nil
+	return information(m.Client, "", m.token, s.location.registrationEndpoint(ctx)), nil
 }
 
-// endGrace lets the previous token end. Should the record have changed meanwhile,
-// whoever changed it has decided.
+// endGrace lets the previous token end. Should the record have changed meanwhile, whoever changed it has
+// decided.
 func (s *manager) endGrace(ctx context.Context, client *Client) {
 	version, previous := client.Version, client.PreviousRegistrationToken
 	next := client.Clone()
@@ -341,7 +317,7 @@ func (s *manager) endGrace(ctx context.Context, client *Client) {
 }
 
 // update replaces the metadata (RFC 7592, section 2.2).
-func (s *manager) update(ctx context.Context, m *ManagementRequest) (*ManagementResponse, error) {
+func (s *manager) update(ctx context.Context, m *ManagementRequest) (*ClientInformation, error) {
 	replace := func(next *Client) (secret string, err error) {
 		next.Metadata = m.Metadata
 		next.StatementIssuer = m.Metadata.statementIssuer
@@ -349,13 +325,12 @@ func (s *manager) update(ctx context.Context, m *ManagementRequest) (*Management
 		next.AlwaysAskConsent, next.RequirePKCE = m.Metadata.decision.alwaysAskConsent, m.Metadata.decision.requirePKCE
 		return s.secrets.renew(ctx, next, m.Metadata.decision.rotateSecret)
 	}
-	response, err := s.change(ctx, m, replace, !s.config.Token.KeepOnUpdate)
-	return response, err
+	return s.replaceRecord(ctx, m, replace, !s.config.Token.KeepOnUpdate)
 }
 
-// change writes a new version of the record. If another request gets ahead, it returns
-// ErrConflict and has changed nothing.
-func (s *manager) change(ctx context.Context, m *ManagementRequest, edit func(*Client) (string, error), rotate bool) (*ManagementResponse, error) {
+// replaceRecord writes a new version of the record. If another request gets ahead, it returns ErrConflict
+// and has changed nothing.
+func (s *manager) replaceRecord(ctx context.Context, m *ManagementRequest, edit func(*Client) (string, error), rotate bool) (*ClientInformation, error) {
 	before := m.Client
 	next := before.Clone()
 	next.view.now = s.lifetimes.now
@@ -388,7 +363,7 @@ func (s *manager) change(ctx context.Context, m *ManagementRequest, edit func(*C
 	}
 	s.tokens.clear(ctx, next.ID, staleRecords(before, next)...)
 	s.recordChange(ctx, m.Method, rotate, before, next)
-	return &ManagementResponse{information(next, secret, token, s.location.registrationEndpoint(ctx))}, nil
+	return information(next, secret, token, s.location.registrationEndpoint(ctx)), nil
 }
 
 func (s *manager) recordChange(ctx context.Context, method string, rotated bool, before, after *Client) {
@@ -423,9 +398,9 @@ func (s *manager) commit(ctx context.Context, before, next *Client, rotate bool)
 }
 
 // endGrants removes the grants of a client whose redirect URIs have changed
-// (Management.RevokeOnRedirectChange, T39). It does so after the commit: before it, an update
-// that loses would end the grants of one that wins. Where the removal fails, the update is
-// taken back, since the grants would be worth something at the new place.
+// (Management.RevokeOnRedirectChange, T39). It does so after the commit: before it, an update that loses
+// would end the grants of one that wins. Where the removal fails, the update is taken back, since the
+// grants would be worth something at the new place.
 func (s *manager) endGrants(ctx context.Context, before, after *Client) error {
 	cleanup, cancel := cleanupContext(ctx)
 	defer cancel()
@@ -437,8 +412,8 @@ func (s *manager) endGrants(ctx context.Context, before, after *Client) error {
 	return nil
 }
 
-// takeBack puts the record back that an update has replaced. Where another update has come
-// in between, the removal is tried again instead. What can't be done is an event.
+// takeBack puts the record back that an update has replaced. Where another update has come in between, the
+// removal is tried again instead. What can't be done is an event.
 func (s *manager) takeBack(ctx context.Context, before, after *Client) {
 	restored := before.Clone()
 	restored.Version, restored.GrantsRevoked = after.Version+1, after.GrantsRevoked+1
@@ -476,8 +451,8 @@ func staleRecords(before, next *Client) []RegistrationTokenRecord {
 	return stale
 }
 
-// clientIDOf returns the client identifier that the path names. Anything but an
-// identifier as this package makes them is nobody's.
+// clientIDOf returns the client identifier that the path names. Anything but an identifier as this package
+// makes them is no client's.
 func clientIDOf(r *http.Request) string {
 	id := r.PathValue("client_id")
 	if id == "" {

@@ -11,9 +11,8 @@ import (
 	"time"
 )
 
-// operator is what an operator does with clients. None of it asks who that is: what mounts these
-// methods does (package admin refuses to be mounted without). AsOperator names the
-// operator in events.
+// operator is what an operator does with clients. None of it asks who that is: what mounts these methods
+// does (package admin refuses to be mounted without). AsOperator names the operator in events.
 type operator struct {
 	location  *location
 	records   *records
@@ -50,18 +49,18 @@ func (o *operator) edit(ctx context.Context, id string, change func(*Client) boo
 	return o.records.edit(ctx, issuer, id, operatorRounds, change)
 }
 
-// FindClient returns a registered client of the issuer, an expired one as well. An
-// unknown one is fosite.ErrNotFound.
+// FindClient returns a registered client of the issuer, an expired one as well. An unknown one is
+// fosite.ErrNotFound.
 func (o *operator) FindClient(ctx context.Context, id string) (*Client, error) {
 	return o.find(ctx, id)
 }
 
-// ExpiresAt returns when a client expires if it is not used or changed any more, and the zero time
-// if never.
+// ExpiresAt returns when a client expires if it is not used or changed any more, and the zero time if
+// never.
 func (o *operator) ExpiresAt(c *Client) time.Time { return o.lifetimes.expiresAt(c) }
 
-// DeleteClient removes a client at once, as the client itself can by RFC 7592, with all
-// its tokens. An unknown one is fosite.ErrNotFound.
+// DeleteClient removes a client at once, as the client itself can by RFC 7592, with all its tokens. An
+// unknown one is fosite.ErrNotFound.
 func (o *operator) DeleteClient(ctx context.Context, id string) error {
 	client, err := o.find(ctx, id)
 	if err != nil {
@@ -70,10 +69,10 @@ func (o *operator) DeleteClient(ctx context.Context, id string) error {
 	return o.grants.removeClient(ctx, client)
 }
 
-// Forget removes what a client leaves behind that the application has removed from its storage by
-// its own means: the entries of its registration access tokens, and its grants where the storage
-// implements GrantRevoker. record is the record that was removed. What can't be removed is dead all
-// the same, since the client is gone, and Forget may be called again.
+// Forget removes what a client leaves behind that the application has removed from its storage by its own
+// means: the entries of its registration access tokens, and its grants where the storage implements
+// GrantRevoker. record is the record that was removed. What can't be removed is dead all the same, since
+// the client is gone, and Forget may be called again.
 func (o *operator) Forget(ctx context.Context, record *Client) error {
 	if record == nil {
 		return errNilClient
@@ -88,8 +87,8 @@ func (o *operator) Forget(ctx context.Context, record *Client) error {
 	return errors.Join(errs...)
 }
 
-// ExpireClient expires a client now: it does not exist any more, wherever it is looked up,
-// and its record stays to be seen until the next sweep.
+// ExpireClient expires a client now: it does not exist any more, wherever it is looked up, and its record
+// stays to be seen until the next sweep.
 func (o *operator) ExpireClient(ctx context.Context, id string) error {
 	now := o.lifetimes.now()
 	before, after, err := o.edit(ctx, id, func(c *Client) bool {
@@ -103,12 +102,11 @@ func (o *operator) ExpireClient(ctx context.Context, id string) error {
 	return err
 }
 
-// RevokeTokens removes all tokens and grants of a client: codes, access and refresh tokens,
-// and its registration access token, so that it can't be managed any more. The client
-// itself stays, and may ask its users again. A token request that is under way gets nothing.
-// The storage has to implement GrantRevoker. An error after the record was written is an
-// event, too: until the removal is done, by another call or by the next token request, the
-// client gets no tokens.
+// RevokeTokens removes all tokens and grants of a client: codes, access and refresh tokens, and its
+// registration access token, so that it can't be managed any more. The client itself stays, and may ask its
+// users again. A token request that is under way gets nothing. The storage has to implement GrantRevoker.
+// An error after the record was written is an event, too: until the removal is done, by another call or by
+// the next token request, the client gets no tokens.
 func (o *operator) RevokeTokens(ctx context.Context, id string) error {
 	if o.grants.revoker == nil {
 		_, err := o.find(ctx, id)
@@ -149,11 +147,10 @@ func (p ClientPage) LogValue() slog.Value {
 	return slog.StringValue(fmt.Sprintf("dcr.ClientPage(%d clients)", len(p.Clients)))
 }
 
-// ListClients returns the clients of the issuer that fit, those registered last first, up
-// to limit of them, from a cursor that an earlier page returned on; an empty one means from
-// the beginning, and a limit of 0 means 50, at most 1000. Expired clients are
-// listed until they are swept. The list is for operators: it names users and addresses of
-// clients.
+// ListClients returns the clients of the issuer that fit, those registered last first, up to limit of them,
+// from a cursor that an earlier page returned on; an empty one means from the beginning, and a limit of 0
+// means 50, at most 1000. Expired clients are listed until they are swept. The list is for operators: it
+// names users and addresses of clients.
 func (o *operator) ListClients(ctx context.Context, filter ClientFilter, cursor string, limit int) (*ClientPage, error) {
 	from, ok := readCursor(cursor)
 	if !ok {
@@ -186,8 +183,7 @@ func (o *operator) CountClients(ctx context.Context, filter ClientFilter, most i
 	return o.lister.CountClients(ctx, filter, max(most, 0))
 }
 
-// ownFilter is a filter for clients of the issuer, with values in the form that they are
-// compared in.
+// ownFilter is a filter for clients of the issuer, with values in the form that they are compared in.
 func (o *operator) ownFilter(ctx context.Context, filter ClientFilter) (ClientFilter, error) {
 	issuer, err := o.location.issuer(ctx)
 	if err == nil && o.lister == nil {
@@ -201,9 +197,9 @@ func (o *operator) ownFilter(ctx context.Context, filter ClientFilter) (ClientFi
 // sweepBatch is how many clients one statement of a sweep removes.
 const sweepBatch = 500
 
-// Sweep removes the expired clients, with what they leave behind, in batches, and
-// returns how many. Several processes may sweep one storage at once. With a storage that
-// is no ExpiredDeleter it fails; the clients have expired all the same.
+// Sweep removes the expired clients, with what they leave behind, in batches, and returns how many. Several
+// processes may sweep one storage at once. With a storage that is no ExpiredDeleter it fails; the clients
+// have expired all the same.
 func (o *operator) Sweep(ctx context.Context) (int, error) {
 	if o.expired == nil {
 		return 0, errNoSweep
@@ -221,9 +217,8 @@ func (o *operator) Sweep(ctx context.Context) (int, error) {
 	}
 }
 
-// RunSweeper sweeps at once and then once in each interval, at least a second, until ctx
-// ends; an application runs it in a goroutine of its own. A sweep that fails is an event, and is
-// tried again.
+// RunSweeper sweeps at once and then once in each interval, at least a second, until ctx ends; an
+// application runs it in a goroutine of its own. A sweep that fails is an event, and is tried again.
 func (o *operator) RunSweeper(ctx context.Context, interval time.Duration) {
 	ticker := time.NewTicker(max(interval, time.Second))
 	defer ticker.Stop()

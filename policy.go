@@ -6,13 +6,12 @@ import (
 	"time"
 )
 
-// Policy is the application's say about what is registered. It sees metadata that has passed
-// every rule, and who registers, and may change or refuse it. What it changes passes the
-// rules again. A policy must be safe for many goroutines.
+// Policy is the application's say about what is registered. It sees metadata that has passed every rule,
+// and who registers, and may change or refuse it. What it changes passes the rules again. A policy must be
+// safe for many goroutines.
 //
-// The error is one of the protocol, such as ErrInvalidClientMetadata with a description
-// that names the member, or ErrAccessDenied; any other, such as one of errors.New, is a
-// failure of the server (500).
+// The error is one of the protocol, such as ErrInvalidClientMetadata with a description that names the
+// member, or ErrAccessDenied; any other, such as one of errors.New, is a failure of the server (500).
 type Policy interface {
 	Judge(ctx context.Context, p *Proposal) error
 }
@@ -31,24 +30,22 @@ type Proposal struct {
 	Previous *Client
 	// Metadata is what would be registered. A policy may change it.
 	Metadata *ClientMetadata
-	// RotateSecret has an update answer a new client secret, if the client uses one. The old
-	// one works for Config.Secrets.Grace beside it. A policy sets it, by the age of the secret
-	// for example.
+	// RotateSecret has an update answer a new client secret, if the client uses one. The old one works for
+	// Config.Secrets.Grace beside it. A policy sets it, by the age of the secret for example.
 	RotateSecret bool
-	// Lifetime is how long a client lives that is registered now, used or not, if that is
-	// shorter than Config.Lifecycle.Maximum; 0 means that the policy does not say. An update
-	// does not change when the client ends.
+	// Lifetime is how long a client lives that is registered now, used or not, if that is shorter than
+	// Config.Lifecycle.Maximum; 0 means that the policy does not say. An update does not change when the
+	// client expires.
 	Lifetime time.Duration
-	// AlwaysAskConsent has consent.Needed say yes for the client, so that the application asks its
-	// users every time.
+	// AlwaysAskConsent has consent.Needed say yes for the client, so that the application asks its users
+	// every time.
 	AlwaysAskConsent bool
-	// RequirePKCE has the client send a code_challenge with S256, as public clients have to
-	// anyway.
+	// RequirePKCE has the client send a code_challenge with S256, as public clients have to anyway.
 	RequirePKCE bool
 }
 
-// policyProblems says what is wrong with a policy. One that knows says so by itself, by an optional
-// method Problems.
+// policyProblems says what is wrong with a policy. One that knows says so by itself, by an optional method
+// Problems.
 func policyProblems(policy Policy) []error {
 	if function, ok := policy.(PolicyFunc); policy == nil || ok && function == nil {
 		return []error{errors.New("Config.Policies or NamedPolicies has a nil policy")}

@@ -17,8 +17,7 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/request"
 )
 
-// Provider is a fosite.OAuth2Provider with dynamic client registration. It is safe
-// for many goroutines.
+// Provider is a fosite.OAuth2Provider with dynamic client registration. It is safe for many goroutines.
 type Provider struct {
 	*fosite.Fosite
 
@@ -41,12 +40,11 @@ type Provider struct {
 
 var _ fosite.OAuth2Provider = (*Provider)(nil)
 
-// NewAuthorizeRequest is fosite's, with these differences: a request with PKCE and
-// without state passes where Config.AllowMissingState says so; the redirect URI of a
-// registered client may differ from the registered one in the port of a loopback
-// address and in nothing else; what the registration rules out, such as a public client
-// without PKCE, is refused before anybody is asked; resources (RFC 8707) are requested
-// audiences; and a storage that fails is a server error.
+// NewAuthorizeRequest is fosite's, with these differences: a request with PKCE and without state passes
+// where Config.AllowMissingState says so; the redirect URI of a registered client may differ from the
+// registered one in the port of a loopback address and in nothing else; what the registration rules out,
+// such as a public client without PKCE, is refused before anybody is asked; resources (RFC 8707) are
+// requested audiences; and a storage that fails is a server error.
 func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fosite.AuthorizeRequester, error) {
 	if err := formError(request.Form(r, request.StoredForm)); err != nil {
 		return fosite.NewAuthorizeRequest(), err
@@ -67,8 +65,8 @@ func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fo
 	return ar, translate(r, err)
 }
 
-// NewPushedAuthorizeRequest is fosite's, with the differences of NewAuthorizeRequest, and
-// without the client's credentials in what is stored.
+// NewPushedAuthorizeRequest is fosite's, with the differences of NewAuthorizeRequest, and without the
+// client's credentials in what is stored.
 func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Request) (fosite.AuthorizeRequester, error) {
 	ctx = p.atEndpoint(ctx, r, r.URL.Path)
 	if err := formError(request.Form(r, request.StoredForm)); err != nil {
@@ -95,8 +93,8 @@ func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Reques
 	return ar, p.answer(ctx, r, err)
 }
 
-// pushedCredentials are parameters of a pushed request that have done their work when the
-// client is authenticated; fosite would hand them to the storage with the rest (T27).
+// pushedCredentials are parameters of a pushed request that have done their work when the client is
+// authenticated; fosite would hand them to the storage with the rest (T27).
 var pushedCredentials = []string{"client_secret", "client_assertion", "client_assertion_type"}
 
 // NewPushedAuthorizeResponse is fosite's; a storage that is down for a while is 503.
@@ -105,9 +103,9 @@ func (p *Provider) NewPushedAuthorizeResponse(ctx context.Context, request fosit
 	return response, translate(nil, err)
 }
 
-// NewAuthorizeResponse is fosite's, with the issuer in the response (RFC 9207). What was
-// asked is held against the registration as it is now: a client that was deleted, or gave
-// up the redirect URI, while the user was asked gets no code.
+// NewAuthorizeResponse is fosite's, with the issuer in the response (RFC 9207). What was asked is held
+// against the registration as it is now: a client that was deleted, or gave up the redirect URI, while the
+// user was asked gets no code.
 func (p *Provider) NewAuthorizeResponse(ctx context.Context, request fosite.AuthorizeRequester, session fosite.Session) (fosite.AuthorizeResponder, error) {
 	if err := p.RenewClient(ctx, request); err != nil {
 		return nil, err
@@ -126,10 +124,9 @@ func (p *Provider) NewAuthorizeResponse(ctx context.Context, request fosite.Auth
 	return response, nil
 }
 
-// RenewClient puts the client as it is now into a request that has waited, for its user to
-// sign in for example, and refuses what the registration rules out by now (T36, T38). A host
-// calls it before it looks at consent.Needed and at the consents that it remembers; NewAuthorizeResponse
-// does it in any case.
+// RenewClient puts the client as it is now into a request that has waited, for its user to sign in for
+// example, and refuses what the registration rules out by now (T36, T38). A host calls it before it looks
+// at consent.Needed and at the consents that it remembers; NewAuthorizeResponse does it in any case.
 func (p *Provider) RenewClient(ctx context.Context, request fosite.AuthorizeRequester) error {
 	return translate(nil, p.renewClient(ctx, request))
 }
@@ -156,10 +153,9 @@ func (p *Provider) renewClient(ctx context.Context, request fosite.AuthorizeRequ
 	return p.gate.checkClient(client, request)
 }
 
-// WriteAuthorizeError sends an authorization error: as JSON where the redirect URI is
-// not known to be the client's, and otherwise by a redirect, with the issuer (RFC
-// 9207). Ask ShowsAuthorizeError before, which tells when a person should see a page
-// instead.
+// WriteAuthorizeError sends an authorization error: as JSON where the redirect URI is not known to be the
+// client's, and otherwise by a redirect, with the issuer (RFC 9207). Ask ShowsAuthorizeError before, which
+// says when a person should see a page instead.
 func (p *Provider) WriteAuthorizeError(ctx context.Context, w http.ResponseWriter, request fosite.AuthorizeRequester, err error) {
 	err = translate(nil, err)
 	if !p.redirectURIValid(request) {
@@ -217,13 +213,12 @@ func (p *Provider) redirectError(ctx context.Context, w http.ResponseWriter, req
 	w.WriteHeader(http.StatusSeeOther)
 }
 
-// ShowsAuthorizeError reports whether an authorization error should be shown to the
-// person as a page of status 4xx rather than redirected: where the redirect URI is
-// not known to be the client's, and, for clients that registered themselves, as long
-// as nobody is signed in, or anybody could use the server to redirect to wherever
-// they like (RFC 9700, section 4.11.2). A request with prompt=none is answered to the
-// client all the same. A client that is unknown, or was deleted while the user was asked,
-// is not redirected to.
+// ShowsAuthorizeError reports whether an authorization error should be shown to the person as a page of
+// status 4xx rather than redirected: where the redirect URI is not known to be the client's, and, for
+// clients that registered themselves, as long as nobody is signed in, or anybody could use the server to
+// redirect to wherever they like (RFC 9700, section 4.11.2). A request with prompt=none is answered to the
+// client all the same. A client that is unknown, or was deleted while the user was asked, is not redirected
+// to.
 func (p *Provider) ShowsAuthorizeError(request fosite.AuthorizeRequester, err error, signedIn bool) bool {
 	if request == nil || !p.redirectURIValid(request) || errors.Is(err, fosite.ErrInvalidClient) {
 		return true
@@ -246,8 +241,8 @@ func formError(err error) error {
 	return fosite.ErrInvalidRequest.WithHint("Unable to parse the query or the body of the request.").WithWrap(err)
 }
 
-// keepPushed leaves of a request that was pushed nothing but its reference: parameters
-// beside it were not pushed (RFC 9126, section 4), and fosite would mix them in.
+// keepPushed leaves of a request that was pushed nothing but its reference: parameters beside it were not
+// pushed (RFC 9126, section 4), and fosite would mix them in.
 func (p *Provider) keepPushed(ctx context.Context, r *http.Request) {
 	config, ok := p.Config.(fosite.PushedAuthorizeRequestConfigProvider)
 	uri := r.Form.Get("request_uri")
@@ -256,8 +251,8 @@ func (p *Provider) keepPushed(ctx context.Context, r *http.Request) {
 	}
 }
 
-// lendState gives a request without state, which fosite insists on, one of its own,
-// where PKCE does what state is for. It returns what it lent.
+// lendState gives a request without state, which fosite insists on, one of its own, where PKCE does what
+// state is for. It returns what it lent.
 func (p *Provider) lendState(r *http.Request) string {
 	if !p.config.AllowMissingState {
 		return ""
@@ -281,8 +276,7 @@ func takeBackState(r *http.Request, request fosite.AuthorizeRequester, lent stri
 	}
 }
 
-// checkRedirect refuses a redirect URI that fosite's matching lets pass and this
-// package's does not.
+// checkRedirect refuses a redirect URI that fosite's matching lets pass and this package's does not.
 func (p *Provider) checkRedirect(request fosite.AuthorizeRequester) error {
 	ar, ok := request.(*fosite.AuthorizeRequest)
 	if !ok || ar.RedirectURI == nil {
@@ -300,8 +294,8 @@ func (p *Provider) checkRedirect(request fosite.AuthorizeRequester) error {
 	return fosite.ErrInvalidRequest.WithHint("The 'redirect_uri' parameter does not match any of the OAuth 2.0 Client's pre-registered redirect urls.")
 }
 
-// checkFormPost refuses a form that would be posted to an app: no browser hands a form
-// to a private-use scheme, and fosite's page would post the code to the server itself.
+// checkFormPost refuses a form that would be posted to an app: no browser hands a form to a private-use
+// scheme, and fosite's page would post the code to the server itself.
 func checkFormPost(request fosite.AuthorizeRequester) error {
 	ar, ok := request.(*fosite.AuthorizeRequest)
 	if !ok || ar.ResponseMode != fosite.ResponseModeFormPost || ar.RedirectURI == nil || !IsDynamic(ar.GetClient()) {
@@ -325,12 +319,11 @@ func (p *Provider) redirectURIValid(request fosite.AuthorizeRequester) bool {
 	return p.clients.redirectMatches(client, request.GetRedirectURI().String())
 }
 
-// requestResources takes the resources that a request names (RFC 8707) for audiences,
-// which fosite knows by another parameter, where they are among the client's
-// (Authorization.Audience), byte by byte but for a slash at the end; what is requested then is the
-// audience as it stands there. Others are left out, as fosite ignores them all, or refused
-// by Authorization.RefuseUnknownResources. fosite's own parameter goes by its
-// AudienceMatchingStrategy, whose default lets everything below an audience pass.
+// requestResources takes the resources that a request names (RFC 8707) for audiences, which fosite knows by
+// another parameter, where they are among the client's (Authorization.Audience), byte by byte but for a
+// slash at the end; what is requested then is the audience as it stands there. Others are left out, as
+// fosite ignores them all, or refused by Authorization.RefuseUnknownResources. fosite's own parameter goes
+// by its AudienceMatchingStrategy, whose default lets everything below an audience pass.
 //
 // The application grants what was requested, as with fosite's own parameter.
 func (p *Provider) requestResources(request fosite.Requester) error {
@@ -351,14 +344,13 @@ func (p *Provider) requestResources(request fosite.Requester) error {
 	return nil
 }
 
-// atEndpoint returns a context for one of fosite's endpoints, at which a client authenticates.
-// parPath is the path of the request at the PAR endpoint, and empty elsewhere.
+// atEndpoint returns a context for one of fosite's endpoints, at which a client authenticates. parPath is
+// the path of the request at the PAR endpoint, and empty elsewhere.
 func (p *Provider) atEndpoint(ctx context.Context, r *http.Request, parPath string) context.Context {
 	return withCrossing(ctx, &crossing{caller: p.admission.callerOf(r), authenticates: true, parPath: parPath})
 }
 
-// answer is translate at an endpoint where a client authenticates, and records one that
-// did not.
+// answer is translate at an endpoint where a client authenticates, and records one that did not.
 func (p *Provider) answer(ctx context.Context, r *http.Request, err error) error {
 	if err == nil {
 		return nil
@@ -368,8 +360,8 @@ func (p *Provider) answer(ctx context.Context, r *http.Request, err error) error
 	return err
 }
 
-// translate turns an error that fosite made of a fault back into one, and notes that
-// a request with an Authorization header needs a challenge.
+// translate turns an error that fosite made of a fault back into one, and notes that a request with an
+// Authorization header needs a challenge.
 func translate(r *http.Request, err error) error {
 	if err == nil {
 		return nil

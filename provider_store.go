@@ -18,30 +18,27 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/redirecturi"
 )
 
-// Authorization tells what fosite's endpoints demand of registered clients.
+// Authorization says what fosite's endpoints demand of registered clients.
 type Authorization struct {
-	// Audience holds what tokens of every registered client may be for. Without it
-	// fosite lets a client sign in for an audience and then refuses every refresh. A
-	// resource that a request names (RFC 8707), as clients of MCP do, becomes a requested
-	// audience if it is among these.
+	// Audience holds what tokens of every registered client may be for. Without it fosite lets a client
+	// sign in for an audience and then refuses every refresh. A resource that a request names (RFC 8707),
+	// as clients of MCP do, becomes a requested audience if it is among these.
 	Audience []string
-	// RefuseUnknownResources answers invalid_target to a request for another resource. By
-	// default it is left out: the token is not for that resource, which then refuses it.
+	// RefuseUnknownResources answers invalid_target to a request for another resource. By default it is
+	// left out: the token is not for that resource, which then refuses it.
 	RefuseUnknownResources bool
-	// AllowAnyLocalhostPort lets a public client that registered a redirect URI
-	// with http and the host localhost come back with another port, as RFC 8252,
-	// section 7.3, has it for IP literals. Claude Code and Visual Studio Code need it.
-	// Another program of the user's machine could listen there (T50).
+	// AllowAnyLocalhostPort lets a public client that registered a redirect URI with http and the host
+	// localhost come back with another port, as RFC 8252, section 7.3, has it for IP literals. Claude Code
+	// and Visual Studio Code need it. Another program of the user's machine could listen there (T50).
 	AllowAnyLocalhostPort bool
-	// AllowMissingState accepts authorization requests without state if they carry a
-	// PKCE challenge, which protects against the same attack (RFC 9700, section 2.1).
-	// MCP Inspector and Cursor send none.
+	// AllowMissingState accepts authorization requests without state if they carry a PKCE challenge, which
+	// protects against the same attack (RFC 9700, section 2.1). MCP Inspector and Cursor send none.
 	AllowMissingState bool
-	// AllowPlainPKCE accepts the challenge method plain from public registered clients
-	// where fosite's configuration does too. By default they have to use S256.
+	// AllowPlainPKCE accepts the challenge method plain from public registered clients where fosite's
+	// configuration does too. By default they have to use S256.
 	AllowPlainPKCE bool
-	// RefuseTokenEndpointAudience refuses client assertions whose audience is the URL
-	// of the token endpoint instead of the issuer.
+	// RefuseTokenEndpointAudience refuses client assertions whose audience is the URL of the token endpoint
+	// instead of the issuer.
 	RefuseTokenEndpointAudience bool
 }
 
@@ -57,9 +54,8 @@ func (a Authorization) problems() []error {
 	return nil
 }
 
-// clients is how a request finds its client: faults are told from unknown clients, clients of
-// another issuer and expired ones do not exist, and what a request sees is a copy
-// of the record made for it.
+// clients is how a request finds its client: faults differ from unknown clients, clients of another issuer
+// and expired ones do not exist, and what a request sees is a copy of the record made for it.
 type clients struct {
 	storage   fosite.ClientManager
 	records   *records
@@ -102,9 +98,8 @@ func (c *clients) find(ctx context.Context, id string) (fosite.Client, error) {
 	return client, nil
 }
 
-// hidden finds out, until a registered client was seen, whether the storage's GetClient
-// returns them at all: where it does not, every client would register and then be
-// unknown, and nobody would know why.
+// hidden finds out, until a registered client was seen, whether the storage's GetClient returns them at
+// all: where it does not, every client would register and then be unknown, and nobody would know why.
 func (c *clients) hidden(ctx context.Context, id string, err error) error {
 	if c.shows.Load() || !errors.Is(err, fosite.ErrNotFound) {
 		return err
@@ -115,9 +110,8 @@ func (c *clients) hidden(ctx context.Context, id string, err error) error {
 	return errHiddenClients
 }
 
-// tagFault marks every error but "unknown" as a failure of the server's own. fosite
-// would answer invalid_client, on which clients throw a good registration away
-// (T52).
+// tagFault marks every error but "unknown" as a failure of the server's own. fosite would answer
+// invalid_client, on which clients throw a good registration away (T52).
 func tagFault(err error) error {
 	if errors.Is(err, fosite.ErrNotFound) {
 		return err
@@ -135,8 +129,8 @@ func (c *clients) present(record *Client) *Client {
 	return &client
 }
 
-// presentRedirect lets the copy show the one redirect URI that the request names,
-// where it differs from a registered one in the port only.
+// presentRedirect lets the copy show the one redirect URI that the request names, where it differs from a
+// registered one in the port only.
 func (c *clients) presentRedirect(client *Client, requested string) {
 	if requested == "" || slices.Contains(client.Metadata.RedirectURIs, requested) {
 		return
@@ -146,16 +140,16 @@ func (c *clients) presentRedirect(client *Client, requested string) {
 	}
 }
 
-// presentDefaults fills in what a client registered to hold where a request is silent:
-// late enough for the client to be known, early enough for fosite to act on it.
+// presentDefaults fills in what a client registered to hold where a request is silent: late enough for the
+// client to be known, early enough for fosite to act on it.
 func presentDefaults(client *Client, form url.Values) {
 	if m := client.Metadata.OpenID; m != nil && m.DefaultMaxAge != nil && form.Get("max_age") == "" {
 		form.Set("max_age", strconv.FormatInt(*m.DefaultMaxAge, 10))
 	}
 }
 
-// redirectMatches judges a redirect URI as this package does: by every byte but the
-// port of a loopback address. fosite's own matching lets more differ.
+// redirectMatches judges a redirect URI as this package does: by every byte but the port of a loopback
+// address. fosite's own matching lets more differ.
 func (c *clients) redirectMatches(client *Client, requested string) bool {
 	anyLocalhostPort := c.config.AllowAnyLocalhostPort && client.IsPublic()
 	return slices.ContainsFunc(client.Metadata.RedirectURIs, func(registered string) bool {
@@ -176,8 +170,8 @@ func (s *providerStore) GetClient(ctx context.Context, id string) (fosite.Client
 	return s.clients.find(ctx, id)
 }
 
-// ClientAssertionJWTValid asks the storage. Its error means that the
-// assertion was seen before or that the storage failed; fosite can't tell the two.
+// ClientAssertionJWTValid asks the storage. Its error means that the assertion was seen before or that the
+// storage failed; fosite can't distinguish the two.
 func (s *providerStore) ClientAssertionJWTValid(ctx context.Context, jti string) error {
 	return s.storage.ClientAssertionJWTValid(ctx, jti)
 }
@@ -187,8 +181,8 @@ func (s *providerStore) SetClientAssertionJWT(ctx context.Context, jti string, e
 	return s.storage.SetClientAssertionJWT(ctx, jti, exp)
 }
 
-// parProviderStore is a providerStore for a storage that keeps pushed
-// requests. There are two types because fosite asserts fosite.PARStorage.
+// parProviderStore is a providerStore for a storage that keeps pushed requests. There are two types because
+// fosite asserts fosite.PARStorage.
 type parProviderStore struct {
 	*providerStore
 	par fosite.PARStorage
@@ -209,8 +203,8 @@ func (s *parProviderStore) CreatePARSession(ctx context.Context, requestURI stri
 	return s.par.CreatePARSession(ctx, requestURI, request)
 }
 
-// GetPARSession returns a pushed request, with its client as it is now: fosite would
-// take the one from the session, which may have been deleted since (T36).
+// GetPARSession returns a pushed request, with its client as it is now: fosite would take the one from the
+// session, which may have been deleted since (T36).
 func (s *parProviderStore) GetPARSession(ctx context.Context, requestURI string) (fosite.AuthorizeRequester, error) {
 	request, err := s.par.GetPARSession(ctx, requestURI)
 	if err != nil {
@@ -237,8 +231,8 @@ func (s *parProviderStore) DeletePARSession(ctx context.Context, requestURI stri
 	return s.par.DeletePARSession(ctx, requestURI)
 }
 
-// withoutRequest hides the request at the authorization endpoint, whose redirect_uri
-// means nothing for a pushed one.
+// withoutRequest hides the request at the authorization endpoint, whose redirect_uri means nothing for a
+// pushed one.
 func withoutRequest(ctx context.Context) context.Context {
 	return context.WithValue(ctx, fosite.AuthorizeRequestContextKey, nil)
 }
@@ -255,8 +249,8 @@ func withClient(request fosite.AuthorizeRequester, client fosite.Client) fosite.
 	return pushedRequest{request, client}
 }
 
-// configView is fosite's configuration as the provider of Extend sees it: the application's,
-// with the client authentication, the hasher and the key fetcher of this package.
+// configView is fosite's configuration as the provider of Extend sees it: the application's, with the
+// client authentication, the hasher and the key fetcher of this package.
 type configView struct {
 	fosite.Configurator
 
@@ -266,8 +260,7 @@ type configView struct {
 	guarded  *retryablehttp.Client
 }
 
-// newConfigView hides none of the optional interfaces of a configuration that fosite
-// asserts.
+// newConfigView hides none of the optional interfaces of a configuration that fosite asserts.
 func newConfigView(view *configView) fosite.Configurator {
 	par, hasConfig := view.Configurator.(fosite.PushedAuthorizeRequestConfigProvider)
 	handlers, hasHandlers := view.Configurator.(fosite.PushedAuthorizeRequestHandlersProvider)
@@ -300,8 +293,8 @@ func (v *configView) GetClientAuthenticationStrategy(context.Context) fosite.Cli
 // GetSecretsHasher returns the hasher that registration uses.
 func (v *configView) GetSecretsHasher(context.Context) fosite.Hasher { return v.hasher }
 
-// GetTokenIntrospectionHandlers returns the application's, with fosite's own validator in a form
-// that tells a storage which failed.
+// GetTokenIntrospectionHandlers returns the application's, with fosite's own validator in a form that
+// recognises a storage which failed.
 func (v *configView) GetTokenIntrospectionHandlers(ctx context.Context) fosite.TokenIntrospectionHandlers {
 	handlers := slices.Clone(v.Configurator.GetTokenIntrospectionHandlers(ctx))
 	for i, h := range handlers {
@@ -312,8 +305,8 @@ func (v *configView) GetTokenIntrospectionHandlers(ctx context.Context) fosite.T
 	return handlers
 }
 
-// GetHTTPClient returns the guarded client where a registered client has fosite fetch what
-// it points at, such as a request object (T10).
+// GetHTTPClient returns the guarded client where a registered client has fosite fetch what it points at,
+// such as a request object (T10).
 func (v *configView) GetHTTPClient(ctx context.Context) *retryablehttp.Client {
 	request, ok := ctx.Value(fosite.AuthorizeRequestContextKey).(fosite.AuthorizeRequester)
 	if ok && IsDynamic(request.GetClient()) {
@@ -327,8 +320,8 @@ func (v *configView) GetJWKSFetcherStrategy(context.Context) fosite.JWKSFetcherS
 	return v.keys
 }
 
-// taggingValidator is fosite's CoreValidator, which takes every error of the storage for
-// an unknown token. This one tells a storage that failed.
+// taggingValidator is fosite's CoreValidator, which takes every error of the storage for an unknown token.
+// This one recognises a storage that failed.
 type taggingValidator struct{ core *oauth2.CoreValidator }
 
 // IntrospectToken is the validator's, on a view of the storage made for this call.

@@ -15,9 +15,9 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/request"
 )
 
-// NewAccessRequest is fosite's; a storage that fails is a server error, never
-// invalid_client, no grant yields the scope of registration access tokens, and the
-// resources of a client credentials request (RFC 8707) are requested audiences.
+// NewAccessRequest is fosite's; a storage that fails is a server error, never invalid_client, no grant
+// yields the scope of registration access tokens, and the resources of a client credentials request (RFC
+// 8707) are requested audiences.
 func (p *Provider) NewAccessRequest(ctx context.Context, r *http.Request, session fosite.Session) (fosite.AccessRequester, error) {
 	if err := formError(request.Form(r, request.AnyForm)); err != nil {
 		return nil, err
@@ -39,15 +39,15 @@ func (p *Provider) NewAccessRequest(ctx context.Context, r *http.Request, sessio
 	return ar, p.answer(ctx, r, err)
 }
 
-// narrowed reports whether a scope that is refused is none that the request asks for: it is
-// the refresh token's, from before the registration was narrowed. Clients get a new one on
-// invalid_grant (RFC 6749, section 5.2) and are at a loss with invalid_scope.
+// narrowed reports whether a scope that is refused is none that the request asks for: it is the refresh
+// token's, from before the registration was narrowed. Clients get a new one on invalid_grant (RFC 6749,
+// section 5.2) and are at a loss with invalid_scope.
 func narrowed(r *http.Request) bool {
 	return r.PostForm.Get("grant_type") == capability.GrantRefreshToken && r.PostForm.Get("scope") == ""
 }
 
-// requireVerifier: fosite drops a code's PKCE session at the first wrong verifier, and
-// takes the code without any verifier from then on.
+// requireVerifier: fosite drops a code's PKCE session at the first wrong verifier, and takes the code
+// without any verifier from then on.
 func requireVerifier(request fosite.AccessRequester) error {
 	client, ok := request.GetClient().(*Client)
 	if !ok || !client.needsPKCE() || !request.GetGrantTypes().ExactOne(capability.GrantAuthorizationCode) || request.GetRequestForm().Get("code_verifier") != "" {
@@ -56,9 +56,8 @@ func requireVerifier(request fosite.AccessRequester) error {
 	return fosite.ErrInvalidGrant.WithHint("This client must send the code_verifier (RFC 7636).")
 }
 
-// NewAccessResponse is fosite's; a storage that is down for a while is 503, and of several
-// requests with one code those that come too late get invalid_grant, where fosite says that
-// the server failed.
+// NewAccessResponse is fosite's; a storage that is down for a while is 503, and of several requests with
+// one code those that come too late get invalid_grant, where fosite says that the server failed.
 func (p *Provider) NewAccessResponse(ctx context.Context, request fosite.AccessRequester) (fosite.AccessResponder, error) {
 	response, err := p.Fosite.NewAccessResponse(ctx, request)
 	if errors.Is(err, fosite.ErrInvalidatedAuthorizeCode) {
@@ -81,9 +80,8 @@ func (p *Provider) NewRevocationRequest(ctx context.Context, r *http.Request) er
 	return p.answer(ctx, r, p.Fosite.NewRevocationRequest(ctx, r))
 }
 
-// WriteRevocationResponse is fosite's, but a server that failed says so, and so does one
-// that has seen the client's assertion before: fosite answers 200, and the client
-// believes that the token is dead.
+// WriteRevocationResponse is fosite's, but a server that failed says so, and so does one that has seen the
+// client's assertion before: fosite answers 200, and the client believes that the token is dead.
 func (p *Provider) WriteRevocationResponse(ctx context.Context, w http.ResponseWriter, err error) {
 	err = translate(nil, err)
 	failed := fosite.ErrorToRFC6749Error(orUnknown(err))
@@ -102,11 +100,10 @@ func orUnknown(err error) error {
 	return err
 }
 
-// NewIntrospectionRequest is fosite's for static clients. A client
-// that registered itself authenticates by its registered method and sees its own
-// tokens only, and an access token of such a client introspects nothing but itself:
-// fosite lets any client look at any token, and with open registration that is
-// anybody (RFC 7662, section 4).
+// NewIntrospectionRequest is fosite's for static clients. A client that registered itself authenticates by
+// its registered method and sees its own tokens only, and an access token of such a client introspects
+// nothing but itself: fosite lets any client look at any token, and with open registration that is anybody
+// (RFC 7662, section 4).
 func (p *Provider) NewIntrospectionRequest(ctx context.Context, r *http.Request, session fosite.Session) (fosite.IntrospectionResponder, error) {
 	if err := formError(request.Form(r, request.AnyForm)); err != nil {
 		return inactive(), err
@@ -159,7 +156,7 @@ type introspectionCaller struct {
 	token string // of the Bearer scheme; empty where the client authenticated
 }
 
-// introspectionCaller returns nobody where fosite has to decide.
+// introspectionCaller returns nil where fosite has to decide.
 func (p *Provider) introspectionCaller(ctx context.Context, r *http.Request, session fosite.Session) (*introspectionCaller, error) {
 	if r.Method != http.MethodPost || session == nil {
 		return nil, nil
@@ -214,15 +211,14 @@ func faultOnly(err error) error {
 	return nil
 }
 
-// IntrospectToken is fosite's; a storage that fails is a server error, not an
-// inactive token.
+// IntrospectToken is fosite's; a storage that fails is a server error, not an inactive token.
 func (p *Provider) IntrospectToken(ctx context.Context, token string, use fosite.TokenUse, session fosite.Session, scopes ...string) (fosite.TokenUse, fosite.AccessRequester, error) {
 	found, request, err := p.Fosite.IntrospectToken(ctx, token, use, session, scopes...)
 	return found, request, translate(nil, err)
 }
 
-// WriteIntrospectionError is fosite's, but a server that failed says so: fosite
-// answers that the token is inactive.
+// WriteIntrospectionError is fosite's, but a server that failed says so: fosite answers that the token is
+// inactive.
 func (p *Provider) WriteIntrospectionError(ctx context.Context, w http.ResponseWriter, err error) {
 	if f := faultOf(err); f != nil {
 		p.writeError(ctx, w, nil, f)
@@ -236,19 +232,17 @@ func (p *Provider) WriteIntrospectionError(ctx context.Context, w http.ResponseW
 	p.Fosite.WriteIntrospectionError(ctx, w, err)
 }
 
-// ClientAuthentication is a fosite.ClientAuthenticationStrategy. The provider uses it
-// without being asked, unless fosite's configuration has one of the application's own, which
-// may call it.
+// ClientAuthentication is a fosite.ClientAuthenticationStrategy. The provider uses it without being asked,
+// unless fosite's configuration has one of the application's own, which may call it.
 //
-// It runs fosite's own and mends what registration could have known. A client
-// assertion (RFC 7523) may name as audience the issuer, the token endpoint
-// (Authorization.RefuseTokenEndpointAudience), and at the PAR endpoint that endpoint; several
-// audiences only if each is one of these. An omitted token_endpoint_auth_signing_alg
-// means any supported algorithm that fits a registered key, with or without "use" and
-// "kid". An assertion that expires more than ten minutes from now, or whose jti is longer
-// than 256 characters, is refused before anything is stored, and a jti counts per
-// client. Credentials in the query and two methods at once are refused. An empty hash
-// never authenticates. A storage that fails is a server error.
+// It runs fosite's own and mends what registration could have known. A client assertion (RFC 7523) may name
+// as audience the issuer, the token endpoint (Authorization.RefuseTokenEndpointAudience), and at the PAR
+// endpoint that endpoint; several audiences only if each is one of these. An omitted
+// token_endpoint_auth_signing_alg means any supported algorithm that fits a registered key, with or without
+// "use" and "kid". An assertion that expires more than ten minutes from now, or whose jti is longer than
+// 256 characters, is refused before anything is stored, and a jti counts per client. Credentials in the
+// query and two methods at once are refused. An empty hash never authenticates. A storage that fails is a
+// server error.
 func (p *Provider) ClientAuthentication(ctx context.Context, r *http.Request, form url.Values) (fosite.Client, error) {
 	if err := oneMethod(r, form); err != nil {
 		return nil, err
@@ -263,8 +257,8 @@ func (p *Provider) ClientAuthentication(ctx context.Context, r *http.Request, fo
 	return client, translate(nil, err)
 }
 
-// oneMethod refuses credentials in the query, where logs and the Referer header carry
-// them away (T40), and more than one method (RFC 6749, section 2.3).
+// oneMethod refuses credentials in the query, where logs and the Referer header carry them away (T40), and
+// more than one method (RFC 6749, section 2.3).
 func oneMethod(r *http.Request, form url.Values) error {
 	if err := noQueryCredentials(r); err != nil {
 		return err

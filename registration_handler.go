@@ -16,19 +16,18 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/request"
 )
 
-// Registration configures the registration endpoint besides Config.Access, which decides who may
-// register.
+// Registration configures the registration endpoint besides Config.Access, which decides who may register.
 type Registration struct {
 	// Scope is the scope of access tokens that may register; default "dcr:register".
 	Scope string
-	// AllowScope lets clients register Scope for themselves, if Config.Scopes has it. By default
-	// a client can't, or one registration would open the door to more (T54).
+	// AllowScope lets clients register Scope for themselves, if Config.Scopes has it. By default a client
+	// can't, or one registration would open the door to more (T54).
 	AllowScope bool
-	// ShareIdentical answers registrations of public clients by anonymous registrants that
-	// ask for the very same with one client, which then has no registration access token:
-	// what many use, none of them may change. Clients that register anew each time they
-	// start, always alike, leave one record then. By default each gets its own. It takes a
-	// storage that implements GrantRevoker, since an identifier that was gone may come back.
+	// ShareIdentical answers registrations of public clients by anonymous registrants that ask for the very
+	// same with one client, which then has no registration access token: what many use, none of them may
+	// change. Clients that register anew each time they start, always alike, leave one record then. By
+	// default each gets its own. It takes a storage that implements GrantRevoker, since an identifier that
+	// was gone may come back.
 	ShareIdentical bool
 }
 
@@ -39,9 +38,8 @@ func (c Registration) withDefaults() Registration {
 	return c
 }
 
-// RegistrationRequest is a registration that was let in and whose metadata is
-// fine. Nothing of it is stored yet. An application may look at it, or refuse it, before it
-// makes the response.
+// RegistrationRequest is a registration that was let in and whose metadata is fine. Nothing of it is stored
+// yet. An application may look at it, or refuse it, before it makes the response.
 type RegistrationRequest struct {
 	// Registrant is who registers.
 	Registrant *Registrant
@@ -68,8 +66,8 @@ type registrar struct {
 	journal    *journal
 }
 
-// RegistrationHandler returns the handler of the registration endpoint, for any
-// router. It answers every method: POST registers, the others get 405.
+// RegistrationHandler returns the handler of the registration endpoint, for any router. It answers every
+// method: POST registers, the others get 405.
 func (s *registrar) RegistrationHandler() http.Handler {
 	return s.location.openTo([]string{http.MethodPost}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
@@ -88,12 +86,11 @@ func (s *registrar) RegistrationHandler() http.Handler {
 	}))
 }
 
-// NewRegistrationRequest reads a registration (RFC 7591, section 3.1). It writes
-// nothing, so a refusal needs no undoing. The error is one for
-// WriteRegistrationError.
+// NewRegistrationRequest reads a registration (RFC 7591, section 3.1). It writes nothing, so a refusal
+// needs no undoing. The error is one for WriteRegistrationError.
 //
-// The body is read until it ends. RegistrationHandler stops at the end of the context; whoever
-// calls this method sets ReadTimeout of the http.Server.
+// The body is read until it ends. RegistrationHandler stops at the end of the context; whoever calls this
+// method sets ReadTimeout of the http.Server.
 func (s *registrar) NewRegistrationRequest(ctx context.Context, r *http.Request) (_ *RegistrationRequest, err error) {
 	who := s.admission.callerOf(r)
 	ctx, span := startSpan(withCaller(ctx, who), "dcr.NewRegistrationRequest")
@@ -131,13 +128,11 @@ func (s *registrar) read(ctx context.Context, r *http.Request, who caller) (*Reg
 	return registration, err
 }
 
-// NewRegistrationResponse registers the client. First a use of the initial access token
-// is counted, where there is one, which is given back if the client can't be created. The
-// write of its record is the
-// commit point: before it nothing is stored, and if the entry of the registration
-// access token can't be stored after it, or a quota turns out to be passed, the record
-// goes again. A crash in between leaves a client that nobody can use, since nobody received
-// its secret or its token.
+// NewRegistrationResponse registers the client. First a use of the initial access token is counted, where
+// there is one, which is given back if the client can't be created. The write of its record is the commit
+// point: before it nothing is stored, and if the entry of the registration access token can't be stored
+// after it, or a quota turns out to be passed, the record goes again. A crash in between leaves a client
+// that nobody can use, since nobody received its secret or its token.
 //
 // The record comes first because entries may have a foreign key on clients.
 func (s *registrar) NewRegistrationResponse(ctx context.Context, registration *RegistrationRequest) (_ *ClientInformation, err error) {
@@ -179,8 +174,8 @@ func (s *registrar) register(ctx context.Context, registration *RegistrationRequ
 	return information(client, made.secret, made.token, s.location.registrationEndpoint(ctx)), nil
 }
 
-// WriteRegistrationResponse sends the client information: 201, never to be cached
-// (RFC 7591, section 3.2.1).
+// WriteRegistrationResponse sends the client information: 201, never to be cached (RFC 7591, section
+// 3.2.1).
 func (s *registrar) WriteRegistrationResponse(ctx context.Context, w http.ResponseWriter, response *ClientInformation) {
 	body, err := response.MarshalJSON()
 	if err != nil {
@@ -190,15 +185,15 @@ func (s *registrar) WriteRegistrationResponse(ctx context.Context, w http.Respon
 	writeJSON(w, http.StatusCreated, body)
 }
 
-// WriteRegistrationError sends an error (RFC 7591, section 3.2.2). An error of
-// neither this package nor fosite is a server error, of which nothing is said.
+// WriteRegistrationError sends an error (RFC 7591, section 3.2.2). An error of neither this package nor
+// fosite is a server error, of which nothing is said.
 func (s *registrar) WriteRegistrationError(ctx context.Context, w http.ResponseWriter, err error) {
 	s.journal.refused(ctx, err)
 	writeError(w, err, http.MethodPost)
 }
 
-// credentials are what the server makes for a client: the identifier, the secret
-// where the method needs one, and the registration access token.
+// credentials are what the server makes for a client: the identifier, the secret where the method needs
+// one, and the registration access token.
 type credentials struct {
 	id            string
 	secret        string
@@ -220,8 +215,7 @@ func (s *registrar) makeCredentials(ctx context.Context, method string) (made cr
 	return made, err
 }
 
-// newClient is the one conversion from what a client says to what the server
-// keeps.
+// newClient is the one conversion from what a client says to what the server keeps.
 func (s *registrar) newClient(registration *RegistrationRequest, made credentials) *Client {
 	// Storages order by it: no monotonic clock, and no more than the columns of databases hold.
 	now := s.lifetimes.now().Round(0).Truncate(time.Microsecond)
@@ -245,13 +239,13 @@ func (s *registrar) newClient(registration *RegistrationRequest, made credential
 	}
 }
 
-// create writes the record and then the token's entry; both or none. Where the storage is full the
-// oldest client that was never used is evicted.
+// create writes the record and then the token's entry; both or none. Where the storage is full the oldest
+// client that was never used is evicted.
 func (s *registrar) create(ctx context.Context, client *Client) error {
 	created, err := s.createOnce(ctx, client, s.records.storage.CreateClient)
 	for tries := 0; errors.Is(err, ErrFull) && s.records.evicter != nil && tries < createRounds; tries++ {
-		// A client that was created and still has no room for its entry: the next client to be
-		// evicted leaves some.
+		// A client that was created and still has no room for its entry: the next client to be evicted
+		// leaves some.
 		if created, err = s.createEvicting(ctx, client, err); !created {
 			return err
 		}
@@ -297,8 +291,8 @@ func (s *registrar) createOnce(ctx context.Context, client *Client, write func(c
 		}
 		return true, err
 	}
-	// A storage that failed may have created the record all the same. Under an identifier
-	// that others share it is left: nobody received it, and the next to ask takes it up.
+	// A storage that failed may have created the record all the same. Under an identifier that others share
+	// it is left: nobody received it, and the next to ask takes it up.
 	mayBeThere := created || !client.Shared && !errors.Is(err, ErrFull)
 	if mayBeThere && !errors.Is(err, ErrClientExists) && s.records.transactions == nil {
 		s.undoCreate(ctx, client)
@@ -306,8 +300,8 @@ func (s *registrar) createOnce(ctx context.Context, client *Client, write func(c
 	return created, err
 }
 
-// undoCreate takes back what may have been written, by a storage that failed in the
-// middle too. Should that fail, it stays as a client that nobody can use.
+// undoCreate takes back what may have been written, by a storage that failed in the middle too. Should that
+// fail, it stays as a client that nobody can use.
 func (s *registrar) undoCreate(ctx context.Context, client *Client) {
 	ctx, cancel := cleanupContext(ctx)
 	defer cancel()
@@ -326,21 +320,21 @@ func creationFailed(err error) error {
 	return failure(err)
 }
 
-// Registrations that are alike down to the byte can share one client (Registration.ShareIdentical;
-// RFC 7591, section 3.2.1, lets a server answer one identifier to several). Its identifier
-// is computed from what is registered, so that the storage's own check for a taken
-// identifier finds the client, whichever process registered it.
+// Registrations that are alike down to the byte can share one client (Registration.ShareIdentical; RFC
+// 7591, section 3.2.1, lets a server answer one identifier to several). Its identifier is computed from
+// what is registered, so that the storage's own check for a taken identifier finds the client, whichever
+// process registered it.
 
-// isShared reports whether a registration may be answered with a client that others have:
-// a public client, since there is no secret to hand out twice, and an anonymous registrant.
+// isShared reports whether a registration may be answered with a client that others have: a public client,
+// since there is no secret to hand out twice, and an anonymous registrant.
 func (s *registrar) isShared(registration *RegistrationRequest) bool {
 	who := registration.Registrant
 	return s.config.ShareIdentical && who.Anonymous && who.InitialAccessToken == "" && who.Subject == "" &&
 		registration.Metadata.TokenEndpointAuthMethod == capability.MethodNone
 }
 
-// sharedID returns the identifier for what is registered, and for what policies decided of
-// it. Without the secret of the server nobody can compute it.
+// sharedID returns the identifier for what is registered, and for what policies decided of it. Without the
+// secret of the server nobody can compute it.
 func (s *registrar) sharedID(ctx context.Context, registration *RegistrationRequest) (string, error) {
 	metadata, err := registration.Metadata.MarshalJSON()
 	if err != nil {
@@ -360,8 +354,8 @@ func (s *registrar) sharedID(ctx context.Context, registration *RegistrationRequ
 	return base32.StdEncoding.EncodeToString(mac.Sum(nil))[:len(newClientID())], nil
 }
 
-// share answers with the client that is registered already, or registers it. It has no
-// registration access token: nobody may change or delete what others use.
+// share answers with the client that is registered already, or registers it. It has no registration access
+// token: nobody may change or delete what others use.
 func (s *registrar) share(ctx context.Context, registration *RegistrationRequest) (*ClientInformation, error) {
 	id, err := s.sharedID(ctx, registration)
 	if err != nil {
@@ -384,9 +378,8 @@ func (s *registrar) share(ctx context.Context, registration *RegistrationRequest
 
 var errSharedOvertaken = fmt.Errorf("%w: other requests got ahead with a shared client", ErrUnavailable)
 
-// shareOnce takes up the client that is there, or an expired one, or creates it. The
-// error is ErrClientExists, ErrConflict or fosite.ErrNotFound where another request got
-// ahead.
+// shareOnce takes up the client that is there, or an expired one, or creates it. The error is
+// ErrClientExists, ErrConflict or fosite.ErrNotFound where another request got ahead.
 func (s *registrar) shareOnce(ctx context.Context, fresh *Client) (*Client, EventKind, error) {
 	found, err := s.records.get(ctx, fresh.ID)
 	switch {
@@ -439,9 +432,9 @@ func (s *registrar) renewUsed(ctx context.Context, found, fresh *Client) error {
 	return s.lifetimes.uses.TouchClient(ctx, found.ID, time.Time{}, until)
 }
 
-// revive registers anew what has expired and was not swept yet, in the place of its record:
-// a deletion could hit what another process has registered meanwhile. Its grants go first.
-// One that was used counts as used now, and expires by Lifecycle.Idle or Maximum.
+// revive registers anew what has expired and was not swept yet, in the place of its record: a deletion
+// could hit what another process has registered meanwhile. Its grants go first. One that was used counts as
+// used now, and expires by Lifecycle.Idle or Maximum.
 func (s *registrar) revive(ctx context.Context, found, fresh *Client) (*Client, EventKind, error) {
 	if err := s.grants.revoker.RevokeClientGrants(ctx, fresh.ID); err != nil {
 		return nil, "", err

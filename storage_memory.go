@@ -21,44 +21,40 @@ import (
 // sessions are the sessions of a MemoryStore. The alias keeps the field unexported.
 type sessions = memory.Sessions
 
-// MemoryStore is a complete fosite storage in memory: registered clients, static clients,
-// authorization codes, access and refresh tokens, PKCE and OpenID
-// Connect sessions, pushed requests and identifiers of client assertions. It has no users
-// for the password grant and no keys for the JWT bearer grant, so it does not go with
-// compose.ComposeAllEnabled. It is for one process and forgets everything when that ends.
+// MemoryStore is a complete fosite storage in memory: registered clients, static clients, authorization
+// codes, access and refresh tokens, PKCE and OpenID Connect sessions, pushed requests and identifiers of
+// client assertions. It has no users for the password grant and no keys for the JWT bearer grant, so it
+// does not go with compose.ComposeAllEnabled. It is for one process and forgets everything when that ends.
 //
-// It implements fosite.Storage, oauth2.CoreStorage, oauth2.TokenRevocationStorage,
-// pkce.PKCERequestStorage, openid.OpenIDConnectRequestStorage, fosite.PARStorage and every
-// interface of this package.
+// It implements fosite.Storage, oauth2.CoreStorage, oauth2.TokenRevocationStorage, pkce.PKCERequestStorage,
+// openid.OpenIDConnectRequestStorage, fosite.PARStorage and every interface of this package.
 //
-// It is safe for many goroutines. What has expired is dropped a little at a time as
-// new entries come, never in one walk, and everything is bounded ([MemoryLimits]). At
-// a bound a new entry is refused with an error that wraps ErrFull, and nothing
-// but clients that were never used is evicted: an identifier of an assertion that were forgotten
-// early could be replayed, and a PKCE session that were gone would let its code pass without a
-// verifier.
+// It is safe for many goroutines. What has expired is dropped a little at a time as new entries come, never
+// in one walk, and everything is bounded ([MemoryLimits]). At a bound a new entry is refused with an error
+// that wraps ErrFull, and nothing but clients that were never used is evicted: an identifier of an
+// assertion that were forgotten early could be replayed, and a PKCE session that were gone would let its
+// code pass without a verifier.
 //
-// A session is kept with the identifier of its client, and gets the client as it is
-// when the session is read. Where the client is gone the session is not found. A
-// client without an identifier, or whose identifier is an https URL unknown to the
-// store, is kept as it came. Sessions are copied on their way in and out with their
-// Clone method; what comes back is the stored session, whatever a Get method is given.
+// A session is kept with the identifier of its client, and gets the client as it is when the session is
+// read. Where the client is gone the session is not found. A client without an identifier, or whose
+// identifier is an https URL unknown to the store, is kept as it came. Sessions are copied on their way in
+// and out with their Clone method; what comes back is the stored session, whatever a Get method is given.
 type MemoryStore struct {
 	*sessions
 
 	now   func() time.Time
 	limit MemoryLimits
 
-	// clients holds *Client for what was registered and any other fosite.Client for
-	// static clients. A *Client in it is never changed, only replaced. A
-	// *memoryPlace keeps an identifier while room is made for its client.
+	// clients holds *Client for what was registered and any other fosite.Client for static clients. A
+	// *Client in it is never changed, only replaced. A *memoryPlace keeps an identifier while room is made
+	// for its client.
 	clients    sync.Map
 	registered atomic.Int64
 	counts     memory.Counter[countKey]
 
-	// waiting holds the clients that were never used by the time of their last change, so that at
-	// the bound the one that waits longest is found without a walk. A change that comes later is
-	// noticed when its client comes up.
+	// waiting holds the clients that were never used by the time of their last change, so that at the bound
+	// the one that waits longest is found without a walk. A change that comes later is noticed when its
+	// client comes up.
 	waitingMu sync.Mutex
 	waiting   memory.Queue
 
@@ -83,16 +79,15 @@ var (
 
 // MemoryLimits bounds a MemoryStore. Zero means the default.
 type MemoryLimits struct {
-	// Clients bounds registered clients; default 100,000. Static clients
-	// do not count. At the bound the oldest that was never used is evicted for a new one,
-	// unless it is still in its eviction grace (Lifecycle).
+	// Clients bounds registered clients; default 100,000. Static clients do not count. At the bound the
+	// oldest that was never used is evicted for a new one, unless it is still in its eviction grace
+	// (Lifecycle).
 	Clients int
-	// Tokens bounds access tokens, and refresh tokens as many again; default 500,000.
-	// Each registered client has one access token entry for its registration access
-	// token.
+	// Tokens bounds access tokens, and refresh tokens as many again; default 500,000. Each registered
+	// client has one access token entry for its registration access token.
 	Tokens int
-	// Codes bounds authorization codes, and as many each of PKCE sessions, OpenID
-	// Connect sessions and pushed requests; default 100,000.
+	// Codes bounds authorization codes, and as many each of PKCE sessions, OpenID Connect sessions and
+	// pushed requests; default 100,000.
 	Codes int
 	// Assertions bounds identifiers of client assertions ("jti"); default 1,000,000.
 	Assertions int
@@ -113,7 +108,7 @@ func WithMemoryClock(now func() time.Time) MemoryOption {
 
 // NewMemoryStore returns an empty store.
 func NewMemoryStore(options ...MemoryOption) *MemoryStore {
-	s := &MemoryStore{now: time.Now, initial: memory.NewRecords((*InitialAccessToken).clone)}
+	s := &MemoryStore{now: time.Now, initial: memory.NewRecords((*InitialAccessToken).clone, ErrClientExists)}
 	for _, option := range options {
 		option(s)
 	}
@@ -129,12 +124,11 @@ func NewMemoryStore(options ...MemoryOption) *MemoryStore {
 	return s
 }
 
-// AddClient adds a static client, in place of any client with that
-// identifier. It is returned by GetClient as it is, not copied, and can be neither
-// read nor changed nor deleted through ClientStorage.
+// AddClient adds a static client, in place of any client with that identifier. It is returned by GetClient
+// as it is, not copied, and can be neither read nor changed nor deleted through ClientStorage.
 //
-// A *Client is no static client: it is copied and taken for registered,
-// as with CreateClient, but without regard to the bound.
+// A *Client is no static client: it is copied and taken for registered, as with CreateClient, but without
+// regard to the bound.
 func (s *MemoryStore) AddClient(client fosite.Client) {
 	record, registered := client.(*Client)
 	if registered {
@@ -148,7 +142,7 @@ func (s *MemoryStore) AddClient(client fosite.Client) {
 		s.registered.Add(-1)
 	}
 	s.count(old, record)
-	s.settle(client.GetID())
+	s.enqueue(client.GetID())
 }
 
 // GetClient returns a copy of a registered client, or a static client.
@@ -184,7 +178,7 @@ func (s *MemoryStore) CreateClient(ctx context.Context, client *Client) error {
 		return ErrClientExists
 	}
 	s.count(nil, stored)
-	s.settle(stored.ID)
+	s.enqueue(stored.ID)
 	return nil
 }
 
@@ -258,7 +252,7 @@ func (s *MemoryStore) removeRecord(stored *Client) bool {
 	taken := s.takeRecord(stored)
 	if taken {
 		s.registered.Add(-1)
-		s.settle(stored.ID)
+		s.enqueue(stored.ID)
 	}
 	return taken
 }
@@ -287,7 +281,7 @@ func (s *MemoryStore) TouchClient(ctx context.Context, id string, lastUsed, keep
 		next.KeepUntil = later(keepUntil, stored.KeepUntil)
 		if s.clients.CompareAndSwap(id, stored, &next) {
 			if stored.LastUsedAt.IsZero() && !next.LastUsedAt.IsZero() {
-				s.settle(id)
+				s.enqueue(id)
 			}
 			return nil
 		}
@@ -310,13 +304,11 @@ func (s *MemoryStore) DeleteExpiredClients(ctx context.Context, e Expiry, limit 
 	return removed, ctx.Err()
 }
 
-// memoryPlace keeps an identifier for a client that is about to be stored. Nothing but a
-// creation finds it.
+// memoryPlace keeps an identifier for a client that is about to be stored. Nothing but a creation finds it.
 type memoryPlace struct{ id string }
 
-// CreateClientEvicting makes room and creates, as ClientEvicter has it. It evicts where it can
-// although the store may have room for another client by now: it may be the tokens that have
-// none.
+// CreateClientEvicting makes room and creates, as ClientEvicter has it. It evicts where it can although the
+// store may have room for another client by now: it may be the tokens that have none.
 func (s *MemoryStore) CreateClientEvicting(ctx context.Context, client *Client, before time.Time) (*Client, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -337,12 +329,12 @@ func (s *MemoryStore) CreateClientEvicting(ctx context.Context, client *Client, 
 	} else { // AddClient has replaced it already
 		s.registered.Add(-1)
 	}
-	s.settle(client.ID)
+	s.enqueue(client.ID)
 	return evicted, nil
 }
 
-// evict removes the client that waits longest for its first use. Its room is kept. It returns
-// nil where no client can be evicted.
+// evict removes the client that waits longest for its first use. Its room is kept. It returns nil where no
+// client can be evicted.
 func (s *MemoryStore) evict(before time.Time) *Client {
 	s.waitingMu.Lock()
 	defer s.waitingMu.Unlock()
@@ -363,9 +355,9 @@ func (s *MemoryStore) evict(before time.Time) *Client {
 	return nil
 }
 
-// settle has a client wait or not, as its record is now: calls for one client may come in
-// another order than its changes.
-func (s *MemoryStore) settle(id string) {
+// enqueue has a client wait for its first use or not, as its record is now: calls for one client may come
+// in another order than its changes.
+func (s *MemoryStore) enqueue(id string) {
 	s.waitingMu.Lock()
 	defer s.waitingMu.Unlock()
 	stored, err := s.record(id)
@@ -385,8 +377,8 @@ const (
 	countName    = "name"
 )
 
-// count counts one record instead of another; either may be nil. The clients of each subject,
-// initial access token and name are counted, so that quotas and consent pages cost no walk.
+// count counts one record instead of another; either may be nil. The clients of each subject, initial
+// access token and name are counted, so that quotas and consent pages cost no walk.
 func (s *MemoryStore) count(old, record *Client) {
 	before, after := countKeys(old), countKeys(record)
 	if before != after {
@@ -425,8 +417,8 @@ func counted(f ClientFilter) (key countKey, ok bool) {
 	return key, key.issuer != "" && key.value != ""
 }
 
-// CountClients counts clients, as ClientLister has it. For one subject, initial access
-// token or name it is a look-up, and otherwise a walk.
+// CountClients counts clients, as ClientLister has it. For one subject, initial access token or name it is
+// a look-up, and otherwise a walk.
 func (s *MemoryStore) CountClients(ctx context.Context, filter ClientFilter, most int) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -480,29 +472,17 @@ func newest(clients []*Client, limit int) []*Client {
 
 // CreateInitialAccessToken stores a record, as InitialAccessTokenStorage has it.
 func (s *MemoryStore) CreateInitialAccessToken(ctx context.Context, token *InitialAccessToken) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if !s.initial.Add(token.ID, token) {
-		return ErrClientExists
-	}
-	return nil
+	return s.initial.Add(ctx, token.ID, token)
 }
 
 // GetInitialAccessToken returns a copy of a record.
 func (s *MemoryStore) GetInitialAccessToken(ctx context.Context, id string) (*InitialAccessToken, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	return s.initial.Get(id)
+	return s.initial.Get(ctx, id)
 }
 
 // UseInitialAccessToken counts a use, if one remains.
 func (s *MemoryStore) UseInitialAccessToken(ctx context.Context, id string, now time.Time) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return s.initial.Change(id, func(token *InitialAccessToken) error {
+	return s.initial.Change(ctx, id, func(token *InitialAccessToken) error {
 		if !token.Usable(now) {
 			return ErrExhausted
 		}
@@ -513,10 +493,7 @@ func (s *MemoryStore) UseInitialAccessToken(ctx context.Context, id string, now 
 
 // ReturnInitialAccessToken takes a use back.
 func (s *MemoryStore) ReturnInitialAccessToken(ctx context.Context, id string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	err := s.initial.Change(id, func(token *InitialAccessToken) error {
+	err := s.initial.Change(ctx, id, func(token *InitialAccessToken) error {
 		token.Uses = max(0, token.Uses-1)
 		return nil
 	})
@@ -528,16 +505,10 @@ func (s *MemoryStore) ReturnInitialAccessToken(ctx context.Context, id string) e
 
 // DeleteInitialAccessToken removes a record.
 func (s *MemoryStore) DeleteInitialAccessToken(ctx context.Context, id string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return s.initial.Delete(id)
+	return s.initial.Delete(ctx, id)
 }
 
 // ListInitialAccessTokens returns records in the order of their identifiers.
 func (s *MemoryStore) ListInitialAccessTokens(ctx context.Context, after string, limit int) ([]*InitialAccessToken, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	return s.initial.After(after, limit), nil
+	return s.initial.After(ctx, after, limit)
 }

@@ -275,8 +275,7 @@ func TestPrinting(t *testing.T) {
 		"client": record, "client_value": *record, "clients": []*dcr.Client{record},
 		"information": information, "information_value": *information,
 		"management_request": management, "management_request_value": *management, "registration_request": registration,
-		"management_response": &dcr.ManagementResponse{Information: information},
-		"error":               errors.Join(dcr.ErrInvalidToken, fmt.Errorf("of %v", record)),
+		"error": errors.Join(dcr.ErrInvalidToken, fmt.Errorf("of %v", record)),
 	}
 	for name, value := range values {
 		t.Run("T26/"+name, func(t *testing.T) {

@@ -86,7 +86,7 @@ func TestNothingPrintsSecrets(t *testing.T) {
 	t.Run("T26/inside_others", func(t *testing.T) {
 		t.Parallel()
 		requireNoSecrets(t, formatted([]*dcr.Client{client}), secrets)
-		requireNoSecrets(t, formatted(&dcr.ManagementResponse{Information: information}), secrets)
+		requireNoSecrets(t, formatted([]*dcr.ClientInformation{information}), secrets)
 	})
 	t.Run("T26/events", func(t *testing.T) {
 		t.Parallel()

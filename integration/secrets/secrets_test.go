@@ -197,10 +197,10 @@ func (s *watchedServer) values(t *testing.T) {
 	require.NoError(t, err)
 	response, err := s.Provider.NewManagementResponse(ctx, management)
 	require.NoError(t, err)
-	s.secret("client_secret", response.Information.ClientSecret)
-	s.secret("registration_access_token", response.Information.RegistrationAccessToken)
+	s.secret("client_secret", response.ClientSecret)
+	s.secret("registration_access_token", response.RegistrationAccessToken)
 	s.print("management request", management, *management)
-	s.print("management response", response.Information)
+	s.print("management response", response)
 	client, err := s.Provider.FindClient(ctx, information.ClientID)
 	require.NoError(t, err)
 	page, err := s.Provider.ListClients(ctx, dcr.ClientFilter{}, "", 10)
@@ -255,7 +255,7 @@ func TestPartsPrintNoSecrets(t *testing.T) {
 	rotated := dcr.RotatedSecret{Hash: []byte("the hash of a client secret of before")}
 	information := &dcr.ClientInformation{ClientID: "ONE", ClientSecret: "the secret of a client", RegistrationAccessToken: "the registration access token"}
 	for name, value := range map[string]any{
-		"information": information, "management_response": &dcr.ManagementResponse{Information: information},
+		"information":  information,
 		"client_page":  &dcr.ClientPage{Clients: []*dcr.Client{{ID: "ONE", SecretHash: rotated.Hash, RegistrationToken: record}}},
 		"token_record": record, "rotated_secret": rotated,
 	} {

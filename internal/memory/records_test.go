@@ -1,6 +1,7 @@
 package memory_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -14,54 +15,67 @@ import (
 
 type ticket struct{ uses int }
 
+var errTaken = errors.New("taken")
+
 func tickets() *memory.Records[ticket] {
-	return memory.NewRecords(func(t *ticket) *ticket { c := *t; return &c })
+	return memory.NewRecords(func(t *ticket) *ticket { c := *t; return &c }, errTaken)
 }
 
 func TestRecords(t *testing.T) {
 	t.Parallel()
-	r := tickets()
+	ctx, r := t.Context(), tickets()
 	given := &ticket{uses: 1}
-	require.True(t, r.Add("b", given))
-	require.False(t, r.Add("b", &ticket{uses: 9}), "the identifier is taken")
+	require.NoError(t, r.Add(ctx, "b", given))
+	require.ErrorIs(t, r.Add(ctx, "b", &ticket{uses: 9}), errTaken)
 	given.uses = 7
-	found, err := r.Get("b")
+	found, err := r.Get(ctx, "b")
 	require.NoError(t, err)
 	require.Equal(t, 1, found.uses, "copied in")
 	found.uses = 8
-	again, err := r.Get("b")
+	again, err := r.Get(ctx, "b")
 	require.NoError(t, err)
 	require.Equal(t, 1, again.uses, "copied out")
 
 	full := errors.New("full")
-	require.ErrorIs(t, r.Change("b", func(*ticket) error { return full }), full)
-	require.NoError(t, r.Change("b", func(x *ticket) error { x.uses++; return nil }))
-	changed, err := r.Get("b")
+	require.ErrorIs(t, r.Change(ctx, "b", func(*ticket) error { return full }), full)
+	require.NoError(t, r.Change(ctx, "b", func(x *ticket) error { x.uses++; return nil }))
+	changed, err := r.Get(ctx, "b")
 	require.NoError(t, err)
 	require.Equal(t, 2, changed.uses)
 
-	for _, unknown := range []error{
-		r.Change("x", func(*ticket) error { return nil }), r.Delete("x"),
-		func() error { _, err := r.Get("x"); return err }(),
-	} {
+	_, err = r.Get(ctx, "x")
+	for _, unknown := range []error{r.Change(ctx, "x", func(*ticket) error { return nil }), r.Delete(ctx, "x"), err} {
 		require.ErrorIs(t, unknown, fosite.ErrNotFound)
 	}
-	require.NoError(t, r.Delete("b"))
-	require.ErrorIs(t, r.Delete("b"), fosite.ErrNotFound)
-	require.True(t, r.Add("b", given), "free again")
+	require.NoError(t, r.Delete(ctx, "b"))
+	require.ErrorIs(t, r.Delete(ctx, "b"), fosite.ErrNotFound)
+	require.NoError(t, r.Add(ctx, "b", given), "free again")
+}
+
+func TestRecordsEndedContext(t *testing.T) {
+	t.Parallel()
+	r := tickets()
+	require.NoError(t, r.Add(t.Context(), "a", &ticket{}))
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, got := r.Get(done, "a")
+	_, listed := r.After(done, "", 1)
+	for _, err := range []error{
+		r.Add(done, "b", &ticket{}), got, listed, r.Delete(done, "a"),
+		r.Change(done, "a", func(*ticket) error { return errors.New("called") }),
+	} {
+		require.ErrorIs(t, err, context.Canceled)
+	}
+	all, err := r.After(t.Context(), "", 10)
+	require.NoError(t, err)
+	require.Len(t, all, 1, "nothing has changed")
 }
 
 func TestRecordsAfter(t *testing.T) {
 	t.Parallel()
 	r := tickets()
 	for i, id := range []string{"c", "a", "e", "B"} {
-		require.True(t, r.Add(id, &ticket{uses: i}))
-	}
-	uses := func(list []*ticket) (found []int) {
-		for _, x := range list {
-			found = append(found, x.uses)
-		}
-		return found
+		require.NoError(t, r.Add(t.Context(), id, &ticket{uses: i}))
 	}
 	for name, c := range map[string]struct {
 		after string
@@ -78,7 +92,13 @@ func TestRecordsAfter(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, c.want, uses(r.After(c.after, c.limit)))
+			list, err := r.After(t.Context(), c.after, c.limit)
+			require.NoError(t, err)
+			var uses []int
+			for _, x := range list {
+				uses = append(uses, x.uses)
+			}
+			require.Equal(t, c.want, uses)
 		})
 	}
 }
