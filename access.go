@@ -21,6 +21,7 @@ import (
 // ErrAccessDenied (403), any *fosite.RFC6749Error of its own, or another error for a failure (500). Nobody
 // and no error is a refusal, too. It must be safe for many goroutines.
 type Access interface {
+	// Authorize returns who registers, or an error.
 	Authorize(ctx context.Context, r *http.Request) (*Registrant, error)
 }
 

@@ -28,23 +28,20 @@ import (
 // It implements fosite.Client, fosite.OpenIDConnectClient, fosite.ResponseModeClient and
 // fosite.ClientWithSecretRotation, and is honest at the time it is asked: an expired secret is no secret.
 type Client struct {
-	// ID is the client identifier.
-	ID string `json:"id"`
+	ID string `json:"id"` // ID is the client identifier
 	// Issuer is the issuer under which the client was registered. Under another issuer the client does not
 	// exist.
 	Issuer string `json:"issuer,omitempty"`
 	// Version counts the changes of the record, from 1 on. Storages compare it when they update.
-	Version int64 `json:"version"`
-	// Origin says who registered the client.
-	Origin Registrant `json:"origin"`
+	Version int64      `json:"version"`
+	Origin  Registrant `json:"origin"` // Origin says who registered the client
 
 	// StatementIssuer is who made the software statement that the client registered with; empty where there
 	// was none.
 	StatementIssuer string `json:"statement_issuer,omitempty"`
 
-	// CreatedAt is the time of registration, UpdatedAt that of the last update.
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"`
+	CreatedAt time.Time `json:"created_at"` // CreatedAt is the time of registration
+	UpdatedAt time.Time `json:"updated_at"` // UpdatedAt is the time of the last update
 	// LastUsedAt is when the client last got a token; zero means never. It is exact to a minute.
 	LastUsedAt time.Time `json:"last_used_at,omitzero"`
 	// KeepUntil is when the last refresh token that the client received expires.
@@ -63,9 +60,8 @@ type Client struct {
 	RotatedSecrets []RotatedSecret `json:"rotated_secrets,omitempty"`
 
 	// RegistrationToken is the one registration access token that manages the client.
-	// PreviousRegistrationToken is the one before, while it may still be used
-	// (Config.Management.Token.Grace).
-	RegistrationToken         RegistrationTokenRecord `json:"registration_token,omitzero"`
+	RegistrationToken RegistrationTokenRecord `json:"registration_token,omitzero"`
+	// PreviousRegistrationToken is the one before, while it may still be used (RegistrationToken.Grace).
 	PreviousRegistrationToken RegistrationTokenRecord `json:"previous_registration_token,omitzero"`
 
 	// Audience holds audiences that the application gave this client besides Config.Authorization.Audience,
@@ -81,9 +77,8 @@ type Client struct {
 	RequirePKCE bool `json:"require_pkce,omitempty"`
 	// Shared says that registrations with the same metadata are answered with this client
 	// (Config.Registration.ShareIdentical).
-	Shared bool `json:"shared,omitempty"`
-	// Metadata is what the client registered.
-	Metadata ClientMetadata `json:"metadata"`
+	Shared   bool           `json:"shared,omitempty"`
+	Metadata ClientMetadata `json:"metadata"` // Metadata is what the client registered
 
 	view view
 }
@@ -98,8 +93,8 @@ type view struct {
 
 // RotatedSecret is an earlier client secret that still authenticates until ExpiresAt.
 type RotatedSecret struct {
-	Hash      []byte    `json:"hash"`
-	ExpiresAt time.Time `json:"expires_at"`
+	Hash      []byte    `json:"hash"`       // Hash is that of the secret
+	ExpiresAt time.Time `json:"expires_at"` // ExpiresAt is when the secret ceases to authenticate
 }
 
 // String says when the secret ends, and nothing of it.
@@ -141,9 +136,8 @@ func (r RegistrationTokenRecord) LogValue() slog.Value { return slog.StringValue
 type Registrant struct {
 	// Kind names the access rule that let the registration pass: KindOpen, KindAccessToken, KindSignedIn,
 	// KindInitialAccessToken, or what a rule of the application calls itself.
-	Kind string `json:"kind,omitempty"`
-	// Subject is the user or service who registers, where known.
-	Subject string `json:"subject,omitempty"`
+	Kind    string `json:"kind,omitempty"`
+	Subject string `json:"subject,omitempty"` // Subject is the user or service who registers, where known
 	// ClientID is the client whose access token allows the registration.
 	ClientID string `json:"client_id,omitempty"`
 	// InitialAccessToken is the identifier of the initial access token that the registrant came with. One
@@ -161,23 +155,20 @@ type Registrant struct {
 
 // What the built-in rules call themselves.
 const (
-	KindOpen               = "open"
-	KindAccessToken        = "access_token"
-	KindSignedIn           = "signed_in"
-	KindInitialAccessToken = "initial_access_token"
+	KindOpen               = "open"                 // Open
+	KindAccessToken        = "access_token"         // AccessToken
+	KindSignedIn           = "signed_in"            // SignedIn
+	KindInitialAccessToken = "initial_access_token" // InitialAccessTokens
 )
 
 // InitialAccessToken is the record of an initial access token (RFC 7591, section 1.2) that the application
 // minted: for a developer, a partner, a batch of devices. It holds a hash, never the token.
 type InitialAccessToken struct {
-	// ID names the token for the application; it is no secret.
-	ID string `json:"id"`
-	// Hash is that of the token.
-	Hash []byte `json:"hash"`
+	ID   string `json:"id"`   // ID names the token for the application; it is no secret
+	Hash []byte `json:"hash"` // Hash is that of the token
 	// Issuer is the issuer under which the token was minted, and under which alone it works.
 	Issuer string `json:"issuer,omitempty"`
-	// Label is a note of the application.
-	Label string `json:"label,omitempty"`
+	Label  string `json:"label,omitempty"` // Label is a note of the application
 	// Subject is kept with the clients that the token registers (Client.Origin).
 	Subject string `json:"subject,omitempty"`
 	// Policy names one of Config.NamedPolicies, which binds these clients and their later updates; empty
@@ -186,13 +177,13 @@ type InitialAccessToken struct {
 	// GrantTypes bounds what these clients may register; nil means everything that the provider has.
 	GrantTypes []string `json:"grant_types,omitzero"`
 
-	CreatedAt time.Time `json:"created_at"`
+	CreatedAt time.Time `json:"created_at"` // CreatedAt is when the token was minted
 	// ExpiresAt is when the token ceases to work; zero means never.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 	// MaxUses is how many clients the token may register; 0 means any number. Uses is how many it has
 	// registered.
 	MaxUses int `json:"max_uses,omitempty"`
-	Uses    int `json:"uses,omitempty"`
+	Uses    int `json:"uses,omitempty"` // Uses is how many it has registered
 }
 
 // String shows the identifier and nothing else.

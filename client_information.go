@@ -14,18 +14,17 @@ import (
 //
 // It holds a secret and a token. Printing it with fmt or log/slog shows neither.
 type ClientInformation struct {
-	ClientID string
+	ClientID string // ClientID is the client identifier
 	// ClientSecret is there right after it was issued; afterwards nobody has it but the client.
 	ClientSecret string
 	// ClientSecretExpiresAt is zero for a secret that never expires, and of no meaning for a client without
 	// one.
 	ClientSecretExpiresAt time.Time
-	ClientIDIssuedAt      time.Time
-	// RegistrationAccessToken and RegistrationClientURI are empty where management is off.
+	ClientIDIssuedAt      time.Time // ClientIDIssuedAt is the time of registration
+	// RegistrationAccessToken manages the client; empty where management is off.
 	RegistrationAccessToken string
-	RegistrationClientURI   string
-	// Metadata is what is registered, defaults and substitutions included.
-	Metadata ClientMetadata
+	RegistrationClientURI   string         // RegistrationClientURI is the URL at which it does
+	Metadata                ClientMetadata // Metadata is what is registered, defaults and substitutions included
 
 	hasSecret bool
 }

@@ -19,34 +19,33 @@ import (
 //
 // Its JSON form is that of the protocol.
 type ClientMetadata struct {
-	RedirectURIs            []string
-	TokenEndpointAuthMethod string
+	RedirectURIs            []string // redirect_uris
+	TokenEndpointAuthMethod string   // token_endpoint_auth_method
 	// TokenEndpointAuthSigningAlg is the one JWS algorithm of client assertions; empty means any that fits
 	// a registered key (OpenID Connect Registration 1.0, section 2).
 	TokenEndpointAuthSigningAlg string
-	GrantTypes                  []string
+	GrantTypes                  []string // grant_types
 	// ResponseTypes is empty, not nil, for a client that has no use for the authorization endpoint.
 	ResponseTypes   []string
-	ApplicationType string
-	ClientName      string
-	ClientURI       string
-	LogoURI         string
-	TOSURI          string
-	PolicyURI       string
-	// Scope holds the scopes, divided by single spaces.
-	Scope           string
-	Contacts        []string
-	JWKSURI         string
-	JWKS            *jose.JSONWebKeySet
-	SoftwareID      string
-	SoftwareVersion string
+	ApplicationType string              // application_type
+	ClientName      string              // client_name
+	ClientURI       string              // client_uri
+	LogoURI         string              // logo_uri
+	TOSURI          string              // tos_uri
+	PolicyURI       string              // policy_uri
+	Scope           string              // Scope holds the scopes, divided by single spaces
+	Contacts        []string            // contacts
+	JWKSURI         string              // jwks_uri
+	JWKS            *jose.JSONWebKeySet // jwks
+	SoftwareID      string              // software_id
+	SoftwareVersion string              // software_version
 	// SoftwareStatement is a signed statement about the client, kept as it came and only if one of
 	// Config.Metadata.StatementIssuers made it.
 	SoftwareStatement string
 
-	// OpenID and Companion hold what further specifications add; nil where the client registers nothing of
-	// it.
-	OpenID    *OpenIDMetadata
+	// OpenID is what OpenID Connect adds; nil where the client registers nothing of it.
+	OpenID *OpenIDMetadata
+	// Companion is what companions of OAuth 2.0 add; nil where the client registers nothing of it.
 	Companion *CompanionMetadata
 
 	// Localized holds the human-readable members that carry a language tag, under their full names
@@ -71,54 +70,54 @@ type decision struct {
 // OpenIDMetadata is what OpenID Connect and its logout and backchannel specifications add to the metadata
 // of a client. What a provider does not support is not registered (see Config.Metadata.Supports).
 type OpenIDMetadata struct {
-	SubjectType                                string
-	SectorIdentifierURI                        string
-	IDTokenSignedResponseAlg                   string
-	IDTokenEncryptedResponseAlg                string
-	IDTokenEncryptedResponseEnc                string
-	UserinfoSignedResponseAlg                  string
-	UserinfoEncryptedResponseAlg               string
-	UserinfoEncryptedResponseEnc               string
-	RequestObjectSigningAlg                    string
-	RequestObjectEncryptionAlg                 string
-	RequestObjectEncryptionEnc                 string
-	DefaultMaxAge                              *int64 // seconds
-	RequireAuthTime                            *bool
-	DefaultACRValues                           []string
-	InitiateLoginURI                           string
-	RequestURIs                                []string
-	PostLogoutRedirectURIs                     []string
-	FrontchannelLogoutURI                      string
-	FrontchannelLogoutSessionRequired          *bool
-	BackchannelLogoutURI                       string
-	BackchannelLogoutSessionRequired           *bool
-	BackchannelTokenDeliveryMode               string
-	BackchannelClientNotificationEndpoint      string
-	BackchannelAuthenticationRequestSigningAlg string
-	BackchannelUserCodeParameter               *bool
+	SubjectType                                string   // subject_type
+	SectorIdentifierURI                        string   // sector_identifier_uri
+	IDTokenSignedResponseAlg                   string   // id_token_signed_response_alg
+	IDTokenEncryptedResponseAlg                string   // id_token_encrypted_response_alg
+	IDTokenEncryptedResponseEnc                string   // id_token_encrypted_response_enc
+	UserinfoSignedResponseAlg                  string   // userinfo_signed_response_alg
+	UserinfoEncryptedResponseAlg               string   // userinfo_encrypted_response_alg
+	UserinfoEncryptedResponseEnc               string   // userinfo_encrypted_response_enc
+	RequestObjectSigningAlg                    string   // request_object_signing_alg
+	RequestObjectEncryptionAlg                 string   // request_object_encryption_alg
+	RequestObjectEncryptionEnc                 string   // request_object_encryption_enc
+	DefaultMaxAge                              *int64   // default_max_age, in seconds
+	RequireAuthTime                            *bool    // require_auth_time
+	DefaultACRValues                           []string // default_acr_values
+	InitiateLoginURI                           string   // initiate_login_uri
+	RequestURIs                                []string // request_uris
+	PostLogoutRedirectURIs                     []string // post_logout_redirect_uris
+	FrontchannelLogoutURI                      string   // frontchannel_logout_uri
+	FrontchannelLogoutSessionRequired          *bool    // frontchannel_logout_session_required
+	BackchannelLogoutURI                       string   // backchannel_logout_uri
+	BackchannelLogoutSessionRequired           *bool    // backchannel_logout_session_required
+	BackchannelTokenDeliveryMode               string   // backchannel_token_delivery_mode
+	BackchannelClientNotificationEndpoint      string   // backchannel_client_notification_endpoint
+	BackchannelAuthenticationRequestSigningAlg string   // backchannel_authentication_request_signing_alg
+	BackchannelUserCodeParameter               *bool    // backchannel_user_code_parameter
 }
 
 // CompanionMetadata is what companions of OAuth 2.0 add to the metadata of a client. What a provider does
 // not support is not registered (see Config.Metadata.Supports).
 type CompanionMetadata struct {
-	ResponseModes                         []string
-	RequirePushedAuthorizationRequests    *bool
-	RequireSignedRequestObject            *bool
-	DPoPBoundAccessTokens                 *bool
-	TLSClientCertificateBoundAccessTokens *bool
-	UseMTLSEndpointAliases                *bool
-	TLSClientAuthSubjectDN                string
-	TLSClientAuthSANDNS                   string
-	TLSClientAuthSANURI                   string
-	TLSClientAuthSANIP                    string
-	TLSClientAuthSANEmail                 string
-	AuthorizationDetailsTypes             []string
-	IntrospectionSignedResponseAlg        string
-	IntrospectionEncryptedResponseAlg     string
-	IntrospectionEncryptedResponseEnc     string
-	AuthorizationSignedResponseAlg        string
-	AuthorizationEncryptedResponseAlg     string
-	AuthorizationEncryptedResponseEnc     string
+	ResponseModes                         []string // response_modes
+	RequirePushedAuthorizationRequests    *bool    // require_pushed_authorization_requests
+	RequireSignedRequestObject            *bool    // require_signed_request_object
+	DPoPBoundAccessTokens                 *bool    // dpop_bound_access_tokens
+	TLSClientCertificateBoundAccessTokens *bool    // tls_client_certificate_bound_access_tokens
+	UseMTLSEndpointAliases                *bool    // use_mtls_endpoint_aliases
+	TLSClientAuthSubjectDN                string   // tls_client_auth_subject_dn
+	TLSClientAuthSANDNS                   string   // tls_client_auth_san_dns
+	TLSClientAuthSANURI                   string   // tls_client_auth_san_uri
+	TLSClientAuthSANIP                    string   // tls_client_auth_san_ip
+	TLSClientAuthSANEmail                 string   // tls_client_auth_san_email
+	AuthorizationDetailsTypes             []string // authorization_details_types
+	IntrospectionSignedResponseAlg        string   // introspection_signed_response_alg
+	IntrospectionEncryptedResponseAlg     string   // introspection_encrypted_response_alg
+	IntrospectionEncryptedResponseEnc     string   // introspection_encrypted_response_enc
+	AuthorizationSignedResponseAlg        string   // authorization_signed_response_alg
+	AuthorizationEncryptedResponseAlg     string   // authorization_encrypted_response_alg
+	AuthorizationEncryptedResponseEnc     string   // authorization_encrypted_response_enc
 }
 
 // Clone returns a deep copy.
@@ -349,19 +348,14 @@ var table = members.NewTable(
 
 // Member is one member of the client metadata that this package knows.
 type Member struct {
-	// Name is the name in JSON, such as "redirect_uris".
-	Name string
-	// Type is "string", "array of strings", "boolean", "integer" or "JWK Set".
-	Type string
-	// Specification says where the member is defined.
-	Specification string
-	// Tagged members may carry a language tag, as in "client_name#fr" (RFC 7591, section 2.2).
-	Tagged bool
+	Name          string // Name is the name in JSON, such as "redirect_uris"
+	Type          string // Type is "string", "array of strings", "boolean", "integer" or "JWK Set"
+	Specification string // Specification says where the member is defined
+	Tagged        bool   // Tagged members may carry a language tag, as in "client_name#fr" (RFC 7591, section 2.2)
 	// Support says what becomes of a value that the server does not support: the member is "left out" or
 	// "refused". "registered" members are kept whatever the server supports.
 	Support string
-	// Values are supported by every server, for a member that is not "registered".
-	Values []string
+	Values  []string // Values are supported by every server, for a member that is not "registered"
 }
 
 // Members returns the members that this package knows, in the order in which answers show them. Policies

@@ -30,14 +30,12 @@ type Metadata struct {
 	// that fetch an ID token without having registered for one (Claude Code registers what the resource
 	// lists, and ToolHive adds these for it).
 	BaselineScopes []string
-	// GrantTypes are registrable besides those that the composed handlers are found to handle.
-	GrantTypes []string
+	GrantTypes     []string // GrantTypes are registrable besides those that the composed handlers are found to handle
 	// AnonymousGrantTypes are registrable for anonymous registrants, besides authorization_code,
 	// refresh_token and the device grant, in which a user takes part. Naming client_credentials here, with
 	// open registration, hands an access token to whoever asks (T56).
 	AnonymousGrantTypes []string
-	// ResponseTypes are registrable besides those of the handlers of fosite.
-	ResponseTypes []string
+	ResponseTypes       []string // ResponseTypes are registrable besides those of the handlers of fosite
 	// TokenEndpointAuthMethods are the registrable authentication methods. Nil means none,
 	// client_secret_basic, client_secret_post, and private_key_jwt where fosite knows the URL of the token
 	// endpoint. Methods of the application's own may be added.
@@ -72,6 +70,7 @@ type Metadata struct {
 	// ignored, and not returned (RFC 7591, section 3.1.1), unless RefuseStatements answers
 	// unapproved_software_statement to it.
 	StatementIssuers []StatementIssuer
+	// RefuseStatements answers unapproved_software_statement where StatementIssuers is empty.
 	RefuseStatements bool
 }
 
@@ -79,13 +78,11 @@ type Metadata struct {
 // the directory of a banking scheme. What a statement says of a client takes precedence over what the
 // client says, and binds its later updates.
 type StatementIssuer struct {
-	// Issuer is the "iss" of the statements.
-	Issuer string
+	Issuer string // Issuer is the "iss" of the statements
 	// Keys verify the statements. Where it is nil they are fetched from JWKSURI, by
 	// Config.Outbound.JWKSFetcher. No member of a statement's header leads to other keys.
-	Keys *jose.JSONWebKeySet
-	// JWKSURI is the URL of the keys where Keys is nil.
-	JWKSURI string
+	Keys    *jose.JSONWebKeySet
+	JWKSURI string // JWKSURI is the URL of the keys where Keys is nil
 	// Algorithms bounds the JWS algorithms; nil means every asymmetric one that fits a key: RS, PS and ES
 	// with 256, 384 and 512.
 	Algorithms []string

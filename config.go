@@ -35,35 +35,23 @@ type Config struct {
 	// Events receives what happened; nil means that nobody does. [LogEvents] writes a log.
 	Events EventSink
 
-	// Metadata says what clients may register besides Scopes.
-	Metadata Metadata
-	// Registration configures the registration endpoint (RFC 7591).
-	Registration Registration
-	// Management says what clients may do with their registration (RFC 7592).
-	Management Management
-	// Secrets says how long client secrets live, and how they are hashed.
-	Secrets Secrets
-	// Lifecycle says when clients expire that nobody removes.
-	Lifecycle Lifecycle
-	// Limits bounds requests, their rate, and the number of clients.
-	Limits Limits
-	// Endpoints says where the provider's endpoints lie, and which browsers may call them.
-	Endpoints Endpoints
-	// Authorization says what fosite's endpoints demand of registered clients.
-	Authorization Authorization
-	// Storage names storages, for applications that wrap the composed one.
-	Storage Storage
-	// Outbound bounds requests to URLs that clients name.
-	Outbound Outbound
+	Metadata      Metadata      // Metadata says what clients may register besides Scopes
+	Registration  Registration  // Registration configures the registration endpoint (RFC 7591)
+	Management    Management    // Management says what clients may do with their registration (RFC 7592)
+	Secrets       Secrets       // Secrets says how long client secrets live, and how they are hashed
+	Lifecycle     Lifecycle     // Lifecycle says when clients expire that nobody removes
+	Limits        Limits        // Limits bounds requests, their rate, and the number of clients
+	Endpoints     Endpoints     // Endpoints says where the provider's endpoints lie, and which browsers may call them
+	Authorization Authorization // Authorization says what fosite's endpoints demand of registered clients
+	Storage       Storage       // Storage names storages, for applications that wrap the composed one
+	Outbound      Outbound      // Outbound bounds requests to URLs that clients name
 
-	// Now is the clock; nil means time.Now.
-	Now func() time.Time
+	Now func() time.Time // Now is the clock; nil means time.Now
 }
 
 // Storage names storages where the composed one can't be used, because a decorator hides what it can do.
 type Storage struct {
-	// Clients keeps registered clients; nil means the storage that the factory received.
-	Clients ClientStorage
+	Clients ClientStorage // Clients keeps registered clients; nil means the storage that the factory received
 	// Tokens keeps the entries of registration access tokens; nil means the storage that the factory
 	// received.
 	Tokens oauth2.AccessTokenStorage
@@ -74,6 +62,7 @@ type Storage struct {
 
 // Outbound bounds requests to URLs that clients name.
 type Outbound struct {
+	// Options bounds addresses, time and size.
 	outbound.Options
 	// JWKSFetcher fetches keys of clients from their jwks_uri; nil means a guarded one with Options.
 	JWKSFetcher fosite.JWKSFetcherStrategy
@@ -82,6 +71,7 @@ type Outbound struct {
 // ConfigProvider is implemented by a fosite.Configurator of an application that calls factories itself. It
 // is asked once, by DCRFactory.
 type ConfigProvider interface {
+	// GetDCRConfig returns the configuration; nil means Config{}.
 	GetDCRConfig(ctx context.Context) *Config
 }
 

@@ -45,8 +45,7 @@ type RegistrationToken struct {
 	// KeepOnUpdate leaves the token as it is when the client is updated. By default an update answers a new
 	// one and the old one is dead.
 	KeepOnUpdate bool
-	// RotateOnRead answers a new token to a read, too.
-	RotateOnRead bool
+	RotateOnRead bool // RotateOnRead answers a new token to a read, too
 	// Grace is how long the previous token works after a rotation, or until the new one is first used if
 	// that is sooner; 0 means not at all. It is for clients that lose the response.
 	Grace time.Duration

@@ -84,7 +84,8 @@ var (
 	// ErrNotSupported is wrapped by what Provider returns where the storage lacks an optional interface,
 	// and ErrBadArgument where an argument makes no sense.
 	ErrNotSupported = errors.New("dcr: the storage can not do this")
-	ErrBadArgument  = errors.New("dcr: bad argument")
+	// ErrBadArgument is wrapped by what Provider returns where an argument makes no sense.
+	ErrBadArgument = errors.New("dcr: bad argument")
 	// ErrFull is wrapped by a storage that has no room; it wraps ErrUnavailable.
 	ErrFull = fmt.Errorf("%w: it has no room", ErrUnavailable)
 )

@@ -22,10 +22,9 @@ type EventKind string
 
 // What happens to clients.
 const (
-	// EventRegistered, EventUpdated and EventDeleted follow the commit.
-	EventRegistered EventKind = "registered"
-	EventUpdated    EventKind = "updated"
-	EventDeleted    EventKind = "deleted"
+	EventRegistered EventKind = "registered" // EventRegistered follows the commit of a registration
+	EventUpdated    EventKind = "updated"    // EventUpdated follows the commit of an update
+	EventDeleted    EventKind = "deleted"    // EventDeleted follows the commit of a deletion
 	// EventShared follows a registration that was answered with a client which is registered already
 	// (Config.Registration.ShareIdentical).
 	EventShared EventKind = "shared"
@@ -51,34 +50,30 @@ const (
 	// that could not be given back. It also says that a use of a client could not be noted, no room made,
 	// or a sweep not finished.
 	EventCleanupFailed EventKind = "cleanup_failed"
-	// EventInitialAccessTokenMinted and EventInitialAccessTokenRevoked follow what the operator does.
-	EventInitialAccessTokenMinted  EventKind = "initial_access_token_minted"
+	// EventInitialAccessTokenMinted follows a new initial access token.
+	EventInitialAccessTokenMinted EventKind = "initial_access_token_minted"
+	// EventInitialAccessTokenRevoked follows the revocation of one.
 	EventInitialAccessTokenRevoked EventKind = "initial_access_token_revoked"
 )
 
 // Event is one thing that happened. It holds no secret: Before and After are records with hashes and
 // signatures, and print as their identifiers.
 type Event struct {
-	Kind EventKind
-	// Time is that of Config.Now.
-	Time time.Time
+	Kind EventKind // Kind says what happened
+	Time time.Time // Time is that of Config.Now
 	// ClientID is the client, where the storage knows one: not what an anonymous caller calls itself.
-	ClientID string
-	// Registrant is who registers or registered the client, where known.
-	Registrant *Registrant
-	// InitialAccessToken is the identifier of one, where it is about that.
-	InitialAccessToken string
+	ClientID           string
+	Registrant         *Registrant // Registrant is who registers or registered the client, where known
+	InitialAccessToken string      // InitialAccessToken is the identifier of one, where it is about that
 	// Address is the caller's (Config.Limits.TrustedProxies); not valid where there is no caller, or none
 	// that is known.
-	Address netip.Addr
-	// Operator is who did it, where it was not the client (AsOperator).
-	Operator string
-	// Elapsed is how long the request had taken; zero where there is none.
-	Elapsed time.Duration
+	Address  netip.Addr
+	Operator string        // Operator is who did it, where it was not the client (AsOperator)
+	Elapsed  time.Duration // Elapsed is how long the request had taken; zero where there is none
 	// Before and After are the client before and after an update. A registration has the one that follows,
 	// a deletion the one before it; the removal of an expired or evicted client has the removed record.
 	Before, After *Client
-	Err           error
+	Err           error // Err is why it was refused, or what failed; nil where all went well
 }
 
 // Reason is the error code of the protocol, and empty where all went well.
@@ -107,6 +102,7 @@ func (e Event) LogValue() slog.Value { return slog.StringValue(e.String()) }
 // EventSink receives what happened. It is called while the request waits, so it should hand on what takes
 // long. It must be safe for many goroutines.
 type EventSink interface {
+	// Record receives one event.
 	Record(ctx context.Context, event Event)
 }
 

@@ -89,15 +89,12 @@ func (t *initialTokens) giveBack(ctx context.Context, who *Registrant) {
 
 // InitialAccessTokenRequest says what token to mint.
 type InitialAccessTokenRequest struct {
-	// Label, Subject, Policy and GrantTypes are those of the record.
-	Label      string
-	Subject    string
-	Policy     string
-	GrantTypes []string
-	// Lifetime is how long the token works; 0 means for ever.
-	Lifetime time.Duration
-	// Uses is how many clients it may register; 0 means any number.
-	Uses int
+	Label      string        // Label, Subject, Policy and GrantTypes are those of the record
+	Subject    string        // Subject is kept with the clients that the token registers
+	Policy     string        // Policy names one of Config.NamedPolicies; empty means none
+	GrantTypes []string      // GrantTypes bounds what these clients may register; nil means all
+	Lifetime   time.Duration // Lifetime is how long the token works; 0 means for ever
+	Uses       int           // Uses is how many clients it may register; 0 means any number
 }
 
 var (

@@ -23,9 +23,8 @@ type Lifecycle struct {
 	Unused time.Duration
 	// Idle is how long a client lives after it last got a token, or after the last refresh token that it
 	// was given expires, whichever is later; 0 means for ever.
-	Idle time.Duration
-	// Maximum is how long any client lives, used or not; 0 means for ever.
-	Maximum time.Duration
+	Idle    time.Duration
+	Maximum time.Duration // Maximum is how long any client lives, used or not; 0 means for ever
 	// EvictionGrace is how long a client that was never used can't be evicted for another one at the
 	// storage's bound (ErrFull): somebody may be reading its consent page. 0 means 10 minutes, below zero
 	// means no time at all. It takes a storage that implements ClientEvicter; without one, or where no

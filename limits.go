@@ -28,9 +28,8 @@ type Limits struct {
 
 	// Rate bounds how often registration is asked for. Anonymous registrants have a limit for each caller
 	// by default.
-	Rate RateLimit
-	// Quotas bounds how many clients one registrant has.
-	Quotas Quotas
+	Rate   RateLimit
+	Quotas Quotas // Quotas bounds how many clients one registrant has
 	// TrustedProxies are the addresses of the application's own proxies, such as
 	// netip.MustParsePrefix("10.0.0.0/8"). A request from one of them comes from where its X-Forwarded-For
 	// says; everybody else could write anything there (T16). With any of them set, a peer without an
@@ -101,8 +100,8 @@ func (l Limits) warnings() []string {
 
 // Rate is a token bucket: Count at once, and then refilled evenly, Count in each Per.
 type Rate struct {
-	Count int
-	Per   time.Duration
+	Count int           // Count is how many pass at once
+	Per   time.Duration // Per is in how long as many come again
 }
 
 func (r Rate) bounds() bool { return r.Count > 0 }

@@ -17,14 +17,10 @@ import (
 
 // Management says what a client may do with its registration (RFC 7592).
 type Management struct {
-	// Off answers no registration access token; clients can't be managed.
-	Off bool
-	// ForbidUpdate answers 403 to an update by a client that may read.
-	ForbidUpdate bool
-	// ForbidDelete answers 403 to a deletion by a client that may read.
-	ForbidDelete bool
-	// Token says how long a registration access token lives and when it is replaced.
-	Token RegistrationToken
+	Off          bool              // Off answers no registration access token; clients can't be managed
+	ForbidUpdate bool              // ForbidUpdate answers 403 to an update by a client that may read
+	ForbidDelete bool              // ForbidDelete answers 403 to a deletion by a client that may read
+	Token        RegistrationToken // Token says how long a registration access token lives and when it is replaced
 	// RevokeOnRedirectChange removes all tokens and grants of a client whose redirect URIs an update
 	// changes, so that who stole its registration access token can't turn its users' consent to another
 	// place (T39). It takes a storage that implements GrantRevoker. Where the removal fails, the update is
@@ -44,12 +40,9 @@ const managementMethods = "GET, HEAD, PUT, DELETE"
 // ManagementRequest is a read, an update or a deletion by the client itself: the token is right and, for an
 // update, the metadata is fine. Nothing is changed yet.
 type ManagementRequest struct {
-	// Method is GET, HEAD, PUT or DELETE.
-	Method string
-	// Client is the client as it is registered now.
-	Client *Client
-	// Metadata is what an update registers instead.
-	Metadata ClientMetadata
+	Method   string         // Method is GET, HEAD, PUT or DELETE
+	Client   *Client        // Client is the client as it is registered now
+	Metadata ClientMetadata // Metadata is what an update registers instead
 
 	token     string // as presented
 	presented RegistrationTokenRecord

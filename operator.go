@@ -136,10 +136,8 @@ func (o *operator) NamedPolicies() []string { return slices.Sorted(maps.Keys(o.n
 
 // ClientPage is a part of a list of clients.
 type ClientPage struct {
-	// Clients are the clients of this part, in the order of the list.
-	Clients []*Client
-	// Next is the cursor of the part that follows; empty where this is the last.
-	Next string
+	Clients []*Client // Clients are the clients of this part, in the order of the list
+	Next    string    // Next is the cursor of the part that follows; empty where this is the last
 }
 
 // LogValue shows how many clients there are: as JSON they would show their hashes.

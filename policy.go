@@ -13,6 +13,7 @@ import (
 // The error is one of the protocol, such as ErrInvalidClientMetadata with a description that names the
 // member, or ErrAccessDenied; any other, such as one of errors.New, is a failure of the server (500).
 type Policy interface {
+	// Judge may change or refuse a proposal.
 	Judge(ctx context.Context, p *Proposal) error
 }
 
@@ -24,10 +25,8 @@ func (f PolicyFunc) Judge(ctx context.Context, p *Proposal) error { return f(ctx
 
 // Proposal is a registration or an update as a policy sees it.
 type Proposal struct {
-	// Registrant is who registers, for an update who registered.
-	Registrant *Registrant
-	// Previous is the client that an update replaces, and nil for a registration.
-	Previous *Client
+	Registrant *Registrant // Registrant is who registers, for an update who registered
+	Previous   *Client     // Previous is the client that an update replaces, and nil for a registration
 	// Metadata is what would be registered. A policy may change it.
 	Metadata *ClientMetadata
 	// RotateSecret has an update answer a new client secret, if the client uses one. The old one works for

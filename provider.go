@@ -19,6 +19,7 @@ import (
 
 // Provider is a fosite.OAuth2Provider with dynamic client registration. It is safe for many goroutines.
 type Provider struct {
+	// Fosite is the provider underneath, with the storage and the configuration of this package.
 	*fosite.Fosite
 
 	*registrar

@@ -120,12 +120,11 @@ func (p *Provider) NewIntrospectionRequest(ctx context.Context, r *http.Request,
 		response, err := p.Fosite.NewIntrospectionRequest(ctx, r, session)
 		return response, p.answer(ctx, r, err)
 	}
-	response, err := p.introspectOwn(ctx, r, session, caller)
-	return response, translate(r, err)
+	return p.introspectOwn(ctx, r, session, caller)
 }
 
 // introspectOwn answers a client that may introspect its own tokens only.
-func (p *Provider) introspectOwn(ctx context.Context, r *http.Request, session fosite.Session, caller *introspectionCaller) (*fosite.IntrospectionResponse, error) {
+func (p *Provider) introspectOwn(ctx context.Context, r *http.Request, session fosite.Session, caller *introspectionCaller) (fosite.IntrospectionResponder, error) {
 	token, hint := r.PostForm.Get("token"), fosite.TokenUse(r.PostForm.Get("token_type_hint"))
 	if caller.token != "" && caller.token != token {
 		return inactive(), errNotIntrospectable

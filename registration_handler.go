@@ -18,8 +18,7 @@ import (
 
 // Registration configures the registration endpoint besides Config.Access, which decides who may register.
 type Registration struct {
-	// Scope is the scope of access tokens that may register; default "dcr:register".
-	Scope string
+	Scope string // Scope is the scope of access tokens that may register; default "dcr:register"
 	// AllowScope lets clients register Scope for themselves, if Config.Scopes has it. By default a client
 	// can't, or one registration would open the door to more (T54).
 	AllowScope bool
@@ -41,10 +40,8 @@ func (c Registration) withDefaults() Registration {
 // RegistrationRequest is a registration that was let in and whose metadata is fine. Nothing of it is stored
 // yet. An application may look at it, or refuse it, before it makes the response.
 type RegistrationRequest struct {
-	// Registrant is who registers.
-	Registrant *Registrant
-	// Metadata is what will be registered.
-	Metadata ClientMetadata
+	Registrant *Registrant    // Registrant is who registers
+	Metadata   ClientMetadata // Metadata is what will be registered
 
 	issuer string
 	caller caller
@@ -128,13 +125,7 @@ func (s *registrar) read(ctx context.Context, r *http.Request, who caller) (*Reg
 	return registration, err
 }
 
-// NewRegistrationResponse registers the client. First a use of the initial access token is counted, where
-// there is one, which is given back if the client can't be created. The write of its record is the commit
-// point: before it nothing is stored, and if the entry of the registration access token can't be stored
-// after it, or a quota turns out to be passed, the record goes again. A crash in between leaves a client
-// that nobody can use, since nobody received its secret or its token.
-//
-// The record comes first because entries may have a foreign key on clients.
+// NewRegistrationResponse registers the client. The error is one for WriteRegistrationError.
 func (s *registrar) NewRegistrationResponse(ctx context.Context, registration *RegistrationRequest) (_ *ClientInformation, err error) {
 	ctx, span := startSpan(withCaller(ctx, registration.caller), "dcr.NewRegistrationResponse")
 	defer endSpan(span, &err)
@@ -152,6 +143,13 @@ func (s *registrar) NewRegistrationResponse(ctx context.Context, registration *R
 	return response, nil
 }
 
+// register writes in this order. First a use of the initial access token is counted, where there is one,
+// which is given back if the client can't be created. The write of its record is the commit point: before
+// it nothing is stored, and if the entry of the registration access token can't be stored after it, or a
+// quota turns out to be passed, the record goes again. A crash in between leaves a client that nobody can
+// use, since nobody received its secret or its token.
+//
+// The record comes first because entries may have a foreign key on clients.
 func (s *registrar) register(ctx context.Context, registration *RegistrationRequest) (*ClientInformation, error) {
 	made, err := s.makeCredentials(ctx, registration.Metadata.TokenEndpointAuthMethod)
 	if err != nil {

@@ -125,8 +125,7 @@ type ClientEvicter interface {
 // zero LastUsedAt whose UnusedUntil is not zero and not after Now; and, where IdleSince is not zero, those
 // whose LastUsedAt is not zero and not after IdleSince and whose KeepUntil is not after Now.
 type Expiry struct {
-	// Now is the time at which clients have expired or not.
-	Now time.Time
+	Now time.Time // Now is the time at which clients have expired or not
 	// IdleSince is the time since which an idle client was not used; the zero time means that no client
 	// expires because it is idle.
 	IdleSince time.Time
@@ -198,18 +197,15 @@ type InitialAccessTokenStorage interface {
 // ClientFilter says which registered clients are meant: those that fit every field that is not zero.
 type ClientFilter struct {
 	// Issuer is the issuer under which the client was registered. The methods of Provider set it.
-	Issuer string
-	// Kind, Subject and InitialAccessToken are those of Client.Origin.
-	Kind               string
-	Subject            string
-	InitialAccessToken string
-	// NeverUsed means clients that never got a token.
-	NeverUsed bool
+	Issuer             string
+	Kind               string // Kind is that of Client.Origin
+	Subject            string // Subject is that of Client.Origin
+	InitialAccessToken string // InitialAccessToken is that of Client.Origin
+	NeverUsed          bool   // NeverUsed means clients that never got a token
 	// ExpiringBefore means clients that end before this time, unless they are used or changed: ExpiresAt,
 	// or UnusedUntil of a client that was never used.
 	ExpiringBefore time.Time
-	// SoftwareID is the software_id.
-	SoftwareID string
+	SoftwareID     string // SoftwareID is the software_id
 	// RedirectHost is the host of a redirect URI, without a port. The methods of Provider put it into lower
 	// case, so that a storage compares it as it is.
 	RedirectHost string
@@ -262,8 +258,8 @@ func NameKey(name string) string { return plaintext.Key(name) }
 // ClientCursor is a place in a list of clients: behind the client that was registered then, under that
 // identifier. The zero one is the beginning.
 type ClientCursor struct {
-	CreatedAt time.Time
-	ID        string
+	CreatedAt time.Time // CreatedAt is when the client was registered
+	ID        string    // ID is its identifier
 }
 
 func (c ClientCursor) isZero() bool { return c.ID == "" }

@@ -11,9 +11,6 @@ import (
 	"time"
 
 	"github.com/ory/fosite"
-	"github.com/ory/fosite/handler/oauth2"
-	"github.com/ory/fosite/handler/openid"
-	"github.com/ory/fosite/handler/pkce"
 
 	"github.com/fosite-contrib/fosite-dcr/internal/memory"
 )
@@ -62,19 +59,14 @@ type MemoryStore struct {
 }
 
 var (
-	_ fosite.Storage                     = (*MemoryStore)(nil)
-	_ ClientStorage                      = (*MemoryStore)(nil)
-	_ UseRecorder                        = (*MemoryStore)(nil)
-	_ GrantRevoker                       = (*MemoryStore)(nil)
-	_ ExpiredDeleter                     = (*MemoryStore)(nil)
-	_ ClientEvicter                      = (*MemoryStore)(nil)
-	_ ClientLister                       = (*MemoryStore)(nil)
-	_ InitialAccessTokenStorage          = (*MemoryStore)(nil)
-	_ oauth2.CoreStorage                 = (*MemoryStore)(nil)
-	_ oauth2.TokenRevocationStorage      = (*MemoryStore)(nil)
-	_ pkce.PKCERequestStorage            = (*MemoryStore)(nil)
-	_ openid.OpenIDConnectRequestStorage = (*MemoryStore)(nil)
-	_ fosite.PARStorage                  = (*MemoryStore)(nil)
+	_ fosite.Storage            = (*MemoryStore)(nil)
+	_ ClientStorage             = (*MemoryStore)(nil)
+	_ UseRecorder               = (*MemoryStore)(nil)
+	_ GrantRevoker              = (*MemoryStore)(nil)
+	_ ExpiredDeleter            = (*MemoryStore)(nil)
+	_ ClientEvicter             = (*MemoryStore)(nil)
+	_ ClientLister              = (*MemoryStore)(nil)
+	_ InitialAccessTokenStorage = (*MemoryStore)(nil)
 )
 
 // MemoryLimits bounds a MemoryStore. Zero means the default.
@@ -88,9 +80,8 @@ type MemoryLimits struct {
 	Tokens int
 	// Codes bounds authorization codes, and as many each of PKCE sessions, OpenID Connect sessions and
 	// pushed requests; default 100,000.
-	Codes int
-	// Assertions bounds identifiers of client assertions ("jti"); default 1,000,000.
-	Assertions int
+	Codes      int
+	Assertions int // Assertions bounds identifiers of client assertions ("jti"); default 1,000,000
 }
 
 // MemoryOption is an option of NewMemoryStore.
@@ -368,14 +359,8 @@ func (s *MemoryStore) enqueue(id string) {
 	s.waiting.Set(id, stored.UpdatedAt)
 }
 
-// countKey is one of the three values under one issuer.
+// countKey is a value that clients have in common, under one issuer: of is what the value is.
 type countKey struct{ issuer, of, value string }
-
-const (
-	countSubject = "subject"
-	countInitial = "initial access token"
-	countName    = "name"
-)
 
 // count counts one record instead of another; either may be nil. The clients of each subject, initial
 // access token and name are counted, so that quotas and consent pages cost no walk.
@@ -392,9 +377,9 @@ func countKeys(c *Client) (keys [3]countKey) {
 		return keys
 	}
 	for i, key := range []countKey{
-		{c.Issuer, countSubject, c.Origin.Subject},
-		{c.Issuer, countInitial, c.Origin.InitialAccessToken},
-		{c.Issuer, countName, c.NameKey()},
+		{c.Issuer, "subject", c.Origin.Subject},
+		{c.Issuer, "initial access token", c.Origin.InitialAccessToken},
+		{c.Issuer, "name", c.NameKey()},
 	} {
 		if key.value != "" {
 			keys[i] = key
@@ -408,11 +393,11 @@ func counted(f ClientFilter) (key countKey, ok bool) {
 	key.issuer = f.Issuer
 	switch f {
 	case ClientFilter{Issuer: f.Issuer, Subject: f.Subject}:
-		key.of, key.value = countSubject, f.Subject
+		key.of, key.value = "subject", f.Subject
 	case ClientFilter{Issuer: f.Issuer, InitialAccessToken: f.InitialAccessToken}:
-		key.of, key.value = countInitial, f.InitialAccessToken
+		key.of, key.value = "initial access token", f.InitialAccessToken
 	case ClientFilter{Issuer: f.Issuer, NameKey: f.NameKey}:
-		key.of, key.value = countName, f.NameKey
+		key.of, key.value = "name", f.NameKey
 	}
 	return key, key.issuer != "" && key.value != ""
 }
