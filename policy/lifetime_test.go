@@ -33,22 +33,22 @@ func TestDefaultsPolicy(t *testing.T) {
 		"client_name": "Unnamed", "contacts": []any{"ops@host.example"}, "client_uri": "https://app.example/", "software_id": "unknown",
 		"default_max_age": float64(60), "response_modes": []any{"query"},
 	}
-	runOutcomes(t, nil, []outcome{
-		{name: "defaults/fills", setup: judged(all), send: plain, back: filled},
-		{name: "defaults/what_is_named_stays", setup: judged(all),
-			send: with(plain, members{"client_name": "Mine", "contacts": []string{"me@app.example"}, "default_max_age": 0}),
-			back: map[string]any{"client_name": "Mine", "contacts": []any{"me@app.example"}, "default_max_age": float64(0),
+	dcrtest.RunOutcomes(t, nil, []dcrtest.Outcome{
+		{Name: "defaults/fills", Setup: judged(all), Send: plain, Back: filled},
+		{Name: "defaults/what_is_named_stays", Setup: judged(all),
+			Send: dcrtest.With(plain, members{"client_name": "Mine", "contacts": []string{"me@app.example"}, "default_max_age": 0}),
+			Back: map[string]any{"client_name": "Mine", "contacts": []any{"me@app.example"}, "default_max_age": float64(0),
 				"software_id": "unknown"}},
-		{name: "defaults/nothing", setup: judged(policy.Defaults(dcr.ClientMetadata{})), send: plain,
-			back: map[string]any{"client_name": missing{}, "default_max_age": missing{}, "contacts": missing{}}},
-		{name: "defaults/bad_uri", setup: judged(policy.Defaults(dcr.ClientMetadata{TOSURI: "javascript:alert(1)"})), send: plain,
-			code: badMetadata, names: []string{"tos_uri"}},
-		{name: "defaults/bad_text", setup: judged(policy.Defaults(dcr.ClientMetadata{ClientName: "a\u202eb"})), send: plain,
-			code: badMetadata, names: []string{"client_name"}},
-		{name: "defaults/bad_openid", setup: judged(policy.Defaults(dcr.ClientMetadata{OpenID: &dcr.OpenIDMetadata{InitiateLoginURI: "http://app.example/"}})),
-			send: plain, code: badMetadata, names: []string{"initiate_login_uri"}},
-		{name: "defaults/two", setup: judged(policy.Defaults(dcr.ClientMetadata{ClientName: "One"}), policy.Defaults(dcr.ClientMetadata{ClientName: "Two", SoftwareID: "two"})),
-			send: plain, back: map[string]any{"client_name": "One", "software_id": "two"}},
+		{Name: "defaults/nothing", Setup: judged(policy.Defaults(dcr.ClientMetadata{})), Send: plain,
+			Back: map[string]any{"client_name": dcrtest.Missing{}, "default_max_age": dcrtest.Missing{}, "contacts": dcrtest.Missing{}}},
+		{Name: "defaults/bad_uri", Setup: judged(policy.Defaults(dcr.ClientMetadata{TOSURI: "javascript:alert(1)"})), Send: plain,
+			Code: dcrtest.BadMetadata, Names: []string{"tos_uri"}},
+		{Name: "defaults/bad_text", Setup: judged(policy.Defaults(dcr.ClientMetadata{ClientName: "a\u202eb"})), Send: plain,
+			Code: dcrtest.BadMetadata, Names: []string{"client_name"}},
+		{Name: "defaults/bad_openid", Setup: judged(policy.Defaults(dcr.ClientMetadata{OpenID: &dcr.OpenIDMetadata{InitiateLoginURI: "http://app.example/"}})),
+			Send: plain, Code: dcrtest.BadMetadata, Names: []string{"initiate_login_uri"}},
+		{Name: "defaults/two", Setup: judged(policy.Defaults(dcr.ClientMetadata{ClientName: "One"}), policy.Defaults(dcr.ClientMetadata{ClientName: "Two", SoftwareID: "two"})),
+			Send: plain, Back: map[string]any{"client_name": "One", "software_id": "two"}},
 	})
 }
 
@@ -59,8 +59,8 @@ func ptr[T any](value T) *T { return &value }
 func TestDefaultsPolicyUpdate(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Policies: []dcr.Policy{policy.Defaults(dcr.ClientMetadata{Contacts: []string{"ops@host.example"}})}}})
-	client := s.Register(t, managed("contacts", []string{"me@app.example"}))
-	updated := s.Manage(t, http.MethodPut, client, replacing(client))
+	client := s.Register(t, dcrtest.Managed("contacts", []string{"me@app.example"}))
+	updated := s.Manage(t, http.MethodPut, client, dcrtest.Replacing(client))
 	require.Equal(t, http.StatusOK, updated.Status, updated.Body)
 	require.Equal(t, []any{"ops@host.example"}, updated.Members["contacts"], "7592-2.2-01")
 }
@@ -79,8 +79,8 @@ func TestDefaultsPolicyCopies(t *testing.T) {
 	})
 	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Policies: []dcr.Policy{policy.Defaults(given), spoil}}})
 	given.Contacts[0], *given.OpenID.DefaultMaxAge = "host@evil.example", 2
-	require.Equal(t, "spoiled@evil.example", s.Register(t, managed("client_name", "Spoiler")).Members["contacts"].([]any)[0])
-	answer := s.Register(t, managed())
+	require.Equal(t, "spoiled@evil.example", s.Register(t, dcrtest.Managed("client_name", "Spoiler")).Members["contacts"].([]any)[0])
+	answer := s.Register(t, dcrtest.Managed())
 	require.Equal(t, []any{"ops@host.example"}, answer.Members["contacts"])
 	require.EqualValues(t, 60, answer.Members["default_max_age"])
 }
@@ -108,18 +108,18 @@ func TestLifetimePolicy(t *testing.T) {
 	} {
 		t.Run("LIFE-01/"+name, func(t *testing.T) {
 			t.Parallel()
-			s, clock := lifecycleServer(t, dcr.Lifecycle{Unused: -1, Maximum: row.maximum}, judged(row.policies...))
-			client := s.Register(t, lifecycleMetadata)
-			use(t, s, client)
+			s, clock := dcrtest.StartLifecycle(t, dcr.Lifecycle{Unused: -1, Maximum: row.maximum}, judged(row.policies...))
+			client := s.Register(t, dcrtest.ServiceRegistration)
+			dcrtest.Use(t, s, client)
 			if row.want == 0 {
-				clock.forward(1000 * day)
-				require.True(t, lives(t, s, client))
+				clock.Forward(1000 * day)
+				require.True(t, dcrtest.Lives(t, s, client))
 				return
 			}
-			clock.forward(row.want - time.Minute)
-			require.True(t, lives(t, s, client))
-			clock.forward(2 * time.Minute)
-			require.False(t, lives(t, s, client))
+			clock.Forward(row.want - time.Minute)
+			require.True(t, dcrtest.Lives(t, s, client))
+			clock.Forward(2 * time.Minute)
+			require.False(t, dcrtest.Lives(t, s, client))
 		})
 	}
 }
@@ -128,27 +128,27 @@ func TestLifetimePolicy(t *testing.T) {
 // client had is dead (T37).
 func TestLifetimePolicyEndsEverywhere(t *testing.T) {
 	t.Parallel()
-	s, clock := lifecycleServer(t, dcr.Lifecycle{}, judged(policy.Lifetime(30*time.Minute)))
-	s.Store.AddClient(operatorsOwn(t))
-	client := s.Register(t, managed())
-	tokens := signIn(t, s, client)
-	code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), managedRedirect))
-	ends := clientOf(t, s.Store, client.ID()).ExpiresAt
-	clock.forward(20 * time.Minute)
-	updated := s.Manage(t, http.MethodPut, client, replacing(client, "client_name", "New"))
+	s, clock := dcrtest.StartLifecycle(t, dcr.Lifecycle{}, judged(policy.Lifetime(30*time.Minute)))
+	s.Store.AddClient(dcrtest.Introspector(t))
+	client := s.Register(t, dcrtest.Managed())
+	tokens := dcrtest.SignIn(t, s, client)
+	code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI))
+	ends := dcrtest.RecordOf(t, s.Store, client.ID()).ExpiresAt
+	clock.Forward(20 * time.Minute)
+	updated := s.Manage(t, http.MethodPut, client, dcrtest.Replacing(client, "client_name", "New"))
 	require.Equal(t, http.StatusOK, updated.Status, updated.Body)
-	require.Equal(t, ends, clientOf(t, s.Store, client.ID()).ExpiresAt, "LIFE-01: an update does not prolong")
-	require.Equal(t, true, introspected(t, s, tokens.Text("access_token"))["active"])
+	require.Equal(t, ends, dcrtest.RecordOf(t, s.Store, client.ID()).ExpiresAt, "LIFE-01: an update does not prolong")
+	require.Equal(t, true, dcrtest.Introspected(t, s, tokens.Text("access_token"))["active"])
 
-	clock.forward(11 * time.Minute)
+	clock.Forward(11 * time.Minute)
 	basic := dcrtest.Basic(client.ID(), client.Secret())
-	requireUniformRefusal(t, s.Manage(t, http.MethodGet, updated, nil))
-	require.Equal(t, false, introspected(t, s, tokens.Text("access_token"))["active"])
-	for _, form := range []url.Values{dcrtest.RefreshForm("", tokens.Text("refresh_token")), dcrtest.CodeForm("", code, managedRedirect)} {
+	dcrtest.RequireUniformRefusal(t, s.Manage(t, http.MethodGet, updated, nil))
+	require.Equal(t, false, dcrtest.Introspected(t, s, tokens.Text("access_token"))["active"])
+	for _, form := range []url.Values{dcrtest.RefreshForm("", tokens.Text("refresh_token")), dcrtest.CodeForm("", code, dcrtest.RedirectURI)} {
 		answer := s.Form(t, "/oauth2/token", form, basic)
 		require.Equal(t, "invalid_client", answer.Text("error"), answer.Body)
 	}
-	require.Equal(t, http.StatusUnauthorized, s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), managedRedirect)).Status)
+	require.Equal(t, http.StatusUnauthorized, s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)).Status)
 	removed, err := s.Provider.Sweep(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 1, removed)
@@ -171,20 +171,20 @@ func TestAlwaysAskConsentPolicy(t *testing.T) {
 		require.NoError(t, err)
 		request := fosite.NewAuthorizeRequest()
 		request.Client = found
-		request.RedirectURI, err = url.Parse(managedRedirect)
+		request.RedirectURI, err = url.Parse(dcrtest.RedirectURI)
 		require.NoError(t, err)
 		require.False(t, found.IsPublic())
 		return consent.Needed(request)
 	}
-	named, other := s.Register(t, managed()), s.Register(t, managed("client_name", ""))
+	named, other := s.Register(t, dcrtest.Managed()), s.Register(t, dcrtest.Managed("client_name", ""))
 	require.False(t, needs(named))
 	require.True(t, needs(other))
 	read := s.Manage(t, http.MethodGet, other, nil)
 	require.NotContains(t, read.Members, "always_ask_consent")
 	require.True(t, needs(other), "a read changes nothing")
 
-	named = s.Manage(t, http.MethodPut, named, replacing(named, "client_name", ""))
-	other = s.Manage(t, http.MethodPut, other, replacing(other))
+	named = s.Manage(t, http.MethodPut, named, dcrtest.Replacing(named, "client_name", ""))
+	other = s.Manage(t, http.MethodPut, other, dcrtest.Replacing(other))
 	require.True(t, needs(named), "an update is judged anew")
 	require.False(t, needs(other))
 }

@@ -16,22 +16,22 @@ import (
 // request may begin, and at the token endpoint.
 func TestRequirePKCE(t *testing.T) {
 	t.Parallel()
-	for _, method := range authMethods[1:] {
+	for _, method := range dcrtest.AuthMethods[1:] {
 		t.Run("PKCE-01/policy/"+method, func(t *testing.T) {
 			t.Parallel()
 			s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Policies: []dcr.Policy{policy.RequirePKCE()}}})
-			client := registerFor(t, s, method)
-			with := dcrtest.AuthorizeQuery(client.ID(), authRedirect)
+			client := dcrtest.RegisterFor(t, s, method)
+			with := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI)
 			for _, missing := range [][]string{{"code_challenge", "", "code_challenge_method", ""}, {"code_challenge_method", "plain"}} {
-				redirectedWith(t, s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), authRedirect, missing...)), "invalid_request")
+				dcrtest.RequireRedirectError(t, s.Authorize(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, missing...)), "invalid_request")
 			}
-			require.True(t, refusedPush(t, client, dcrtest.AuthorizeQuery(client.ID(), authRedirect, "code_challenge", "")))
+			require.True(t, dcrtest.RefusedPush(t, client, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "code_challenge", "")))
 
-			form := dcrtest.CodeForm("", s.Code(t, with), authRedirect)
+			form := dcrtest.CodeForm("", s.Code(t, with), dcrtest.RedirectURI)
 			form.Del("code_verifier")
-			require.Equal(t, http.StatusBadRequest, client.send(t, "/oauth2/token", method, form).Status)
-			form = dcrtest.CodeForm("", s.Code(t, with), authRedirect)
-			require.Equal(t, http.StatusOK, client.send(t, "/oauth2/token", method, form).Status)
+			require.Equal(t, http.StatusBadRequest, client.Send(t, "/oauth2/token", method, form).Status)
+			form = dcrtest.CodeForm("", s.Code(t, with), dcrtest.RedirectURI)
+			require.Equal(t, http.StatusOK, client.Send(t, "/oauth2/token", method, form).Status)
 		})
 	}
 }
@@ -43,5 +43,5 @@ func TestRequirePKCEUnchecked(t *testing.T) {
 		Factories: []compose.Factory{compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2TokenIntrospectionFactory},
 		Config:    dcr.Config{Policies: []dcr.Policy{policy.RequirePKCE()}, Metadata: dcr.Metadata{TokenEndpointAuthMethods: []string{"client_secret_basic"}}},
 	})
-	requireRefusal(t, s.Post(t, plainRegistration), http.StatusInternalServerError, "server_error")
+	dcrtest.RequireRefusal(t, s.Post(t, dcrtest.PlainRegistration), http.StatusInternalServerError, "server_error")
 }

@@ -56,7 +56,7 @@ func TestBuiltInPolicies(t *testing.T) {
 			s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Policies: []dcr.Policy{row.policy}}})
 			answer := s.Post(t, row.metadata)
 			if row.code != "" {
-				requireRefused(t, answer, row.code, row.member)
+				dcrtest.RequireMemberRefused(t, answer, row.code, row.member)
 				return
 			}
 			require.Equal(t, http.StatusCreated, answer.Status, answer.Body)
@@ -76,10 +76,10 @@ func TestPoliciesPassTheRules(t *testing.T) {
 		}}})
 	}
 	metadata := `{"redirect_uris":["https://app.example/cb"]}`
-	requireRefused(t, setting(func(m *dcr.ClientMetadata) { m.RedirectURIs = []string{"http://app.example/cb"} }).Post(t, metadata), "invalid_redirect_uri", "redirect_uris")
-	requireRefused(t, setting(func(m *dcr.ClientMetadata) { m.TokenEndpointAuthMethod = "magic" }).Post(t, metadata), "invalid_client_metadata", "token_endpoint_auth_method")
-	requireRefused(t, setting(func(m *dcr.ClientMetadata) { m.ClientName = "a\nb" }).Post(t, metadata), "invalid_client_metadata", "client_name")
-	requireRefused(t, setting(func(m *dcr.ClientMetadata) { m.RedirectURIs = nil }).Post(t, metadata), "invalid_redirect_uri", "redirect_uris")
+	dcrtest.RequireMemberRefused(t, setting(func(m *dcr.ClientMetadata) { m.RedirectURIs = []string{"http://app.example/cb"} }).Post(t, metadata), "invalid_redirect_uri", "redirect_uris")
+	dcrtest.RequireMemberRefused(t, setting(func(m *dcr.ClientMetadata) { m.TokenEndpointAuthMethod = "magic" }).Post(t, metadata), "invalid_client_metadata", "token_endpoint_auth_method")
+	dcrtest.RequireMemberRefused(t, setting(func(m *dcr.ClientMetadata) { m.ClientName = "a\nb" }).Post(t, metadata), "invalid_client_metadata", "client_name")
+	dcrtest.RequireMemberRefused(t, setting(func(m *dcr.ClientMetadata) { m.RedirectURIs = nil }).Post(t, metadata), "invalid_redirect_uri", "redirect_uris")
 	set := setting(func(m *dcr.ClientMetadata) { m.Scope = "openid admin"; m.ClientName = "Named" }).Register(t, metadata)
 	require.Equal(t, "openid", set.Text("scope"), "a scope that the server does not know is not granted by a policy either")
 	require.Equal(t, "Named", set.Text("client_name"))
