@@ -46,9 +46,9 @@ type Client struct {
 	LastUsedAt time.Time `json:"last_used_at,omitzero"`
 	// KeepUntil is when the last refresh token that the client received expires.
 	KeepUntil time.Time `json:"keep_until,omitzero"`
-	// UnusedUntil is when the client ceases to exist if it was never used; zero means never.
+	// UnusedUntil is when the client expires if it was never used; zero means never.
 	UnusedUntil time.Time `json:"unused_until,omitzero"`
-	// ExpiresAt is when the client ceases to exist; zero means never.
+	// ExpiresAt is when the client expires; zero means never.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 
 	// SecretHash is the hash of the client secret, as the fosite.Hasher made it; empty for a client without

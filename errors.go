@@ -82,9 +82,9 @@ var (
 	// of 500.
 	ErrUnavailable = errors.New("dcr: the storage is not available")
 	// ErrNotSupported is wrapped by what Provider returns where the storage lacks an optional interface,
-	// and ErrBadArgument where an argument makes no sense.
+	// and ErrBadArgument for an argument that can not be meant.
 	ErrNotSupported = errors.New("dcr: the storage can not do this")
-	// ErrBadArgument is wrapped by what Provider returns where an argument makes no sense.
+	// ErrBadArgument is wrapped by what Provider returns for an argument that can not be meant.
 	ErrBadArgument = errors.New("dcr: bad argument")
 	// ErrFull is wrapped by a storage that has no room; it wraps ErrUnavailable.
 	ErrFull = fmt.Errorf("%w: it has no room", ErrUnavailable)

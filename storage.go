@@ -202,7 +202,7 @@ type ClientFilter struct {
 	Subject            string // Subject is that of Client.Origin
 	InitialAccessToken string // InitialAccessToken is that of Client.Origin
 	NeverUsed          bool   // NeverUsed means clients that never got a token
-	// ExpiringBefore means clients that end before this time, unless they are used or changed: ExpiresAt,
+	// ExpiringBefore means clients that expire before this time, unless they are used or changed: ExpiresAt,
 	// or UnusedUntil of a client that was never used.
 	ExpiringBefore time.Time
 	SoftwareID     string // SoftwareID is the software_id

@@ -1,10 +1,9 @@
-// Package admin is what an operator of a server has to look after the clients that
-// registered with it: a JSON API, and pages for people that need no JavaScript.
+// Package admin lets the operators of a server look after the clients that registered with it.
+// It has pages for browsers, which need no JavaScript, and a JSON API.
 //
-// It knows no users of its own. The host says who an operator is, and New refuses to be
-// mounted without:
+// It has no user accounts. The application says who is an operator, and New fails without that:
 //
-//	history := admin.NewHistory(admin.HistoryOptions{}) // also one of the sinks of Config.Events
+//	history := admin.NewHistory(admin.HistoryOptions{}) // set it in Config.Events too
 //	handler, err := admin.New(provider, admin.Options{
 //		Prefix:       "/admin",
 //		Authenticate: operatorOf, // func(*http.Request) (operator string, err error)
@@ -13,49 +12,51 @@
 //	...
 //	mux.Handle("/admin/", handler)
 //
-// The pages begin at Prefix with a slash behind it. The paths of the API are these, under
-// Prefix:
+// The first page is at Prefix + "/". The API has these paths under Prefix:
 //
 //	GET    /api/summary                       how many clients and tokens there are
-//	GET    /api/clients                       a list of clients, those registered last first
+//	GET    /api/clients                       a list of clients, the newest first
 //	GET    /api/clients/{id}                  one client
-//	DELETE /api/clients/{id}                  removes it with its tokens
-//	POST   /api/clients/{id}/expire           ends it; the record stays until the next sweep
-//	POST   /api/clients/{id}/revoke-tokens    removes its tokens and grants
-//	GET    /api/initial-access-tokens         a list of their records, by identifier
-//	POST   /api/initial-access-tokens         mints one, and answers the token this once
+//	DELETE /api/clients/{id}                  deletes the client and its tokens
+//	POST   /api/clients/{id}/expire           expires the client; its record stays until the next sweep
+//	POST   /api/clients/{id}/revoke-tokens    revokes the tokens and grants of the client
+//	GET    /api/initial-access-tokens         a list of initial access tokens, ordered by identifier
+//	POST   /api/initial-access-tokens         mints one; the answer is the only one with the token
 //	DELETE /api/initial-access-tokens/{id}    revokes one
-//	POST   /api/sweep                         removes the records of clients that have ended
-//	GET    /api/events                        the latest 200 events without a client
+//	POST   /api/sweep                         removes the records of expired clients
+//	GET    /api/events                        the latest registrations, and events without a client
 //
-// A list of clients takes these parameters, each of them once: kind, subject,
+// A list of clients takes these parameters, each at most once: kind, subject,
 // initial_access_token, never_used (true or false), expiring_before, software_id,
 // redirect_host, name, search, created_from, created_before, cursor, and limit (1 to
-// 1000). They are the fields of dcr.ClientFilter; times are those of RFC 3339, and one
-// without a zone is UTC. An empty one counts as not there. The answer has "clients", and
-// "next" for cursor where there are more. A list of initial access tokens takes after, an
-// identifier, and limit; its "next" is for after.
+// 1000, default 50). Most are fields of dcr.ClientFilter. A time has the form of RFC 3339; one
+// without a time zone is UTC. An empty parameter is ignored. The answer has "clients" and, if
+// there are more, "next", which is the cursor of the next part. A list of initial access tokens
+// takes after, an identifier, and limit; its "next" is the next value of after.
 //
-// expiring_before means clients whose end lies before that time, unless they are used or
-// changed: those that have ended already, and have not been swept, count too. An end by
-// being idle does not, for it moves with each use: "ends" of a client tells it. That is
-// what "ended_or_ending_within_an_hour_unless_used" of the summary counts.
+// "expiry" of a client says when the client expires ("at"), whether it has expired ("expired"),
+// and why ("reason"): "unused" if it gets no token before, "idle" if it is not used again, or
+// "lifetime" with or without use. expiring_before finds clients that expire before that time:
+// for being unused or by their lifetime, not for being idle, since that date moves with each
+// use. Expired clients that were not swept yet are found too. The summary counts them as
+// "expired_or_expiring_within_an_hour".
 //
-// The events without a client are what was refused before one was known, and what was done
-// with initial access tokens, the latest first. Refusals, which strangers cause at will, are
-// no more than half of what a History keeps of them.
+// "history" of a client begins with its registration. Where the history does not have it, such
+// as after a restart, it is taken from the record of the client. /api/events has the latest
+// first: up to 100 registrations of clients that exist, from their records, and up to 200 events
+// without a client. These are requests that were refused before a client was known, and changes
+// of initial access tokens. Anybody can cause refusals, so a History keeps room for the others.
 //
-// Minting takes JSON with any of label, subject, policy, grant_types, uses and
-// lifetime_seconds. Changes without an answer of their own are 204.
+// Minting takes a JSON object with any of label, subject, policy, grant_types, uses and
+// lifetime_seconds. A change without an answer has status 204.
 //
-// Errors have the form of the protocol's: "error" is invalid_request, access_denied,
-// not_found, not_supported (501: the storage can't do this), temporarily_unavailable or
-// server_error, and "error_description" names the parameter at fault. What a storage fails
-// with goes to the log and to nobody else.
+// Errors have the form of OAuth: "error" is invalid_request, access_denied, not_found,
+// not_supported (501: the storage can't do this), temporarily_unavailable or server_error, and
+// "error_description" names the parameter that is wrong. Errors of the storage are written to
+// the log only.
 //
-// No answer holds a secret, a hash or a signature, other than the one of minting, which
-// holds the token. What clients say of themselves is text on the pages, never a link or a
-// picture.
+// No answer has a secret, a hash or a signature, except that minting answers the token. What
+// clients say about themselves is shown as text, never as a link or a picture.
 package admin
 
 import (
@@ -72,38 +73,38 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
-// Options says how the operator's pages are mounted, and for whom.
+// Options are the settings of the pages and the API. Authenticate is required.
 type Options struct {
-	// Authenticate returns the name of the operator who sends a request: of a session, of
-	// Basic credentials, of a client certificate. It is asked for every request, those that
-	// only read too. An empty name means that the request is not allowed (Deny); an error
-	// means that this could not be found out, and is answered 500, or 503 where it wraps
-	// dcr.ErrUnavailable. The name stands in events. Required.
+	// Authenticate returns the name of the operator who sends a request, such as from a
+	// session, Basic credentials or a client certificate. It is called for every request, also
+	// for those that only read. An empty name means that the request is not allowed, and Deny
+	// answers it. An error means that the operator could not be determined: the answer is 500,
+	// or 503 if the error wraps dcr.ErrUnavailable. Events contain the name. Required.
 	//
-	// A cookie or Basic credentials are enough: browsers' requests that change something
-	// are refused when they come from other sites (http.CrossOriginProtection).
+	// A cookie or Basic credentials are enough: a change that a browser sends from another
+	// site is refused (http.CrossOriginProtection).
 	Authenticate func(r *http.Request) (operator string, err error)
-	// Deny answers requests that are not allowed: with a challenge, a page to sign in, or a
-	// redirect to one. Nil means 403. What it writes is the host's: of the headers that guard
-	// the pages of this package it finds Cache-Control, X-Content-Type-Options and
-	// Referrer-Policy set, which it may change, and no Content-Security-Policy.
+	// Deny answers requests that are not allowed: with a challenge, a sign-in page, or a
+	// redirect to one. Nil means status 403. Cache-Control, X-Content-Type-Options and
+	// Referrer-Policy are set before it is called, and it may change them. The other security
+	// headers of this package, such as Content-Security-Policy, are not set.
 	Deny http.Handler
 	// Prefix is the path under which the handler is mounted, such as "/admin". Do not use
-	// http.StripPrefix: requests arrive with it. Empty means the root of the host.
+	// http.StripPrefix: the handler expects the whole path. Empty means the root, "/".
 	Prefix string
-	// History is what happened to clients: a History, or what the host keeps in a database.
-	// Nil means that none is kept, and the pages say so.
+	// History is where events are read from: a History, or a database of the application. Nil
+	// means that the server keeps no history, and the pages say so.
 	History Events
-	// Now is the time; nil means time.Now. Use that of dcr.Config.
+	// Now returns the current time; nil means time.Now. Use the function of dcr.Config.Now.
 	Now func() time.Time
-	// Log is told what a request fails at; nil means slog.Default.
+	// Log receives the errors of requests that are answered 500 or 503; nil means slog.Default.
 	Log *slog.Logger
 }
 
 //go:embed pages
 var files embed.FS
 
-// admin is the handler behind the door.
+// admin answers the requests of operators.
 type admin struct {
 	provider  *dcr.Provider
 	options   Options
@@ -112,18 +113,19 @@ type admin struct {
 	routes    http.Handler
 }
 
-// New returns the handler of all paths under Prefix.
+// New returns the handler of all paths under Prefix. It fails without a provider or
+// Authenticate, and with a Prefix that is no plain path.
 func New(provider *dcr.Provider, options Options) (http.Handler, error) {
 	switch p := options.Prefix; {
 	case provider == nil:
 		return nil, errors.New("admin: no provider")
 	case options.Authenticate == nil:
-		return nil, errors.New("admin: set Options.Authenticate: without it whoever reaches these pages could delete every client")
+		return nil, errors.New("admin: set Options.Authenticate: without it, everybody who reaches these pages could delete every client")
 	case p == "":
 	case p[0] != '/' || strings.HasSuffix(p, "/"):
-		return nil, fmt.Errorf("admin: Options.Prefix %q has to begin with a slash and not to end with one; leave it empty for the root", p)
+		return nil, fmt.Errorf("admin: Options.Prefix %q must begin with a slash and must not end with one; leave it empty for the root", p)
 	case path.Clean(p) != p || strings.ContainsAny(p, "?#%{} "):
-		return nil, fmt.Errorf(`admin: Options.Prefix %q has to be a plain path such as "/admin", without "//", dots as segments, spaces and any of ?#%%{}`, p)
+		return nil, fmt.Errorf(`admin: Options.Prefix %q must be a plain path such as "/admin", without "//", "." or ".." as a segment, spaces, or any of ?#%%{}`, p)
 	}
 	if options.Now == nil {
 		options.Now = time.Now
@@ -146,10 +148,10 @@ func New(provider *dcr.Provider, options Options) (http.Handler, error) {
 	return a.door(), nil
 }
 
-// contentPolicy lets a page load its style sheet and post its own forms, and nothing else.
+// contentPolicy allows a page to load its style sheet and to send its own forms, and nothing else.
 const contentPolicy = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// door lets operators in, and nobody else.
+// door passes on the requests of operators, and refuses all others.
 func (a *admin) door() http.Handler {
 	protection := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -177,8 +179,8 @@ func (a *admin) door() http.Handler {
 	})
 }
 
-// guard sets the headers of the pages of this package. Those of a host, to sign in, may
-// need scripts, pictures and forms of other servers.
+// guard sets the security headers of this package. A sign-in page of the application may need
+// scripts, pictures and forms of other servers, so it does not get them.
 func guard(h http.Header) {
 	h.Set("Content-Security-Policy", contentPolicy)
 	h.Set("X-Frame-Options", "DENY") // for browsers that do not know frame-ancestors
@@ -187,7 +189,8 @@ func guard(h http.Header) {
 	h.Set("X-Robots-Tag", "noindex")
 }
 
+// denied is the default of Options.Deny.
 func denied(w http.ResponseWriter, _ *http.Request) {
 	guard(w.Header())
-	writeJSON(w, http.StatusForbidden, errorAnswer{"access_denied", "Only operators may do this."})
+	writeJSON(w, http.StatusForbidden, errorAnswer{"access_denied", "Only operators are allowed to do this."})
 }

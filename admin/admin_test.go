@@ -18,16 +18,16 @@ func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	provider := dcrtest.Start(t, dcrtest.Setup{}).Provider
 	_, err := admin.New(provider, admin.Options{Prefix: "/admin"})
-	require.EqualError(t, err, "admin: set Options.Authenticate: without it whoever reaches these pages could delete every client")
+	require.EqualError(t, err, "admin: set Options.Authenticate: without it, everybody who reaches these pages could delete every client")
 	_, err = admin.New(nil, admin.Options{Authenticate: operatorOf})
 	require.ErrorContains(t, err, "no provider")
 	for _, prefix := range []string{"admin", "/admin/", "/", "https://as.example/admin"} {
 		_, err = admin.New(provider, admin.Options{Authenticate: operatorOf, Prefix: prefix})
-		require.EqualError(t, err, `admin: Options.Prefix "`+prefix+`" has to begin with a slash and not to end with one; leave it empty for the root`)
+		require.EqualError(t, err, `admin: Options.Prefix "`+prefix+`" must begin with a slash and must not end with one; leave it empty for the root`)
 	}
 	for _, prefix := range []string{"//admin", "/a?b", "/a#b", "/a b", "/{x}", "/%41", "/a/../b", "/."} {
 		_, err = admin.New(provider, admin.Options{Authenticate: operatorOf, Prefix: prefix})
-		require.ErrorContains(t, err, `Options.Prefix "`+prefix+`" has to be a plain path such as "/admin"`)
+		require.ErrorContains(t, err, `Options.Prefix "`+prefix+`" must be a plain path such as "/admin"`)
 	}
 }
 
@@ -95,7 +95,7 @@ func TestDoor(t *testing.T) {
 		reads  bool // may read
 		status int
 	}{
-		"nobody": {status: http.StatusForbidden},
+		"anonymous": {status: http.StatusForbidden},
 		"deny_hook": {status: http.StatusUnauthorized, option: func(o *admin.Options) {
 			o.Deny = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("WWW-Authenticate", "Basic")
@@ -186,7 +186,7 @@ func TestEveryAnswerIsGuarded(t *testing.T) {
 	}
 }
 
-// TestSignInPage: what Deny writes is the host's, which may need scripts and other servers.
+// TestSignInPage: what Deny writes is the application's, which may need scripts and other servers.
 func TestSignInPage(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(_ *dcrtest.Setup, o *admin.Options) {
@@ -201,7 +201,7 @@ func TestSignInPage(t *testing.T) {
 	}
 	require.Equal(t, "no-store", h.Get("Cache-Control"))
 	require.Equal(t, "nosniff", h.Get("X-Content-Type-Options"))
-	require.Equal(t, "same-origin", h.Get("Referrer-Policy"), "the host may change it")
+	require.Equal(t, "same-origin", h.Get("Referrer-Policy"), "the application may change it")
 	for name, edits := range map[string][]dcrtest.Edit{
 		"operator": {as("olga")}, "cross_site": {dcrtest.Header("Sec-Fetch-Site", "cross-site")},
 	} {

@@ -19,30 +19,30 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/consent"
 )
 
-// summary counts, and no further than to Most.
+// summary has the number of clients and tokens. Each number stops at CountedUpTo.
 type summary struct {
 	Clients   int `json:"clients"`
 	NeverUsed int `json:"never_used"`
-	// Ending counts what expiring_before finds: see the package comment.
-	Ending              int `json:"ended_or_ending_within_an_hour_unless_used"`
+	// Expiring counts the clients that expiring_before finds: see the package comment.
+	Expiring            int `json:"expired_or_expiring_within_an_hour"`
 	InitialAccessTokens int `json:"initial_access_tokens"`
-	Most                int `json:"most"`
+	CountedUpTo         int `json:"counted_up_to"`
 }
 
 const mostCounted = 10_000
 
 func (a *admin) summary(ctx context.Context) (*summary, error) {
-	s := &summary{Most: mostCounted}
+	s := &summary{CountedUpTo: mostCounted}
 	for _, row := range []struct {
-		place  *int
+		number *int
 		filter dcr.ClientFilter
 	}{
 		{&s.Clients, dcr.ClientFilter{}},
 		{&s.NeverUsed, dcr.ClientFilter{NeverUsed: true}},
-		{&s.Ending, dcr.ClientFilter{ExpiringBefore: a.options.Now().Add(time.Hour)}},
+		{&s.Expiring, dcr.ClientFilter{ExpiringBefore: a.options.Now().Add(time.Hour)}},
 	} {
 		var err error
-		if *row.place, err = a.provider.CountClients(ctx, row.filter, mostCounted); err != nil {
+		if *row.number, err = a.provider.CountClients(ctx, row.filter, mostCounted); err != nil {
 			return nil, err
 		}
 	}
@@ -75,7 +75,7 @@ func (a *admin) list(ctx context.Context, q *query) ([]*record, string, error) {
 	return records, page.Next, nil
 }
 
-// record returns what is shown of a client where names are not counted.
+// record returns what is shown of a client in lists, which do not count equal names.
 func (a *admin) record(ctx context.Context, client *dcr.Client) *record {
 	d, _ := consent.Describe(ctx, nil, client) // nothing is counted, so nothing fails
 	return newRecord(a.provider, client, d, a.options.Now())
@@ -101,11 +101,11 @@ func (a *admin) listClients(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// parameterValues returns the query, unless part of it can't be read.
+// parameterValues returns the query parameters. A query that can't be parsed is refused.
 func parameterValues(r *http.Request) (url.Values, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, badRequest("The query can not be read.")
+		return nil, badRequest("The query of the URL is not valid.")
 	}
 	return values, nil
 }
@@ -130,8 +130,8 @@ func (a *admin) change(c clientChange) action {
 	}
 }
 
-// tokenList returns the records of a part of the initial access tokens, and the
-// identifier to go on after where there are more.
+// tokenList returns up to limit initial access tokens that follow after, and the next value of
+// after if there are more.
 func (a *admin) tokenList(ctx context.Context, after string, limit int) (tokens []token, next string, err error) {
 	tokens = []token{}
 	err = a.eachToken(ctx, after, limit+1, func(record *dcr.InitialAccessToken) {
@@ -144,8 +144,8 @@ func (a *admin) tokenList(ctx context.Context, after string, limit int) (tokens 
 	return tokens, next, err
 }
 
-// eachToken visits up to most records of initial access tokens. The provider returns them
-// by parts.
+// eachToken calls visit with up to most records of initial access tokens. The provider returns
+// them in parts.
 func (a *admin) eachToken(ctx context.Context, after string, most int, visit func(*dcr.InitialAccessToken)) error {
 	for most > 0 {
 		limit := min(most, mostListed)
@@ -174,12 +174,13 @@ func (a *admin) listTokens(w http.ResponseWriter, r *http.Request) error {
 	for name, given := range values {
 		switch {
 		case name != "after" && name != "limit":
-			return badRequest(printable(name) + " is no parameter of this list.")
+			return unknownParameter(name)
 		case len(given) != 1:
-			return badRequest(name + " is there more than once.")
+			return repeatedParameter(name)
 		case name == "limit" && given[0] != "":
-			if limit, err = strconv.Atoi(given[0]); err != nil || limit < 1 || limit > mostListed {
-				return badRequest("limit is no number from 1 to 1000.")
+			var phrase string
+			if limit, phrase = readLimit(given[0]); phrase != "" {
+				return badRequest("limit " + phrase + ".")
 			}
 		}
 	}
@@ -194,7 +195,7 @@ func (a *admin) listTokens(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// minting is what to mint.
+// minting is the request to mint an initial access token.
 type minting struct {
 	Label           string   `json:"label"`
 	Subject         string   `json:"subject"`
@@ -206,20 +207,20 @@ type minting struct {
 
 const longestLifetime = 100 * 365 * 24 * time.Hour
 
-// mint makes a token, and names the parameter where it can't.
+// mint mints a token. An error names the parameter that is wrong.
 func (a *admin) mint(ctx context.Context, m *minting) (string, token, error) {
 	for name, value := range map[string]string{"label": m.Label, "subject": m.Subject} {
 		if len(value) > 200 || strings.ContainsFunc(value, unicode.IsControl) {
-			return "", token{}, badRequest(name + " is longer than 200 bytes, or has control characters.")
+			return "", token{}, badRequest(name + " is longer than 200 bytes or has control characters.")
 		}
 	}
 	switch {
 	case m.Policy != "" && !slices.Contains(a.provider.NamedPolicies(), m.Policy):
-		return "", token{}, badRequest("policy is not one that this server has.")
+		return "", token{}, badRequest("policy is not the name of a policy of this server.")
 	case m.Uses < 0:
-		return "", token{}, badRequest("uses is below zero.")
+		return "", token{}, badRequest("uses is less than zero.")
 	case m.LifetimeSeconds < 0 || m.LifetimeSeconds > int64(longestLifetime/time.Second):
-		return "", token{}, badRequest("lifetime_seconds is below zero or more than a hundred years.")
+		return "", token{}, badRequest("lifetime_seconds is less than zero or longer than 100 years.")
 	}
 	secret, record, err := a.provider.MintInitialAccessToken(ctx, dcr.InitialAccessTokenRequest{
 		Label: m.Label, Subject: m.Subject, Policy: m.Policy, GrantTypes: m.GrantTypes,
@@ -247,10 +248,10 @@ func (a *admin) mintToken(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// readJSON reads one object with no members but those of the target.
+// readJSON reads one JSON object into target. A member that target does not have is refused.
 func readJSON(r *http.Request, target any) error {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return &refusal{http.StatusUnsupportedMediaType, "invalid_request", "The request body has to be application/json."}
+		return &refusal{http.StatusUnsupportedMediaType, "invalid_request", "The media type of the request body must be application/json."}
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -268,21 +269,21 @@ func readJSON(r *http.Request, target any) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &wrongType) && wrongType.Field != "":
-		return badRequest(wrongType.Field + " has not the right type.")
+		return badRequest(wrongType.Field + " has the wrong type.")
 	case strings.HasPrefix(err.Error(), "json: unknown field "):
 		name, _ := strconv.Unquote(strings.TrimPrefix(err.Error(), "json: unknown field "))
-		return badRequest(printable(name) + " is no parameter of this request.")
+		return badRequest(printable(name) + " is not a parameter of this request.")
 	}
 	return notObject
 }
 
-// badBody is what to answer where a body can't be read.
+// badBody returns the answer to a request whose body can't be read.
 func badBody(err error) error {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return &refusal{http.StatusRequestEntityTooLarge, "invalid_request", "The request body is too large."}
 	}
-	return badRequest("The request body can not be read.")
+	return badRequest("The request body cannot be read.")
 }
 
 func (a *admin) revokeToken(w http.ResponseWriter, r *http.Request) error {
@@ -305,7 +306,7 @@ func (a *admin) sweep(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *admin) listEvents(w http.ResponseWriter, r *http.Request) error {
-	events, err := a.others(r.Context())
+	events, _, err := a.latest(r.Context())
 	if err != nil {
 		return err
 	}

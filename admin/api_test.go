@@ -144,11 +144,12 @@ func TestOneClient(t *testing.T) {
 	require.InDelta(t, 1, display["same_name"], 0)
 	require.NotContains(t, answer.Members, "last_used_at")
 	require.Equal(t, true, answer.Members["history_kept"])
-	require.Len(t, answer.Members["history"], 1)
+	require.Len(t, answer.Members["history"], 1, "its registration")
+	require.Equal(t, true, answer.Members["history"].([]any)[0].(object)["anonymous"])
 
 	page := s.get(t, "/clients/"+client.ID())
 	require.Equal(t, http.StatusOK, page.Status)
-	for _, want := range []string{"EC, kid <bdi>key-1</bdi>, use sig", "1 other client has it", "nobody answers for it", "https://app.example/cb", "Appli", "name=App"} {
+	for _, want := range []string{"EC, kid <bdi>key-1</bdi>, use sig", "1 other client has this name", "Nothing confirms who made this client.", "https://app.example/cb", "Appli", "name=App"} {
 		require.Contains(t, page.Body, want)
 	}
 	for _, path := range []string{"/api/clients/unknown", "/clients/unknown", "/clients/unknown/delete", "/clients/" + client.ID() + "/promote"} {
@@ -189,8 +190,8 @@ func TestChanges(t *testing.T) {
 			require.Less(t, do(t, s, client.ID(), "expire").Status, 400)
 			refused := s.Form(t, "/oauth2/token", url.Values{"grant_type": {"client_credentials"}}, dcrtest.Basic(client.ID(), client.Secret()))
 			require.Equal(t, "invalid_client", refused.Text("error"))
-			require.Equal(t, true, s.get(t, "/api/clients/"+client.ID()).Members["ends"].(object)["ended"])
-			require.Contains(t, s.get(t, "/clients/"+client.ID()).Body, "This client has ended.")
+			require.Equal(t, true, s.get(t, "/api/clients/"+client.ID()).Members["expiry"].(object)["expired"])
+			require.Contains(t, s.get(t, "/clients/"+client.ID()).Body, "This client has expired.")
 			swept := s.post(t, "/api/sweep", "")
 			require.Equal(t, "{\"removed\":1}\n", swept.Body)
 			require.Equal(t, http.StatusNotFound, s.get(t, "/api/clients/"+client.ID()).Status)
@@ -202,19 +203,19 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// TestIdleEnd: a client that ended because nobody uses it is shown as one.
-func TestIdleEnd(t *testing.T) {
+// TestIdleExpiry: a client that expired because nobody uses it is shown as one.
+func TestIdleExpiry(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(setup *dcrtest.Setup, _ *admin.Options) { setup.Config.Lifecycle.Idle = time.Hour })
 	client := s.Register(t, service("App"))
 	s.use(t, client)
-	require.NotContains(t, s.get(t, "/clients/"+client.ID()).Body, "has ended")
+	require.NotContains(t, s.get(t, "/clients/"+client.ID()).Body, "has expired")
 	s.forward(2 * time.Hour)
-	require.Contains(t, s.get(t, "/clients/"+client.ID()).Body, "It was not used for too long.")
-	ends, _ := s.get(t, "/api/clients/"+client.ID()).Members["ends"].(object)
-	require.Equal(t, "idle", ends["why"])
-	require.Equal(t, true, ends["ended"])
-	require.NotEmpty(t, ends["at"])
+	require.Contains(t, s.get(t, "/clients/"+client.ID()).Body, "It was idle for too long.")
+	expiry, _ := s.get(t, "/api/clients/"+client.ID()).Members["expiry"].(object)
+	require.Equal(t, "idle", expiry["reason"])
+	require.Equal(t, true, expiry["expired"])
+	require.NotEmpty(t, expiry["at"])
 }
 
 func TestSummary(t *testing.T) {
@@ -226,28 +227,29 @@ func TestSummary(t *testing.T) {
 	require.NoError(t, err)
 	var got map[string]int
 	require.NoError(t, json.Unmarshal([]byte(s.get(t, "/api/summary").Body), &got))
-	require.Equal(t, map[string]int{"clients": 2, "never_used": 1, "ended_or_ending_within_an_hour_unless_used": 1, "initial_access_tokens": 1, "most": 10_000}, got)
+	require.Equal(t, map[string]int{"clients": 2, "never_used": 1, "expired_or_expiring_within_an_hour": 1, "initial_access_tokens": 1, "counted_up_to": 10_000}, got)
 }
 
-// TestEnding: what is counted, listed and linked as ending is one thing, and called so: it
-// has ended ones, and none that ends by being idle.
-func TestEnding(t *testing.T) {
+// TestExpiring: what is counted, listed and linked as expiring is one thing, and called so: it
+// has expired clients, and none that expires by being idle.
+func TestExpiring(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(setup *dcrtest.Setup, _ *admin.Options) {
 		setup.Config.Lifecycle.Unused, setup.Config.Lifecycle.Idle = 30*time.Minute, 20*time.Minute
 	})
 	idle := s.Register(t, service("Idle"))
 	s.use(t, idle)
-	ended := s.Register(t, named("Ended")).ID()
+	expired := s.Register(t, named("Expired")).ID()
 	s.forward(40 * time.Minute)
 	soon := s.Register(t, named("Soon")).ID()
 
 	front := s.get(t, "/")
-	require.Contains(t, front.Body, "<b>2</b> ended, or ending within an hour unless used")
-	require.Contains(t, front.Body, ">Ended, or ending within an hour unless used</a>")
-	require.Contains(t, front.Body, ">Ended, or ending unless used, before (UTC)</label>")
-	require.InDelta(t, 2, s.get(t, "/api/summary").Members["ended_or_ending_within_an_hour_unless_used"], 0)
+	require.Contains(t, front.Body, ">Expired or expiring within one hour <b>2</b></a>")
+	require.Contains(t, front.Body, ">Never used <b>2</b></a>")
+	require.Equal(t, 1, strings.Count(front.Body, "Never used"), "said once")
+	require.Contains(t, front.Body, ">Expires before (UTC)</label>")
+	require.InDelta(t, 2, s.get(t, "/api/summary").Members["expired_or_expiring_within_an_hour"], 0)
 	before := url.QueryEscape(s.now().Add(time.Hour).Format(time.RFC3339))
-	require.Equal(t, []string{soon, ended}, ids(t, s.get(t, "/api/clients?expiring_before="+before)))
-	require.Equal(t, "idle", s.get(t, "/api/clients/"+idle.ID()).Members["ends"].(object)["why"], "and still not counted")
+	require.Equal(t, []string{soon, expired}, ids(t, s.get(t, "/api/clients?expiring_before="+before)))
+	require.Equal(t, "idle", s.get(t, "/api/clients/"+idle.ID()).Members["expiry"].(object)["reason"], "and still not counted")
 }

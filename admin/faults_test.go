@@ -30,7 +30,7 @@ func (b *lockedBuffer) Write(p []byte) (int, error) {
 	return b.Buffer.Write(p)
 }
 
-// TestStorageFails: an outage is never "unknown", and nobody is told what it is (T52).
+// TestStorageFails: an outage is never "unknown", and its cause stands in the log only (T52).
 func TestStorageFails(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
@@ -53,7 +53,7 @@ func TestStorageFails(t *testing.T) {
 			store.fail(row.err)
 			for _, r := range routes(client.ID(), token.ID) {
 				answer := r.send(t, s, as("olga"))
-				needsNone := strings.Contains(" /style.css /events /api/events /sweep /nowhere /api/nowhere  ", " "+r.path+" ") && r.method == "GET" ||
+				needsNone := strings.Contains(" /style.css /sweep /nowhere /api/nowhere  ", " "+r.path+" ") && r.method == "GET" ||
 					strings.HasPrefix(r.path, "/clients?") || r.method == "GET" && strings.HasPrefix(r.path, "/tokens/") || r.method == "PUT" || r.method == "PATCH"
 				if needsNone {
 					require.Less(t, answer.Status, 500, r.path)
@@ -84,7 +84,7 @@ func TestPlainStorage(t *testing.T) {
 		require.Equal(t, http.StatusNotImplemented, answer.Status, answer.Body)
 		require.Equal(t, "not_supported", answer.Text("error"))
 	}
-	for path, says := range map[string]string{"/": "can not list clients", "/tokens": "keeps no initial access tokens"} {
+	for path, says := range map[string]string{"/": "cannot list clients", "/tokens": "does not support initial access tokens"} {
 		page := s.get(t, path)
 		require.Equal(t, http.StatusNotImplemented, page.Status)
 		require.Contains(t, page.Body, says)
@@ -164,7 +164,7 @@ func TestIssuers(t *testing.T) {
 	require.Equal(t, http.StatusOK, s.get(t, "/api/clients/"+client.ID()).Status, "nothing happened to it")
 }
 
-// sharedEvents are a host's, of all issuers, in memory that it keeps.
+// sharedEvents are an application's, of all issuers, in memory that it keeps.
 type sharedEvents struct{ entries []admin.Entry }
 
 func (e sharedEvents) ClientEvents(context.Context, string) ([]admin.Entry, error) { return nil, nil }
@@ -185,5 +185,5 @@ func TestUserOfAnotherIssuer(t *testing.T) {
 		require.NotContains(t, answer, "dana", "T41: %s", path)
 		require.Contains(t, answer, "olaf", path)
 	}
-	require.Equal(t, "theirs", shared.entries[0].ClientID, "the host's memory is not written to")
+	require.Equal(t, "theirs", shared.entries[0].ClientID, "the memory of the application is not written to")
 }

@@ -14,7 +14,7 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
-// query is what a list of clients was asked for.
+// query is the request for a list of clients.
 type query struct {
 	filter dcr.ClientFilter
 	cursor string
@@ -23,7 +23,8 @@ type query struct {
 
 const mostListed = 1000
 
-// parameters reads each parameter of a list. An error continues the parameter's name.
+// parameters has a function for each parameter of a list of clients, which reads its value. A
+// function returns what is wrong, as a phrase that follows the name of the parameter.
 var parameters = map[string]func(q *query, value string) string{
 	"kind":                 text(func(q *query) *string { return &q.filter.Kind }),
 	"subject":              text(func(q *query) *string { return &q.filter.Subject }),
@@ -50,26 +51,32 @@ var parameters = map[string]func(q *query, value string) string{
 		return nothingSeen(dcr.NameKey(value))
 	},
 	"limit": func(q *query, value string) string {
-		var err error
-		q.limit, err = strconv.Atoi(value)
-		if err != nil || q.limit < 1 || q.limit > mostListed {
-			return "is no number from 1 to 1000"
-		}
-		return ""
+		var phrase string
+		q.limit, phrase = readLimit(value)
+		return phrase
 	},
 }
 
-// readQuery reads the parameters of a list. A parameter that is not known is refused: who
-// mistypes a filter would get all clients, and believe that they fit it.
+// readLimit reads the limit of a list, or says what is wrong.
+func readLimit(value string) (limit int, phrase string) {
+	limit, err := strconv.Atoi(value)
+	if err != nil || limit < 1 || limit > mostListed {
+		return 0, "is not a number from 1 to 1000"
+	}
+	return limit, ""
+}
+
+// readQuery reads the parameters of a list. An unknown parameter is refused: otherwise an operator
+// who mistypes a filter gets all clients, and believes that all match.
 func readQuery(values url.Values) (*query, error) {
 	q := &query{}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		read, known := parameters[name]
 		switch {
 		case !known:
-			return nil, badRequest(printable(name) + " is no parameter of this list.")
+			return nil, unknownParameter(name)
 		case len(values[name]) != 1:
-			return nil, badRequest(name + " is there more than once.")
+			return nil, repeatedParameter(name)
 		case values[name][0] == "":
 			continue
 		}
@@ -80,11 +87,20 @@ func readQuery(values url.Values) (*query, error) {
 	return q, nil
 }
 
+func unknownParameter(name string) error {
+	return badRequest(printable(name) + " is not a parameter of this list.")
+}
+
+func repeatedParameter(name string) error {
+	return badRequest(name + " is given more than once.")
+}
+
 // printable is the beginning of a name that a caller chose, in ASCII.
 func printable(name string) string {
 	return strings.Trim(strconv.QuoteToASCII(name[:min(len(name), 40)]), `"`)
 }
 
+// text returns a function that takes a value as it is.
 func text(place func(*query) *string) func(*query, string) string {
 	return func(q *query, value string) string {
 		*place(q) = value
@@ -92,22 +108,23 @@ func text(place func(*query) *string) func(*query, string) string {
 	}
 }
 
+// nothingSeen is the phrase for a value that would match every client.
 func nothingSeen(key string) string {
 	if key == "" {
-		return "has nothing that can be seen"
+		return "has no visible characters"
 	}
 	return ""
 }
 
-// formTime is what browsers make of a field for a time.
+// formTime is the form in which browsers send a field for a time.
 const formTime = "2006-01-02T15:04"
 
-// moment reads a time.
+// moment returns a function that reads a time.
 func moment(place func(*query) *time.Time) func(*query, string) string {
 	return func(q *query, value string) string {
 		t, err := readTime(value)
 		if err != nil {
-			return "is no time such as 2026-01-31T12:00:00Z"
+			return "is not a time such as 2026-01-31T12:00:00Z"
 		}
 		*place(q) = t
 		return ""
@@ -123,7 +140,7 @@ func readTime(value string) (t time.Time, err error) {
 	return t, err
 }
 
-// readHost reads a host in any spelling; clients register theirs in ASCII.
+// readHost reads a host in any spelling. Clients register theirs in ASCII.
 func readHost(q *query, value string) string {
 	host := strings.ToLower(strings.TrimSpace(value))
 	if address, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
@@ -134,7 +151,7 @@ func readHost(q *query, value string) string {
 		host = ascii
 	}
 	if host == "" || strings.ContainsAny(host, "/:?#@ ") {
-		return "is no host; leave out the scheme, the port and the path"
+		return "is not a host name. Leave out the scheme, the port and the path"
 	}
 	q.filter.RedirectHost = host
 	return ""

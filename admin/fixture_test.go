@@ -19,7 +19,7 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/policy"
 )
 
-// operatorHeader names the operator; the host's own authentication in these tests.
+// operatorHeader names the operator; the application's own authentication in these tests.
 const operatorHeader = "Test-Operator"
 
 func operatorOf(r *http.Request) (string, error) { return r.Header.Get(operatorHeader), nil }

@@ -15,63 +15,72 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
-// Entry is one thing that happened. It holds no secret, and no record of a client.
+// Entry is one event in a history. It has no secret, and no record of a client.
 type Entry struct {
-	Time time.Time     `json:"time"`
+	// Time is when the event happened.
+	Time time.Time `json:"time"`
+	// Kind says what happened.
 	Kind dcr.EventKind `json:"kind"`
-	// Issuer is that of the client, where known.
-	Issuer   string `json:"-"`
+	// Issuer is the issuer of the client; empty where it is not known. It is not part of answers.
+	Issuer string `json:"-"`
+	// ClientID is the identifier of the client; empty where no client is known.
 	ClientID string `json:"client_id,omitempty"`
-	// InitialAccessToken is the identifier of one, where it is about that.
+	// InitialAccessToken is the identifier of the initial access token that was minted, revoked
+	// or used to register; empty where there is none.
 	InitialAccessToken string `json:"initial_access_token,omitempty"`
-	// Address is the caller's, where known.
+	// Address is the IP address of the caller; empty where it is not known.
 	Address string `json:"address,omitempty"`
-	// Subject is the user who registers or registered the client, where known.
+	// Anonymous says that an anonymous caller registered the client. It is set for registrations
+	// only.
+	Anonymous bool `json:"anonymous,omitempty"`
+	// Subject is the user who registers or registered the client; empty where none is known.
 	Subject string `json:"subject,omitempty"`
-	// Operator is who did it, where it was not the client.
+	// Operator is the operator who caused the event; empty where it was not an operator.
 	Operator string `json:"operator,omitempty"`
-	// Reason is the error code of a refusal, and Description its text, which was answered
-	// too and names the member of the metadata that is at fault.
-	Reason      string `json:"reason,omitempty"`
+	// Reason is the error code of a request that was refused, or of a cleanup that failed; empty
+	// where there was no error.
+	Reason string `json:"reason,omitempty"`
+	// Description is the text of that error. It names the member of the metadata that is wrong.
 	Description string `json:"description,omitempty"`
-	// Changed names what an update changed: members of the metadata, "client_secret", and
-	// "end" for the time at which the client ends.
+	// Changed has the names of what an update changed, in order: members of the metadata,
+	// "client_secret", and "expires_at".
 	Changed []string `json:"changed,omitempty"`
 }
 
-// Events is what the pages read of the past. A host with a database brings its own, which
-// it fills by a dcr.EventSink. It must be safe for many goroutines.
+// Events is where the pages and the API read events. An application with a database implements
+// it, and fills the database with a dcr.EventSink. It must be safe for concurrent use.
 //
-// The context is that of the request, so that a host with several issuers can tell which
-// one it is for: what has no client belongs to all of them otherwise.
+// The context is that of the request, so that an application with several issuers can find out
+// which one the request is for: events without a client are not filtered by issuer otherwise.
 type Events interface {
-	// ClientEvents returns what happened to one client, the oldest first; nothing and no
-	// error for a client of which nothing is known.
+	// ClientEvents returns the events of one client, the oldest first. A client without events
+	// is no error.
 	ClientEvents(ctx context.Context, clientID string) ([]Entry, error)
-	// OtherEvents returns up to limit entries of what happened without a client that has
-	// a history, refusals and initial access tokens above all, the latest first.
+	// OtherEvents returns up to limit events of no client, or of clients that have no history,
+	// the latest first. Most are refusals and changes of initial access tokens.
 	OtherEvents(ctx context.Context, limit int) ([]Entry, error)
 }
 
-// HistoryOptions bounds what a History keeps.
+// HistoryOptions are the bounds of a History. The zero value means the defaults.
 type HistoryOptions struct {
-	// Clients is how many clients have a history; default 5000. The one to which nothing
-	// has happened for longest is forgotten first; that a client has expired keeps none
-	// from being forgotten, and gives none a history.
+	// Clients is how many clients have a history; default 5000. The client whose last event is
+	// the oldest is dropped first. The event that a client expired does not count: it starts no
+	// history, and does not keep one from being dropped.
 	Clients int
-	// EventsPerClient is how many entries one client has; default 40. What strangers can
-	// cause at will, such as failures, takes up no more than half of them, so that it pushes
-	// out nothing else.
+	// EventsPerClient is how many events of one client are kept; default 40. Events that anybody
+	// can cause, such as failed authentication, take up at most half, so that they do not push
+	// out the others.
 	EventsPerClient int
-	// Others is how many entries without a client are kept; default 200. Refusals take up
-	// no more than half of them, so that strangers do not push out what operators did.
+	// Others is how many events without a client are kept; default 200. Refusals take up at most
+	// half, so that anonymous callers do not push out what operators did.
 	Others int
 }
 
-// History keeps the latest events in memory, within its bounds. It is a dcr.EventSink and
-// Events: a host names it in Config.Events, beside others by dcr.EventSinks, and in
-// Options.History. A client to which little happens takes half a kilobyte, and all that
-// the default bounds allow 70 MB, where texts are as long as usual.
+// History keeps the latest events in memory, within the bounds of its options; they are lost at a
+// restart. It is a dcr.EventSink and implements Events: an application sets it in
+// dcr.Config.Events, with others by dcr.EventSinks, and in Options.History. A client with few
+// events takes half a kilobyte. With the default bounds and texts of usual length, all of it takes
+// up to 70 MB.
 type History struct {
 	options HistoryOptions
 
@@ -81,6 +90,7 @@ type History struct {
 	others  []Entry                  // the oldest first
 }
 
+// past is the history of one client.
 type past struct {
 	id      string
 	issuer  string
@@ -105,19 +115,19 @@ func NewHistory(options HistoryOptions) *History {
 	return &History{options: options, clients: map[string]*list.Element{}, order: list.New()}
 }
 
-// Record notes an event.
+// Record adds an event.
 func (h *History) Record(_ context.Context, e dcr.Event) {
 	entry := newEntry(e)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	element, known := h.clients[entry.ClientID]
 	switch {
-	case entry.ClientID == "" || !known && entry.ofStrangers():
-		// A failure makes no client known: identifiers that are URLs cost nothing.
+	case entry.ClientID == "" || !known && entry.byAnybody():
+		// A failure starts no history: anybody can invent identifiers that are URLs.
 		h.others = added(h.others, entry, h.options.Others, func([]Entry) int { return 0 })
 		return
 	case !known && e.Kind == dcr.EventExpired:
-		// A sweep of many that are dead and forgotten pushes out nothing of the living.
+		// A sweep of many clients without a history pushes out no client that exists.
 		return
 	case !known:
 		if h.order.Len() >= h.options.Clients {
@@ -141,8 +151,8 @@ func (p *past) add(entry Entry, most int) {
 	p.entries = added(p.entries, entry, most, leastNotable)
 }
 
-// added adds an entry, and drops the oldest one where there are too many: of the minor
-// ones where these are half.
+// added adds an entry. Where there are too many, it drops one: the oldest minor one if these are
+// half, and otherwise the one that least returns.
 func added(entries []Entry, entry Entry, most int, least func([]Entry) int) []Entry {
 	drop := -1
 	switch minor := countMinor(entries); {
@@ -157,10 +167,9 @@ func added(entries []Entry, entry Entry, most int, least func([]Entry) int) []En
 	return append(entries, entry)
 }
 
-// leastNotable is the oldest entry that tells neither how the client came to be, nor who may
-// act as it or where its users are sent, nor what an operator did: whoever has stolen a
-// registration access token must not be able to push those out. Where there is none, it is
-// one from the middle, so that how it began and how it is now both stay.
+// leastNotable returns the oldest entry that is not notable: whoever has stolen a registration
+// access token must not be able to push out the notable ones (T39). Where all are notable, it
+// returns one from the middle that no operator caused, so that the first and the latest stay.
 func leastNotable(entries []Entry) int {
 	if i := slices.IndexFunc(entries, func(e Entry) bool { return !e.notable() }); i >= 0 {
 		return i
@@ -169,19 +178,21 @@ func leastNotable(entries []Entry) int {
 	return middle + max(0, slices.IndexFunc(entries[middle:], func(e Entry) bool { return e.Operator == "" }))
 }
 
+// notable reports whether an entry is the registration, a change by an operator, or a change of who
+// can act as the client or of where its users are sent.
 func (e Entry) notable() bool {
 	return e.Kind == dcr.EventRegistered || e.Operator != "" || slices.ContainsFunc(e.Changed, func(member string) bool {
 		return slices.Contains([]string{"redirect_uris", "token_endpoint_auth_method", "jwks", "jwks_uri"}, member)
 	})
 }
 
-// ofStrangers reports whether anybody can cause such an entry as often as they like.
-func (e Entry) ofStrangers() bool { return e.Reason != "" || e.Kind == dcr.EventShared }
+// byAnybody reports whether anybody can cause such an entry, as often as they like.
+func (e Entry) byAnybody() bool { return e.Reason != "" || e.Kind == dcr.EventShared }
 
-// minor reports whether an entry is one of strangers, or of a client that changes nothing.
+// minor reports whether anybody can cause such an entry, or it is of an update that changed nothing.
 func (e Entry) minor() bool {
 	idle := e.Operator == "" && (e.Kind == dcr.EventTokenRotated || e.Kind == dcr.EventUpdated && len(e.Changed) == 0)
-	return e.ofStrangers() || idle
+	return e.byAnybody() || idle
 }
 
 func countMinor(entries []Entry) int {
@@ -194,7 +205,7 @@ func countMinor(entries []Entry) int {
 	return n
 }
 
-// ClientEvents returns what happened to one client, the oldest first.
+// ClientEvents returns the events of one client, the oldest first.
 func (h *History) ClientEvents(_ context.Context, clientID string) ([]Entry, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -205,8 +216,8 @@ func (h *History) ClientEvents(_ context.Context, clientID string) ([]Entry, err
 	return slices.Clone(element.Value.(*past).entries), nil
 }
 
-// OtherEvents returns what happened without a known client, the latest first. Where limit
-// leaves some out, refusals leave half of it to what operators did.
+// OtherEvents returns up to limit events without a client, the latest first. Where there are more,
+// refusals get at most half, unless there are too few others.
 func (h *History) OtherEvents(_ context.Context, limit int) ([]Entry, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -228,7 +239,7 @@ func (h *History) OtherEvents(_ context.Context, limit int) ([]Entry, error) {
 	return found, nil
 }
 
-// newEntry takes over what is plain and small.
+// newEntry copies what a history keeps of an event.
 func newEntry(e dcr.Event) Entry {
 	entry := Entry{
 		Time: e.Time, Kind: e.Kind, ClientID: strings.Clone(e.ClientID), InitialAccessToken: short(e.InitialAccessToken),
@@ -239,7 +250,7 @@ func newEntry(e dcr.Event) Entry {
 		entry.Reason, entry.Description = short(answer.ErrorField), cut(strings.TrimSpace(answer.DescriptionField+" "+answer.HintField), 300)
 	}
 	if e.Registrant != nil {
-		entry.Subject = cut(e.Registrant.Subject, 200)
+		entry.setRegistrant(e.Registrant)
 	}
 	if e.Address.IsValid() {
 		entry.Address = e.Address.String()
@@ -255,6 +266,42 @@ func newEntry(e dcr.Event) Entry {
 	return entry
 }
 
+// setRegistrant sets the user of an event and, of a registration, who registered and how.
+func (e *Entry) setRegistrant(r *dcr.Registrant) {
+	e.Subject = cut(r.Subject, 200)
+	if e.Kind != dcr.EventRegistered {
+		return
+	}
+	e.Anonymous = r.Anonymous
+	if e.InitialAccessToken == "" {
+		e.InitialAccessToken = short(r.InitialAccessToken)
+	}
+}
+
+// registration returns the event of the registration of a client, from its record.
+func registration(c *dcr.Client) Entry {
+	e := Entry{Time: c.CreatedAt, Kind: dcr.EventRegistered, Issuer: c.Issuer, ClientID: c.ID}
+	e.setRegistrant(&c.Origin)
+	return e
+}
+
+// withRegistration returns the history of a client beginning with its registration. The event is
+// missing from a history that began later, that dropped it, or that another process has; then it
+// is made from the record. complete reports whether the history had it. An identifier may have
+// been registered before (dcr.Client.Shared): the registration that counts is that of the record,
+// whose time a storage may have rounded.
+func withRegistration(history []Entry, c *dcr.Client) (whole []Entry, complete bool) {
+	began := c.CreatedAt.Add(-time.Second)
+	if slices.ContainsFunc(history, func(e Entry) bool { return e.Kind == dcr.EventRegistered && !e.Time.Before(began) }) {
+		return history, true
+	}
+	at := slices.IndexFunc(history, func(e Entry) bool { return e.Time.After(c.CreatedAt) })
+	if at < 0 {
+		at = len(history)
+	}
+	return slices.Concat(history[:at], []Entry{registration(c)}, history[at:]), false
+}
+
 // short bounds what one entry holds.
 func short(s string) string { return cut(s, 100) }
 
@@ -262,7 +309,7 @@ func cut(s string, most int) string {
 	return strings.Clone(strings.ToValidUTF8(s[:min(len(s), most)], ""))
 }
 
-// changed names what differs between two records, in order.
+// changed returns the names of what differs between two records, in order.
 func changed(before, after *dcr.Client) []string {
 	was, is := members(before), members(after)
 	both := maps.Clone(was)
@@ -277,12 +324,12 @@ func changed(before, after *dcr.Client) []string {
 		names = append(names, "client_secret")
 	}
 	if !before.ExpiresAt.Equal(after.ExpiresAt) {
-		names = append(names, "end")
+		names = append(names, "expires_at")
 	}
 	return names[:min(len(names), 40)]
 }
 
-// members are those of the metadata, as JSON.
+// members returns the members of the metadata, as JSON.
 func members(client *dcr.Client) map[string]json.RawMessage {
 	found := map[string]json.RawMessage{}
 	if text, err := json.Marshal(client.Metadata); err == nil {

@@ -48,14 +48,14 @@ func TestHistoryOfOneClient(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{
 		"registered", "updated  client_name", "token_rotated", "authentication_failed invalid_client",
-		"grants_revoked   olga", "updated  end otto",
+		"grants_revoked   olga", "updated  expires_at otto",
 	}, kindsOf(entries))
 	require.Equal(t, "127.0.0.1", entries[0].Address)
 
 	page := s.get(t, "/clients/"+client.ID()).Body
 	place := 0
-	for _, want := range []string{"<b>registered</b>", "<b>updated</b>: <bdi>client_name</bdi>", "<b>token rotated</b>", "<b>authentication failed</b>: <bdi>invalid_client</bdi>",
-		"<b>grants revoked</b> <span class=\"by\">by operator <bdi>olga</bdi>", "<b>updated</b>: <bdi>end</bdi> <span class=\"by\">by operator <bdi>otto</bdi>"} {
+	for _, want := range []string{"<b>registered</b>", "<b>updated</b>: <bdi>client_<wbr>name</bdi>", "<b>registration access token replaced</b>", "<b>authentication failed</b>: <bdi>invalid_client</bdi>",
+		"<b>all tokens revoked</b> <span class=\"by\">by operator <bdi>olga</bdi>", "<b>updated</b>: <bdi>expires_<wbr>at</bdi> <span class=\"by\">by operator <bdi>otto</bdi>"} {
 		at := strings.Index(page[place:], want)
 		require.GreaterOrEqual(t, at, 0, "%s, in order", want)
 		place += at
@@ -78,7 +78,7 @@ func TestEventsWithoutClient(t *testing.T) {
 	require.Equal(t, "olga", events[0].(object)["operator"])
 	require.Equal(t, "invalid_redirect_uri", events[1].(object)["reason"])
 	require.Contains(t, events[1].(object)["description"], "redirect_uris[0]", "the member")
-	require.Contains(t, s.get(t, "/events").Body, "<b>refused</b>: <bdi>invalid_redirect_uri</bdi> <span class=\"soft\">(<bdi>redirect_uris[0] ")
+	require.Contains(t, s.get(t, "/events").Body, "<b>refused</b>: <bdi>invalid_redirect_uri</bdi> <span class=\"soft why\">(<bdi>redirect_uris[0] ")
 }
 
 // TestWhoWasRefused: an operator sees whose quota is used up, and what came of an update.
@@ -108,7 +108,7 @@ func TestWhoWasRefused(t *testing.T) {
 	require.Contains(t, page[strings.Index(page, "(<bdi>logo_uri "):], "user <bdi>dana</bdi>")
 }
 
-// TestEntryIsBounded: neither a host's refusals nor its users fill the memory.
+// TestEntryIsBounded: neither an application's refusals nor its users fill the memory.
 func TestEntryIsBounded(t *testing.T) {
 	t.Parallel()
 	h := admin.NewHistory(admin.HistoryOptions{})
@@ -127,9 +127,9 @@ func TestWithoutHistory(t *testing.T) {
 	s := start(t, func(_ *dcrtest.Setup, o *admin.Options) { o.History = nil })
 	client := s.Register(t, named("App"))
 	page := s.get(t, "/clients/"+client.ID())
-	require.Contains(t, page.Body, "No history is kept here.")
+	require.Contains(t, page.Body, "This server keeps no history.")
 	require.Contains(t, page.Body, "<dt>Registered</dt><dd><time ")
-	require.Contains(t, s.get(t, "/events").Body, "No history is kept here.")
+	require.Contains(t, s.get(t, "/events").Body, "This server keeps no history.")
 	require.Equal(t, false, s.get(t, "/api/clients/"+client.ID()).Members["history_kept"])
 	require.Equal(t, false, s.get(t, "/api/events").Members["history_kept"])
 	require.Equal(t, http.StatusNotFound, s.get(t, "/clients/unknown").Status)
@@ -180,8 +180,8 @@ func TestHistoryIsBounded(t *testing.T) {
 	})
 }
 
-// TestDeadClientsPushNothingOut: the end of a client gives it no history, and no new life
-// to one that it has.
+// TestDeadClientsPushNothingOut: the expiry of a client starts no history, and
+// keeps none that it has from being dropped.
 func TestDeadClientsPushNothingOut(t *testing.T) {
 	t.Parallel()
 	h := admin.NewHistory(admin.HistoryOptions{Clients: 3})
@@ -198,12 +198,12 @@ func TestDeadClientsPushNothingOut(t *testing.T) {
 	happen(t, h, dcr.EventExpired, "dies", nil)
 	require.Equal(t, []string{"registered", "expired"}, past(t, h, "dies"))
 	happen(t, h, dcr.EventRegistered, "new", nil)
-	require.Empty(t, past(t, h, "dies"), "forgotten before those that live")
+	require.Empty(t, past(t, h, "dies"), "dropped before those that exist")
 	require.Len(t, past(t, h, "lives"), 1)
 	require.Len(t, past(t, h, "lives too"), 1)
 }
 
-// TestStrangersPushOutNoOperator: a flood of what strangers cause leaves half to what
+// TestStrangersPushOutNoOperator: a flood of what anonymous callers cause leaves half to what
 // operators did, in what is kept and in what is answered.
 func TestStrangersPushOutNoOperator(t *testing.T) {
 	t.Parallel()

@@ -11,21 +11,24 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
-// parse reads the templates. What strangers chose passes html/template, which escapes it
-// for its place, and "seen" before, which shows what else could not be seen.
+// parse reads the templates. Text that callers chose passes "seen", which makes invisible
+// characters visible, and then html/template, which escapes it for its place (T21).
 func (a *admin) parse() (*template.Template, error) {
 	return template.New("pages").Funcs(template.FuncMap{
-		"path":   a.path,
-		"seen":   seen,
-		"when":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" },
-		"exact":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"away":   func(t time.Time) string { return away(t.Sub(a.options.Now())) },
-		"words":  words,
-		"counts": counts,
-		"field":  field,
-		"join":   func(list []string) string { return seen(strings.Join(list, ", ")) },
+		"path":     a.path,
+		"seen":     seen,
+		"when":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" },
+		"exact":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"away":     func(t time.Time) string { return away(t.Sub(a.options.Now())) },
+		"happened": happened,
+		"access":   access,
+		"parts":    func(name string) []string { return strings.SplitAfter(name, "_") },
+		"field":    field,
+		"join":     func(list []string) string { return seen(strings.Join(list, ", ")) },
 	}).ParseFS(files, "pages/*.html")
 }
 
@@ -38,8 +41,7 @@ func (a *admin) path(segments ...string) string {
 	return path
 }
 
-// seen shows each character that leaves no mark, or changes the order of others, by its
-// number.
+// seen replaces each character that is invisible, or changes the order of others, by its number.
 func seen(s string) string {
 	if !strings.ContainsFunc(s, unseen) {
 		return s
@@ -55,9 +57,10 @@ func seen(s string) string {
 	return b.String()
 }
 
+// unseen reports whether a character is invisible, or changes the order of others.
 func unseen(c rune) bool { return c == unicode.ReplacementChar || !unicode.IsGraphic(c) }
 
-// away says how far a time is from now, in the largest unit.
+// away says how far away from now a time is, in the largest unit.
 func away(d time.Duration) string {
 	words := func(d time.Duration) string {
 		for _, unit := range []struct {
@@ -78,7 +81,7 @@ func away(d time.Duration) string {
 	return "in " + words(d)
 }
 
-// field is the value of a field for a time.
+// field returns the value of a form field for a time.
 func field(value string) string {
 	t, err := readTime(value)
 	if err != nil {
@@ -87,10 +90,39 @@ func field(value string) string {
 	return t.UTC().Format(formTime)
 }
 
-// words tells the words of codes.
-func words(code any) string { return strings.ReplaceAll(fmt.Sprint(code), "_", " ") }
+// happened says in words what happened.
+func happened(kind dcr.EventKind) string {
+	switch kind {
+	case dcr.EventShared:
+		return "shared with an identical registration"
+	case dcr.EventTokenRotated:
+		return "registration access token replaced"
+	case dcr.EventExpired:
+		return "removed: expired or evicted"
+	case dcr.EventGrantsRevoked:
+		return "all tokens revoked"
+	case dcr.EventLimited:
+		return "refused: limit reached"
+	case dcr.EventInitialAccessTokenMinted:
+		return "initial access token created"
+	}
+	return seen(strings.ReplaceAll(string(kind), "_", " "))
+}
 
-// counts is a number, or that there are more.
+// access says in words by what a registration was allowed: an access rule, or a software statement.
+func access(kind string) string {
+	switch kind {
+	case dcr.KindOpen:
+		return "open registration"
+	case dcr.KindSignedIn:
+		return "signed-in user"
+	case dcr.KindAccessToken, dcr.KindInitialAccessToken, "software_statement":
+		return strings.ReplaceAll(kind, "_", " ")
+	}
+	return seen(kind)
+}
+
+// counts returns a number in words where it stops at most.
 func counts(n, most int) string {
 	if n >= most {
 		return fmt.Sprint(most, " or more")
@@ -101,10 +133,10 @@ func counts(n, most int) string {
 // frame is what every page has.
 type frame struct {
 	Title string
-	Here  string // which entry of the navigation this is
+	Here  string // the entry of the navigation that this page is
 }
 
-// show writes a page, which is made before anything is sent.
+// show writes a page. The whole page is made before anything is sent.
 func (a *admin) show(w http.ResponseWriter, status int, name string, data any) error {
 	var body bytes.Buffer
 	if err := a.templates.ExecuteTemplate(&body, name, data); err != nil {
@@ -116,6 +148,7 @@ func (a *admin) show(w http.ResponseWriter, status int, name string, data any) e
 	return nil
 }
 
+// errorPage is the page of an error.
 type errorPage struct {
 	frame
 	Text string
@@ -123,10 +156,10 @@ type errorPage struct {
 
 func (a *admin) showError(w http.ResponseWriter, answer *refusal) {
 	titles := map[int]string{
-		http.StatusBadRequest:     "That did not make sense",
+		http.StatusBadRequest:     "The request is not valid",
 		http.StatusForbidden:      "Not allowed",
 		http.StatusNotFound:       "Not found",
-		http.StatusNotImplemented: "The storage can not do this",
+		http.StatusNotImplemented: "The storage cannot do this",
 	}
 	title := titles[answer.status]
 	switch {
@@ -147,13 +180,13 @@ func (a *admin) serveStyle(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-// row is a member of the metadata as a page shows it.
+// row is a member of the metadata on a page.
 type row struct {
 	Name   string
 	Values []string
 }
 
-// rows returns the metadata, what matters most first.
+// rows returns the members of the metadata, the most important first.
 func rows(metadata map[string]json.RawMessage) []row {
 	first := []string{"redirect_uris", "scope", "grant_types", "response_types", "token_endpoint_auth_method"}
 	place := func(name string) int {
@@ -175,7 +208,7 @@ func rows(metadata map[string]json.RawMessage) []row {
 	return found
 }
 
-// valuesOf turns one JSON value into lines.
+// valuesOf returns one JSON value as lines.
 func valuesOf(value json.RawMessage) []string {
 	var one string
 	var many []string

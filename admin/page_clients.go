@@ -13,27 +13,30 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
+// clientsPage is the list of clients.
 type clientsPage struct {
 	frame
 	Done     string
 	Problem  string     // why there is no list
-	Summary  *summary   // on the first page of all clients
-	Asked    url.Values // what the form was sent with
+	Summary  *summary   // set on the first page of all clients
+	Asked    url.Values // the parameters of the request
 	Filtered bool
-	Detailed bool // a field is in use that the form hides at first
+	Detailed bool // a field is used that the form hides at first
 	Clients  []*record
-	Older    string
-	First    string // where this is a later part of the list
+	Older    string // the address of the next part, where there is one
+	First    string // the address of the first part, where this is a later one
 	Quick    []link
 }
 
+// link leads to a list.
 type link struct {
 	Text, Href string
+	Count      string // how many clients the list has; empty where they were not counted
 	Here       bool
 }
 
-// showClients is the list. What is wrong with the form, or with the storage, is told above
-// the form, so that it can be sent again.
+// showClients shows the list. A problem with the form, or with the storage, is shown above the
+// form, so that it can be sent again.
 func (a *admin) showClients(w http.ResponseWriter, r *http.Request) error {
 	values, err := parameterValues(r)
 	if err != nil {
@@ -44,7 +47,7 @@ func (a *admin) showClients(w http.ResponseWriter, r *http.Request) error {
 	for name, given := range values {
 		empty := len(given) == 1 && given[0] == ""
 		page.Filtered = page.Filtered || name != "cursor" && name != "limit" && !empty
-		page.Detailed = page.Detailed || !empty && name != "cursor" && name != "limit" && name != "search" && name != "never_used"
+		page.Detailed = page.Detailed || !empty && name != "cursor" && name != "limit" && name != "search"
 	}
 	status := http.StatusOK
 	if err := a.fillClients(r.Context(), page); err != nil {
@@ -54,10 +57,10 @@ func (a *admin) showClients(w http.ResponseWriter, r *http.Request) error {
 		}
 		status, page.Problem = answer.status, answer.description
 		if status == http.StatusNotImplemented {
-			page.Problem = "The storage of this server can not list clients. One whose identifier you know can still be opened below."
+			page.Problem = "The storage of this server cannot list clients. You can still open a client by its identifier below."
 		}
 	}
-	page.Quick = a.quick(values)
+	page.Quick = a.quick(values, page.Summary)
 	return a.show(w, status, "clients", page)
 }
 
@@ -82,7 +85,7 @@ func (a *admin) fillClients(ctx context.Context, page *clientsPage) error {
 	return err
 }
 
-// listing returns where the list is, with one parameter changed and no empty ones.
+// listing returns the address of a list, with one parameter changed and without empty ones.
 func (a *admin) listing(asked url.Values, name, value string) string {
 	values := url.Values{}
 	for name, given := range asked {
@@ -99,8 +102,9 @@ func (a *admin) listing(asked url.Values, name, value string) string {
 	return a.options.Prefix + "/?" + values.Encode()
 }
 
-// quick are lists that operators want often.
-func (a *admin) quick(asked url.Values) []link {
+// quick returns links to lists that operators often need. A nil summary means that nothing was
+// counted.
+func (a *admin) quick(asked url.Values, s *summary) []link {
 	now := a.options.Now().UTC()
 	var links []link
 	used := 0
@@ -111,34 +115,42 @@ func (a *admin) quick(asked url.Values) []link {
 	}
 	add := func(text, name, value string) {
 		here := name == "" && used == 0 || used == 1 && asked.Get(name) != ""
-		links = append(links, link{text, a.listing(nil, name, value), here})
+		links = append(links, link{Text: text, Href: a.listing(nil, name, value), Here: here})
 	}
 	add("All", "", "")
 	add("Never used", "never_used", "true")
-	add("Ended, or ending within an hour unless used", "expiring_before", now.Add(time.Hour).Format(formTime))
-	add("Registered within a day", "created_from", now.Add(-24*time.Hour).Format(formTime))
+	add("Expired or expiring within one hour", "expiring_before", now.Add(time.Hour).Format(formTime))
+	add("Registered in the last 24 hours", "created_from", now.Add(-24*time.Hour).Format(formTime))
+	if s != nil {
+		for i, n := range []int{s.Clients, s.NeverUsed, s.Expiring} {
+			links[i].Count = counts(n, s.CountedUpTo)
+		}
+	}
 	return links
 }
 
-// openClient leads to a client by its identifier.
+// openClient redirects to the page of a client.
 func (a *admin) openClient(w http.ResponseWriter, r *http.Request) error {
 	id := strings.TrimSpace(r.URL.Query().Get("id"))
 	if id == "" {
-		return badRequest("id is missing.")
+		return badRequest("The identifier is missing.")
 	}
 	http.Redirect(w, r, a.path("clients", id), http.StatusSeeOther)
 	return nil
 }
 
+// clientPage is the page of one client.
 type clientPage struct {
 	frame
 	Done   string
 	Client *whole
-	Rows   []row
-	Alike  int    // how many other clients have the name
-	Same   string // where clients of the same name are listed
-	Issued string // where clients of the same initial access token are listed
-	User   string // where clients of the same subject are listed
+	// Complete says that the history goes back to the registration.
+	Complete bool
+	Rows     []row
+	Alike    int    // how many other clients have the same name
+	Same     string // the list of clients with the same name
+	Issued   string // the list of clients of the same initial access token
+	User     string // the list of clients of the same user
 }
 
 func (a *admin) showClient(w http.ResponseWriter, r *http.Request) error {
@@ -151,7 +163,7 @@ func (a *admin) showClient(w http.ResponseWriter, r *http.Request) error {
 	}
 	page := clientPage{
 		frame: frame{Title: "Client " + client.Display.Name}, Done: done[r.URL.Query().Get("done")],
-		Client: client, Rows: rows(client.Metadata), Alike: *client.Display.SameName,
+		Client: client, Complete: client.Complete, Rows: rows(client.Metadata), Alike: *client.Display.SameName,
 	}
 	if names := valuesOf(client.Metadata["client_name"]); len(names) == 1 && dcr.NameKey(names[0]) != "" {
 		page.Same = a.listing(nil, "name", names[0])
@@ -165,22 +177,23 @@ func (a *admin) showClient(w http.ResponseWriter, r *http.Request) error {
 	return a.show(w, http.StatusOK, "client", page)
 }
 
+// gonePage is the page of an identifier that no client has.
 type gonePage struct {
 	frame
 	ID      string
 	History []Entry
 }
 
-// showGone tells what is known of a client that is not registered, or not any more.
+// showGone shows the history of a client that was removed, or that the client is unknown.
 func (a *admin) showGone(w http.ResponseWriter, r *http.Request, id string) error {
 	history, err := a.pastOf(r.Context(), id)
 	if err != nil {
 		return err
 	}
-	return a.show(w, http.StatusNotFound, "gone", gonePage{frame{Title: "Not found"}, id, history})
+	return a.show(w, http.StatusNotFound, "gone", gonePage{frame{Title: "Client not found"}, id, history})
 }
 
-// clientChange is what can be done to a client.
+// clientChange is a change of a client that an operator can make.
 type clientChange struct {
 	Title, Button string
 	Warnings      []string
@@ -191,48 +204,49 @@ var changes = map[string]clientChange{
 	"revoke": {
 		Title: "Revoke the tokens of this client?", Button: "Revoke all tokens", do: (*dcr.Provider).RevokeTokens,
 		Warnings: []string{
-			"Its access and refresh tokens stop working, except access tokens that resource servers check by themselves, which work until they expire.",
-			"Its registration access token stops working, so that nobody can change the client any more.",
-			"The client stays registered. Its users have to allow it again.",
+			"All access tokens and refresh tokens of the client stop working. Exception: an access token that a resource server checks without asking this server (a JWT) works until it expires.",
+			"The registration access token stops working. After that, only operators can change or delete the client.",
+			"The client stays registered. Its users must give their consent again.",
 		},
 	},
 	"expire": {
-		Title: "End this client now?", Button: "End it now", do: (*dcr.Provider).ExpireClient,
+		Title: "Expire this client now?", Button: "Expire this client now", do: (*dcr.Provider).ExpireClient,
 		Warnings: []string{
-			"The client can not be used any more, and what it has been given stops working with it.",
-			"Its record can be seen here until the next sweep.",
-			"This can not be undone: the client has to register again.",
+			"The client cannot be used any more, and its tokens stop working.",
+			"You can still see its record here, until expired clients are removed.",
+			"You cannot undo this. The client must register again.",
 		},
 	},
 	"delete": {
-		Title: "Delete this client?", Button: "Delete it", do: (*dcr.Provider).DeleteClient,
+		Title: "Delete this client?", Button: "Delete this client", do: (*dcr.Provider).DeleteClient,
 		Warnings: []string{
-			"The client and all its tokens are removed at once.",
-			"Nothing remains but its history, where one is kept.",
-			"This can not be undone: the client has to register again.",
+			"The client and all its tokens are removed immediately.",
+			"Only its history remains, if this server keeps one.",
+			"You cannot undo this. The client must register again.",
 		},
 	},
 }
 
-// done is what a page says after a change: words of ours, whatever the address says.
+// done has the texts that a page shows after a change. The address only chooses one of them.
 var done = map[string]string{
-	"revoke": "The tokens of the client are revoked.",
-	"expire": "The client has ended.",
-	"delete": "The client is deleted.",
-	"swept":  "The records of clients that have ended are removed.",
-	"token":  "The initial access token is revoked.",
+	"revoke": "All tokens of the client were revoked.",
+	"expire": "The client was expired.",
+	"delete": "The client was deleted.",
+	"swept":  "The expired clients were removed.",
+	"token":  "The initial access token was revoked.",
 }
 
+// confirmPage asks the operator to confirm a change.
 type confirmPage struct {
 	frame
-	Client   *record // nil where it is not about one
+	Client   *record // nil where the change is not about a client
 	Token    string
 	Question clientChange
 	Action   string
 	Back     string
 }
 
-// askChange asks before a change.
+// askChange asks the operator to confirm a change of a client.
 func (a *admin) askChange(w http.ResponseWriter, r *http.Request) error {
 	id, name := r.PathValue("id"), r.PathValue("change")
 	question, known := changes[name]
@@ -249,6 +263,7 @@ func (a *admin) askChange(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
+// doChange makes a change of a client that was confirmed.
 func (a *admin) doChange(w http.ResponseWriter, r *http.Request) error {
 	id, name := r.PathValue("id"), r.PathValue("change")
 	change, known := changes[name]

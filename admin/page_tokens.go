@@ -10,16 +10,18 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
+// tokensPage is the list of initial access tokens, with the form for a new one.
 type tokensPage struct {
 	frame
 	Done     string
-	Problem  string // why a token was not minted, or there are none
-	Able     bool   // the storage has initial access tokens
+	Problem  string // why no token was minted, or why there is no list
+	Able     bool   // the storage supports initial access tokens
 	Policies []string
 	Form     url.Values
 	Units    []unit
 	Tokens   []token
-	More     string
+	First    string // the address of the first part, where this is a later one
+	More     string // the address of the next part, where there is one
 }
 
 // unit is one of the units of a lifetime in the form.
@@ -30,21 +32,24 @@ type unit struct {
 
 var units = []unit{{"minutes", time.Minute}, {"hours", time.Hour}, {"days", 24 * time.Hour}}
 
-// careful is what the form proposes.
-var careful = url.Values{"uses": {"1"}, "lifetime": {"7"}, "unit": {"days"}}
+// proposed are the values of an empty form.
+var proposed = url.Values{"uses": {"1"}, "lifetime": {"7"}, "unit": {"days"}}
 
 const tokensOnPage = 50
 
 func (a *admin) showTokens(w http.ResponseWriter, r *http.Request) error {
-	return a.tokensPage(w, r, careful, nil)
+	return a.tokensPage(w, r, proposed, nil)
 }
 
-// tokensPage shows the list and the form, with what is wrong with the form.
+// tokensPage shows the list and the form, and the problem of a form that was refused.
 func (a *admin) tokensPage(w http.ResponseWriter, r *http.Request, form url.Values, problem *refusal) error {
 	query := r.URL.Query()
 	page := tokensPage{
 		frame: frame{Title: "Initial access tokens", Here: "tokens"}, Done: done[query.Get("done")], Able: true,
 		Policies: a.provider.NamedPolicies(), Form: form, Units: units,
+	}
+	if query.Get("after") != "" {
+		page.First = a.path("tokens")
 	}
 	status := http.StatusOK
 	if problem != nil {
@@ -55,7 +60,7 @@ func (a *admin) tokensPage(w http.ResponseWriter, r *http.Request, form url.Valu
 	page.Tokens, next, err = a.tokenList(r.Context(), query.Get("after"), tokensOnPage)
 	switch {
 	case errors.Is(err, dcr.ErrNotSupported):
-		status, page.Able, page.Problem = http.StatusNotImplemented, false, "The storage of this server keeps no initial access tokens."
+		status, page.Able, page.Problem = http.StatusNotImplemented, false, "The storage of this server does not support initial access tokens."
 	case err != nil:
 		return err
 	case next != "":
@@ -64,13 +69,14 @@ func (a *admin) tokensPage(w http.ResponseWriter, r *http.Request, form url.Valu
 	return a.show(w, status, "tokens", page)
 }
 
+// mintedPage shows a new initial access token.
 type mintedPage struct {
 	frame
 	Secret string
 	Token  token
 }
 
-// mintOnPage takes the form, and shows the token this once.
+// mintOnPage reads the form, mints a token, and shows it. It is shown only once.
 func (a *admin) mintOnPage(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
 		return badBody(err)
@@ -86,10 +92,10 @@ func (a *admin) mintOnPage(w http.ResponseWriter, r *http.Request) error {
 		}
 		return err
 	}
-	return a.show(w, http.StatusCreated, "minted", mintedPage{frame{Title: "A new initial access token", Here: "tokens"}, secret, record})
+	return a.show(w, http.StatusCreated, "minted", mintedPage{frame{Title: "New initial access token", Here: "tokens"}, secret, record})
 }
 
-// readMinting reads the form. An empty field means no bound, as its label says.
+// readMinting reads the form. An empty number means no limit, as the form says.
 func readMinting(form url.Values) (*minting, error) {
 	m := &minting{Label: form.Get("label"), Subject: form.Get("subject"), Policy: form.Get("policy")}
 	number := func(name string, most int) (int, error) {
@@ -99,7 +105,7 @@ func readMinting(form url.Values) (*minting, error) {
 		}
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > most {
-			return 0, badRequest(name + " is no number from 1 to " + strconv.Itoa(most) + ", nor empty.")
+			return 0, badRequest(name + " must be empty or a number from 1 to " + strconv.Itoa(most) + ".")
 		}
 		return n, nil
 	}
@@ -117,7 +123,7 @@ func readMinting(form url.Values) (*minting, error) {
 			return m, nil
 		}
 	}
-	return nil, badRequest("unit is not minutes, hours or days.")
+	return nil, badRequest("unit must be minutes, hours or days.")
 }
 
 // askRevoke asks before an initial access token is revoked.
@@ -125,9 +131,9 @@ func (a *admin) askRevoke(w http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("id")
 	return a.show(w, http.StatusOK, "confirm", confirmPage{
 		frame: frame{Title: "Revoke this initial access token?", Here: "tokens"}, Token: id, Action: a.path("tokens", id, "revoke"), Back: a.path("tokens"),
-		Question: clientChange{Button: "Revoke it", Warnings: []string{
-			"Nobody can register a client with it any more.",
-			"Clients that were registered with it stay.",
+		Question: clientChange{Button: "Revoke this token", Warnings: []string{
+			"Nobody can register clients with this token any more.",
+			"Clients that were registered with this token stay registered.",
 		}},
 	})
 }
@@ -142,10 +148,10 @@ func (a *admin) doRevoke(w http.ResponseWriter, r *http.Request) error {
 
 func (a *admin) askSweep(w http.ResponseWriter, _ *http.Request) error {
 	return a.show(w, http.StatusOK, "confirm", confirmPage{
-		frame: frame{Title: "Sweep now?"}, Action: a.path("sweep"), Back: a.path(""),
-		Question: clientChange{Button: "Sweep now", Warnings: []string{
-			"The records of all clients that have ended are removed, with what they leave behind.",
-			"Those clients can not be used as it is. A server that sweeps by itself need not be told.",
+		frame: frame{Title: "Remove expired clients?"}, Action: a.path("sweep"), Back: a.path(""),
+		Question: clientChange{Button: "Remove expired clients", Warnings: []string{
+			"The server deletes the records of all expired clients, and all tokens that they still have.",
+			"Expired clients cannot be used any more, also before this. Many servers remove them automatically from time to time.",
 		}},
 	})
 }
@@ -158,16 +164,20 @@ func (a *admin) doSweep(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// eventsPage is the list of the latest events.
 type eventsPage struct {
 	frame
-	Kept   bool
+	Kept   bool // the server keeps a history
+	Listed bool // the storage can list clients, so registrations are shown
 	Events []Entry
 }
 
 func (a *admin) showEvents(w http.ResponseWriter, r *http.Request) error {
-	events, err := a.others(r.Context())
+	events, listed, err := a.latest(r.Context())
 	if err != nil {
 		return err
 	}
-	return a.show(w, http.StatusOK, "events", eventsPage{frame{Title: "Events without a client", Here: "events"}, a.options.History != nil, events})
+	return a.show(w, http.StatusOK, "events", eventsPage{
+		frame: frame{Title: "Events", Here: "events"}, Kept: a.options.History != nil, Listed: listed, Events: events,
+	})
 }

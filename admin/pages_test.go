@@ -23,7 +23,7 @@ func (s *server) plant(t *testing.T, id string, edit func(*dcr.Client)) {
 	require.NoError(t, s.Store.CreateClient(t.Context(), client))
 }
 
-// TestHostileClients: what strangers chose is text, wherever it stands (T21).
+// TestHostileClients: what callers chose is text, wherever it stands (T21).
 func TestHostileClients(t *testing.T) {
 	t.Parallel()
 	s := start(t)

@@ -13,8 +13,8 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/consent"
 )
 
-// record is what an operator sees of a client: all that is stored, without hashes,
-// signatures and keys.
+// record is what an operator sees of a client: all that is stored except hashes, signatures, keys
+// and the software statement.
 type record struct {
 	ClientID         string                     `json:"client_id"`
 	Issuer           string                     `json:"issuer,omitempty"`
@@ -27,7 +27,7 @@ type record struct {
 	KeepUntil        time.Time                  `json:"keep_until,omitzero"`
 	UnusedUntil      time.Time                  `json:"unused_until,omitzero"`
 	ExpiresAt        time.Time                  `json:"expires_at,omitzero"`
-	Ends             end                        `json:"ends"`
+	Expiry           expiry                     `json:"expiry"`
 	HasSecret        bool                       `json:"has_secret"`
 	SecretExpiresAt  time.Time                  `json:"secret_expires_at,omitzero"`
 	EarlierSecrets   []time.Time                `json:"earlier_secrets_expire_at,omitempty"`
@@ -43,14 +43,14 @@ type record struct {
 	Display          display                    `json:"display"`
 }
 
-// end tells when a client ceases to exist, and why.
-type end struct {
-	// At is zero where no end is set.
+// expiry says when a client expires, and why.
+type expiry struct {
+	// At is when the client expires if nothing happens to it; zero where no date is set.
 	At time.Time `json:"at,omitzero"`
-	// Why is "unused", "expires" or "idle"; empty where no end is set.
-	Why string `json:"why,omitempty"`
-	// Ended says that the client does not exist any more, but for its record.
-	Ended bool `json:"ended"`
+	// Reason is "unused", "idle" or "lifetime"; empty where no date is set.
+	Reason string `json:"reason,omitempty"`
+	// Expired says that the client has expired: only its record is still stored.
+	Expired bool `json:"expired"`
 }
 
 // key is what is shown of a key that a client registered.
@@ -61,7 +61,7 @@ type key struct {
 	Algorithm string `json:"alg,omitempty"`
 }
 
-// display is consent.Description without the links.
+// display is a consent.Description without the links.
 type display struct {
 	Name           string   `json:"name"`
 	Named          bool     `json:"named"`
@@ -76,12 +76,12 @@ type display struct {
 	SameName       *int     `json:"same_name,omitempty"` // of one client; lists do not count
 }
 
-// newRecord returns what is shown of a client, without the number of others with the same name.
+// newRecord returns what is shown of a client, without the number of clients with the same name.
 func newRecord(p *dcr.Provider, c *dcr.Client, d consent.Description, now time.Time) *record {
 	v := &record{
 		ClientID: c.ID, Issuer: c.Issuer, Version: c.Version, Origin: c.Origin, StatementIssuer: c.StatementIssuer,
 		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt, LastUsedAt: c.LastUsedAt, KeepUntil: c.KeepUntil,
-		UnusedUntil: c.UnusedUntil, ExpiresAt: c.ExpiresAt, Ends: endOf(p, c, now),
+		UnusedUntil: c.UnusedUntil, ExpiresAt: c.ExpiresAt, Expiry: expiryOf(p, c, now),
 		HasSecret: len(c.SecretHash) > 0, SecretExpiresAt: c.SecretExpiresAt,
 		Managed: c.RegistrationToken.Signature != "", ManagedUntil: c.RegistrationToken.ExpiresAt,
 		Audience: c.Audience, AlwaysAskConsent: c.AlwaysAskConsent, RequirePKCE: c.RequirePKCE, Shared: c.Shared,
@@ -90,7 +90,7 @@ func newRecord(p *dcr.Provider, c *dcr.Client, d consent.Description, now time.T
 	for _, secret := range c.RotatedSecrets {
 		v.EarlierSecrets = append(v.EarlierSecrets, secret.ExpiresAt)
 	}
-	// A statement lets whoever has it register, and keys are shown by name only.
+	// Whoever has a software statement can register with it. Of keys only the names are shown.
 	delete(v.Metadata, "software_statement")
 	var set struct {
 		Keys []key `json:"keys"`
@@ -102,20 +102,20 @@ func newRecord(p *dcr.Provider, c *dcr.Client, d consent.Description, now time.T
 	return v
 }
 
-// endOf tells when a client ends if nothing happens to it, and why.
-func endOf(p *dcr.Provider, c *dcr.Client, now time.Time) end {
-	e := end{At: p.ExpiresAt(c)}
+// expiryOf returns when a client expires if nothing happens to it, and why.
+func expiryOf(p *dcr.Provider, c *dcr.Client, now time.Time) expiry {
+	e := expiry{At: p.ExpiresAt(c)}
 	switch {
 	case e.At.IsZero():
-		return end{}
+		return expiry{}
 	case e.At.Equal(c.ExpiresAt):
-		e.Why = "expires"
+		e.Reason = "lifetime"
 	case c.LastUsedAt.IsZero():
-		e.Why = "unused"
+		e.Reason = "unused"
 	default:
-		e.Why = "idle"
+		e.Reason = "idle"
 	}
-	e.Ended = !e.At.After(now)
+	e.Expired = !e.At.After(now)
 	return e
 }
 
@@ -126,15 +126,18 @@ func newDisplay(d consent.Description) display {
 	}
 }
 
-// whole is one client with its past.
+// whole is one client with its history.
 type whole struct {
 	*record
-	// HistoryKept says whether there is one to read.
-	HistoryKept bool    `json:"history_kept"`
-	History     []Entry `json:"history,omitempty"`
+	// HistoryKept says whether the server keeps a history.
+	HistoryKept bool `json:"history_kept"`
+	// Complete says that the history had the registration; otherwise it is from the record.
+	Complete bool `json:"-"`
+	// History begins with the registration.
+	History []Entry `json:"history"`
 }
 
-// find returns one client of the issuer with all that is known of it.
+// find returns one client of the issuer with its history.
 func (a *admin) find(ctx context.Context, id string) (*whole, error) {
 	client, err := a.provider.FindClient(ctx, id)
 	if err != nil {
@@ -147,9 +150,14 @@ func (a *admin) find(ctx context.Context, id string) (*whole, error) {
 	v := newRecord(a.provider, client, d, a.options.Now())
 	v.Display.SameName = &d.SameName
 	history, err := a.history(ctx, id)
-	return &whole{v, a.options.History != nil, history}, err
+	if err != nil {
+		return nil, err
+	}
+	history, complete := withRegistration(history, client)
+	return &whole{v, a.options.History != nil, complete, history}, nil
 }
 
+// history returns the events of one client that are kept.
 func (a *admin) history(ctx context.Context, id string) ([]Entry, error) {
 	if a.options.History == nil {
 		return nil, nil
@@ -157,7 +165,7 @@ func (a *admin) history(ctx context.Context, id string) ([]Entry, error) {
 	return a.options.History.ClientEvents(ctx, id)
 }
 
-// pastOf returns the history of a client that is gone, if it was one of this issuer (T41).
+// pastOf returns the history of a client that was removed, if it was one of this issuer (T41).
 func (a *admin) pastOf(ctx context.Context, id string) ([]Entry, error) {
 	history, err := a.history(ctx, id)
 	issuer, _ := a.provider.Metadata(ctx)["issuer"].(string)
@@ -167,16 +175,39 @@ func (a *admin) pastOf(ctx context.Context, id string) ([]Entry, error) {
 	return history, nil
 }
 
-const mostOthers = 200
+const (
+	mostOthers        = 200
+	mostRegistrations = 100
+)
 
-// others returns what happened without a client. A client that is none of the issuer's
-// registered ones is not named, nor is its user (T41).
+// latest returns the latest registrations, and the latest events without a client, the latest
+// first. listed reports whether the storage can list clients: without that there are no
+// registrations. Each kind has a bound of its own, so that one does not push out the other.
+func (a *admin) latest(ctx context.Context) (entries []Entry, listed bool, err error) {
+	if entries, err = a.others(ctx); err != nil {
+		return nil, false, err
+	}
+	page, err := a.provider.ListClients(ctx, dcr.ClientFilter{}, "", mostRegistrations)
+	if err != nil && !errors.Is(err, dcr.ErrNotSupported) {
+		return nil, false, err
+	}
+	if listed = err == nil; listed {
+		for _, client := range page.Clients {
+			entries = append(entries, registration(client))
+		}
+	}
+	slices.SortStableFunc(entries, func(a, b Entry) int { return b.Time.Compare(a.Time) })
+	return entries, listed, nil
+}
+
+// others returns the events without a client. A client that is not registered under this issuer is
+// not named, and neither is its user (T41).
 func (a *admin) others(ctx context.Context) ([]Entry, error) {
 	if a.options.History == nil {
-		return nil, nil
+		return []Entry{}, nil
 	}
 	entries, err := a.options.History.OtherEvents(ctx, mostOthers)
-	entries = slices.Clone(entries) // the host's may be shared
+	entries = append([]Entry{}, entries...) // the application may share its own
 	known := map[string]bool{"": true}
 	for i := range entries {
 		id := entries[i].ClientID
@@ -193,7 +224,7 @@ func (a *admin) others(ctx context.Context) ([]Entry, error) {
 	return entries, err
 }
 
-// token is what is shown of an initial access token's record.
+// token is what is shown of the record of an initial access token.
 type token struct {
 	ID         string    `json:"id"`
 	Label      string    `json:"label,omitempty"`
@@ -202,15 +233,16 @@ type token struct {
 	GrantTypes []string  `json:"grant_types,omitzero"`
 	CreatedAt  time.Time `json:"created_at"`
 	ExpiresAt  time.Time `json:"expires_at,omitzero"`
-	MaxUses    int       `json:"max_uses"` // 0: any number
+	Expired    bool      `json:"expired"`
+	MaxUses    int       `json:"max_uses"` // 0: no limit
 	Uses       int       `json:"uses"`
-	Usable     bool      `json:"usable"`
+	Usable     bool      `json:"usable"` // neither expired nor used up
 }
 
 func newToken(t *dcr.InitialAccessToken, now time.Time) token {
 	return token{
 		ID: t.ID, Label: t.Label, Subject: t.Subject, Policy: t.Policy, GrantTypes: t.GrantTypes,
 		CreatedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt, MaxUses: t.MaxUses, Uses: t.Uses,
-		Usable: t.Usable(now),
+		Usable: t.Usable(now), Expired: !t.ExpiresAt.IsZero() && !t.ExpiresAt.After(now),
 	}
 }

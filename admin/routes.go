@@ -12,10 +12,10 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
-// action serves one method of one path. What it returns is answered as an error.
+// action serves one method of one path. An error that it returns becomes the answer.
 type action func(w http.ResponseWriter, r *http.Request) error
 
-// table has all paths. A GET serves HEAD too.
+// table returns the handler of all paths. An action for GET serves HEAD too.
 func (a *admin) table() http.Handler {
 	mux := http.NewServeMux()
 	route := func(path string, methods map[string]action) {
@@ -50,6 +50,7 @@ func (a *admin) table() http.Handler {
 	return mux
 }
 
+// dispatch returns the handler of one path; nil methods mean that the path does not exist.
 func (a *admin) dispatch(methods map[string]action) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		method := r.Method
@@ -66,11 +67,12 @@ func (a *admin) dispatch(methods map[string]action) http.Handler {
 			a.fail(w, r, fosite.ErrNotFound)
 		default:
 			w.Header().Set("Allow", strings.Join(allowed(methods), ", "))
-			a.fail(w, r, &refusal{http.StatusMethodNotAllowed, "invalid_request", "This resource does not support the method of the request."})
+			a.fail(w, r, &refusal{http.StatusMethodNotAllowed, "invalid_request", "This path does not support the method of the request."})
 		}
 	})
 }
 
+// allowed returns the methods of a path for the header Allow.
 func allowed(methods map[string]action) []string {
 	var names []string
 	for name := range methods {
@@ -83,7 +85,7 @@ func allowed(methods map[string]action) []string {
 	return names
 }
 
-// refusal is an error that says what the caller did wrong.
+// refusal is an error that is answered as it is: it tells the operator what is wrong.
 type refusal struct {
 	status            int
 	code, description string
@@ -91,22 +93,23 @@ type refusal struct {
 
 func (e *refusal) Error() string { return e.code + ": " + e.description }
 
-var errCrossSite = &refusal{http.StatusForbidden, "access_denied", "Changes are accepted from pages of this server only, not from other sites."}
+var errCrossSite = &refusal{http.StatusForbidden, "access_denied", "This request comes from another site. Only pages of this server can make changes."}
 
 func badRequest(description string) error {
 	return &refusal{http.StatusBadRequest, "invalid_request", description}
 }
 
-// hidden is an error of which nobody is told what it is: that of authentication must not
-// pass for "not found", or for any other answer.
+// hidden returns an error whose cause is written to the log only. An error of Authenticate, for
+// example, must not look like "not found".
 func hidden(err error) error {
-	answer := &refusal{http.StatusInternalServerError, "server_error", "The server failed. Its log says why."}
+	answer := &refusal{http.StatusInternalServerError, "server_error", "The server failed. The reason is in the log of the server."}
 	if errors.Is(err, dcr.ErrUnavailable) || errors.Is(err, dcr.ErrConflict) {
-		answer = &refusal{http.StatusServiceUnavailable, "temporarily_unavailable", "The server can not do this now. Try again later."}
+		answer = &refusal{http.StatusServiceUnavailable, "temporarily_unavailable", "The server cannot do this now. Try again later."}
 	}
 	return &failure{answer, err}
 }
 
+// failure is an answer with the cause that only the log receives.
 type failure struct {
 	*refusal
 	cause error
@@ -114,17 +117,17 @@ type failure struct {
 
 func (f *failure) Unwrap() []error { return []error{f.refusal, f.cause} }
 
-// refusalOf turns any error into what is answered.
+// refusalOf returns the answer for an error.
 func refusalOf(err error) *refusal {
 	var known *refusal
 	switch {
 	case errors.As(err, &known):
 	case errors.Is(err, fosite.ErrNotFound):
-		known = &refusal{http.StatusNotFound, "not_found", "There is nothing of this name, or not any more."}
+		known = &refusal{http.StatusNotFound, "not_found", "This does not exist, or it was removed."}
 	case errors.Is(err, dcr.ErrNotSupported):
-		known = &refusal{http.StatusNotImplemented, "not_supported", "The storage of this server can not do this."}
+		known = &refusal{http.StatusNotImplemented, "not_supported", "The storage of this server cannot do this."}
 	case errors.Is(err, dcr.ErrBadArgument):
-		known = &refusal{http.StatusBadRequest, "invalid_request", "The request makes no sense: " + strings.TrimPrefix(err.Error(), dcr.ErrBadArgument.Error()+": ") + "."}
+		known = &refusal{http.StatusBadRequest, "invalid_request", "The request is not valid: " + strings.TrimPrefix(err.Error(), dcr.ErrBadArgument.Error()+": ") + "."}
 	default:
 		return refusalOf(hidden(err))
 	}
@@ -135,7 +138,7 @@ func refusalOf(err error) *refusal {
 func (a *admin) fail(w http.ResponseWriter, r *http.Request, err error) {
 	answer := refusalOf(err)
 	if answer.status >= 500 && answer.status != http.StatusNotImplemented {
-		a.options.Log.ErrorContext(r.Context(), "operator's request failed", "method", r.Method, "path", r.URL.Path, "cause", causeOf(err))
+		a.options.Log.ErrorContext(r.Context(), "request of an operator failed", "method", r.Method, "path", r.URL.Path, "cause", causeOf(err))
 	}
 	path, _ := strings.CutPrefix(r.URL.Path, a.options.Prefix)
 	if strings.HasPrefix(path, "/api/") {
@@ -145,6 +148,7 @@ func (a *admin) fail(w http.ResponseWriter, r *http.Request, err error) {
 	a.showError(w, answer)
 }
 
+// causeOf returns the text of an error for the log.
 func causeOf(err error) string {
 	var f *failure
 	if errors.As(err, &f) {
@@ -153,6 +157,7 @@ func causeOf(err error) string {
 	return err.Error()
 }
 
+// errorAnswer is an error of the API.
 type errorAnswer struct {
 	Error       string `json:"error"`
 	Description string `json:"error_description"`
@@ -160,7 +165,7 @@ type errorAnswer struct {
 
 func writeJSON(w http.ResponseWriter, status int, value any) {
 	body, err := json.Marshal(value)
-	if err != nil { // none of our types can fail
+	if err != nil { // no type of this package can fail
 		status, body = http.StatusInternalServerError, []byte(`{"error":"server_error"}`)
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -44,7 +44,7 @@ func TestMintRegisterRevoke(t *testing.T) {
 	t.Run("page", func(t *testing.T) {
 		t.Parallel()
 		s := startWithTokens(t)
-		require.Contains(t, s.get(t, "/tokens").Body, "There are none.")
+		require.Contains(t, s.get(t, "/tokens").Body, "There are no initial access tokens.")
 		minted := s.form(t, "/tokens", url.Values{"label": {"Partner"}, "policy": {"few"}, "uses": {"1"}, "lifetime": {"7"}, "unit": {"days"}})
 		require.Equal(t, http.StatusCreated, minted.Status, minted.Body)
 		begin := strings.Index(minted.Body, "dcri_")
@@ -55,12 +55,12 @@ func TestMintRegisterRevoke(t *testing.T) {
 		require.Equal(t, 1, tokens[0].MaxUses)
 		require.InDelta(t, 7*24, tokens[0].ExpiresAt.Sub(tokens[0].CreatedAt).Hours(), 0)
 		s.Register(t, named("App"), dcrtest.Bearer(secret))
-		require.Contains(t, s.get(t, "/tokens").Body, "used up or over")
+		require.Contains(t, s.get(t, "/tokens").Body, `>used up<`)
 
 		revoke := "/tokens/" + tokens[0].ID + "/revoke"
 		require.Contains(t, s.get(t, revoke).Body, `<form method="post" action="/admin`+revoke+`"`)
 		require.Equal(t, http.StatusSeeOther, s.form(t, revoke, nil).Status)
-		require.Contains(t, s.get(t, "/tokens?done=token").Body, "The initial access token is revoked.")
+		require.Contains(t, s.get(t, "/tokens?done=token").Body, "The initial access token was revoked.")
 		require.Equal(t, http.StatusUnauthorized, s.Post(t, named("App"), dcrtest.Bearer(secret)).Status)
 	})
 }

@@ -7,13 +7,13 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
-// other stands for every value that is in no list, as the semantic conventions have it.
+// other replaces every value that is in no list, as the semantic conventions of OpenTelemetry say.
 const other = "_OTHER"
 
-// registrantKinds are those of the access rules of package dcr.
+// registrantKinds are the kinds of the access rules of package dcr.
 var registrantKinds = []string{dcr.KindOpen, dcr.KindAccessToken, dcr.KindSignedIn, dcr.KindInitialAccessToken}
 
-// errorCodes are those of packages dcr and fosite.
+// errorCodes returns the error codes of packages dcr and fosite.
 func errorCodes() []string {
 	var codes []string
 	for _, known := range []*fosite.RFC6749Error{
@@ -34,9 +34,10 @@ func errorCodes() []string {
 	return codes
 }
 
-// known is a list of values.
+// known is a set of values.
 type known map[string]bool
 
+// knownOf returns the set of the values of all lists.
 func knownOf(lists ...[]string) known {
 	k := known{}
 	for _, list := range lists {
@@ -47,7 +48,7 @@ func knownOf(lists ...[]string) known {
 	return k
 }
 
-// bounded returns the value if it is in the list.
+// bounded returns the value if it is known, and other if not.
 func (k known) bounded(value string) string {
 	if k[value] {
 		return value
@@ -55,7 +56,7 @@ func (k known) bounded(value string) string {
 	return other
 }
 
-// outcome is what metrics tell of an event: what happened, and why not.
+// outcome returns the attributes that both instruments have: what happened, and the error.
 func (s *Sink) outcome(event dcr.Event) []attribute.KeyValue {
 	attributes := []attribute.KeyValue{EventKindKey.String(string(event.Kind))}
 	if event.Err != nil {
@@ -64,7 +65,7 @@ func (s *Sink) outcome(event dcr.Event) []attribute.KeyValue {
 	return attributes
 }
 
-// registrant is what the counter tells besides.
+// registrant returns the attributes that only the counter has.
 func (s *Sink) registrant(event dcr.Event) []attribute.KeyValue {
 	if event.Registrant == nil {
 		return nil
@@ -72,7 +73,7 @@ func (s *Sink) registrant(event dcr.Event) []attribute.KeyValue {
 	return []attribute.KeyValue{RegistrantKindKey.String(s.kinds.bounded(event.Registrant.Kind))}
 }
 
-// spanAttributes are what spans tell of it.
+// spanAttributes returns the attributes of the span event.
 func spanAttributes(event dcr.Event) []attribute.KeyValue {
 	attributes := []attribute.KeyValue{EventKindKey.String(string(event.Kind))}
 	if event.Err != nil {

@@ -19,8 +19,8 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/telemetry"
 )
 
-// A server whose registrations are counted. Instead of the reader a host has an exporter,
-// such as that for Prometheus.
+// A server whose registrations are counted. An application uses an exporter, such as
+// the one for Prometheus, instead of the reader.
 func Example() {
 	reader := sdkmetric.NewManualReader()
 	sink, err := telemetry.New(telemetry.Options{

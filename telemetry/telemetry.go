@@ -1,4 +1,4 @@
-// Package telemetry counts and measures what package dcr tells of, through the API of
+// Package telemetry counts and measures the events of package dcr, through the API of
 // OpenTelemetry:
 //
 //	sink, err := telemetry.New(telemetry.Options{})
@@ -15,30 +15,30 @@
 //	                      Every event. Attributes: dcr.event.kind, error.type,
 //	                      dcr.registrant.kind.
 //	dcr.request.duration  histogram, unit s
-//	                      How long a request took that ended in an event, up to that event:
-//	                      one that registered, shared, updated or deleted a client, or was
-//	                      refused, limited or not authenticated. What else a request brings
-//	                      about, such as a rotated token, is not measured a second time, and
-//	                      reads are not told of at all. Attributes: dcr.event.kind, error.type.
+//	                      How long a request took until its event: it registered, shared,
+//	                      updated or deleted a client, or it was refused, limited or not
+//	                      authenticated. Each request is measured once: its other events,
+//	                      such as a rotated token, are not measured. A read is no event.
+//	                      Attributes: dcr.event.kind, error.type.
 //
 // # Attributes
 //
 //	dcr.event.kind        the dcr.EventKind, such as "registered"
 //	error.type            the error code of the protocol, such as "invalid_client_metadata";
-//	                      missing where nothing failed
+//	                      missing where there was no error
 //	dcr.registrant.kind   the access rule that let the registrant in (dcr.Registrant.Kind),
-//	                      such as "open"; missing where nobody is known
+//	                      such as "open"; missing where no registrant is known
 //
 // Kinds of events are constants of package dcr. The other values come from lists: those of
-// packages dcr and fosite, and those of Options; whatever else would stand there becomes
-// "_OTHER". So no caller can make time series, and no identifier, address or name becomes
-// an attribute of a metric.
+// packages dcr and fosite, and those of Options. Every other value becomes "_OTHER". So no caller
+// can create time series, and no identifier, address or name is an attribute of a metric.
 //
 // # Spans
 //
-// Where the span in the context records, it gets an event named "dcr." and the kind, with
-// the attributes of dcr.events, their values as they are, and with oauth.client_id where the
-// client is known. The spans of the steps of a request come from package dcr itself.
+// If the span in the context is recording, it gets a span event. Its name is "dcr." and the kind,
+// such as "dcr.registered". It has the attributes of dcr.events with their original values, and
+// oauth.client_id where the client is known. Package dcr itself makes the spans of the steps of a
+// request.
 package telemetry
 
 import (
@@ -57,30 +57,34 @@ const ScopeName = "github.com/fosite-contrib/fosite-dcr/telemetry"
 
 // Attributes of instruments and span events.
 const (
-	EventKindKey      = attribute.Key("dcr.event.kind")
-	ErrorTypeKey      = attribute.Key("error.type")
+	// EventKindKey is the dcr.EventKind.
+	EventKindKey = attribute.Key("dcr.event.kind")
+	// ErrorTypeKey is the error code; missing where there was no error.
+	ErrorTypeKey = attribute.Key("error.type")
+	// RegistrantKindKey is the kind of the registrant; missing where no registrant is known.
 	RegistrantKindKey = attribute.Key("dcr.registrant.kind")
-	// ClientIDKey is for spans only.
+	// ClientIDKey is the identifier of the client. Span events have it, metrics do not.
 	ClientIDKey = attribute.Key("oauth.client_id")
 )
 
-// Options says what a host wants otherwise than by default.
+// Options are the settings of a Sink. The zero value is ready to use.
 type Options struct {
-	// MeterProvider makes the instruments; nil means otel.GetMeterProvider().
+	// MeterProvider creates the instruments; nil means otel.GetMeterProvider().
 	MeterProvider metric.MeterProvider
-	// RegistrantKinds are the kinds of the host's own access rules that metrics tell apart
-	// besides those of package dcr. A rule must not be named after who calls.
+	// RegistrantKinds are the kinds of the application's own access rules. Metrics show them and
+	// those of package dcr; every other kind becomes "_OTHER". A kind must not depend on the
+	// caller.
 	RegistrantKinds []string
-	// ErrorCodes are codes of the host's own access rules and policies that metrics tell
-	// apart besides those of packages dcr and fosite.
+	// ErrorCodes are the error codes of the application's own access rules and policies. Metrics
+	// show them and those of packages dcr and fosite; every other code becomes "_OTHER".
 	ErrorCodes []string
-	// Buckets are the upper bounds of the histogram in seconds; nil means those that the
-	// semantic conventions of OpenTelemetry have for HTTP servers. They are advice: a view
-	// of the host's SDK overrides them.
+	// Buckets are the upper bounds of the histogram in seconds; nil means those of the
+	// semantic conventions of OpenTelemetry for HTTP servers. A view of the application's SDK
+	// overrides them.
 	Buckets []float64
 }
 
-// Sink is a dcr.EventSink. It is safe for many goroutines.
+// Sink is a dcr.EventSink for dcr.Config.Events. It is safe for concurrent use.
 type Sink struct {
 	events   metric.Int64Counter
 	duration metric.Float64Histogram
@@ -93,7 +97,7 @@ var _ dcr.EventSink = (*Sink)(nil)
 
 var httpBuckets = []float64{.005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10}
 
-// New makes the instruments. The error is the meter provider's.
+// New creates the instruments. It fails if the meter provider fails.
 func New(options Options) (*Sink, error) {
 	provider := options.MeterProvider
 	if provider == nil {
@@ -135,8 +139,8 @@ func (s *Sink) Record(ctx context.Context, event dcr.Event) {
 	}
 }
 
-// endsRequest reports whether an event is the outcome of its request: of these there is one
-// for each request.
+// endsRequest reports whether an event is the outcome of its request. Each request has one of
+// these.
 func endsRequest(kind dcr.EventKind) bool {
 	switch kind {
 	case dcr.EventRegistered, dcr.EventShared, dcr.EventUpdated, dcr.EventDeleted,

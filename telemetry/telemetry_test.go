@@ -131,8 +131,8 @@ func TestDuration(t *testing.T) {
 	require.Equal(t, 1.5, points[0].Sum)
 }
 
-// TestCardinality: what strangers choose makes no time series, and neither do kinds and
-// codes that the host has not named (T16).
+// TestCardinality: what callers choose makes no time series, and neither do kinds and
+// codes that the application has not named (T16).
 func TestCardinality(t *testing.T) {
 	t.Parallel()
 	access := dcr.AccessFunc(func(_ context.Context, r *http.Request) (*dcr.Registrant, error) {
