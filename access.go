@@ -81,7 +81,7 @@ func (accessToken) Authorize(ctx context.Context, r *http.Request) (*Registrant,
 	}
 	use, request, err := server.introspect(ctx, token)
 	if err != nil {
-		return nil, firstOf(faultOf(err), ErrInvalidToken)
+		return nil, firstOf(asFault(err), ErrInvalidToken)
 	}
 	if use != fosite.AccessToken || isIDToken(token) {
 		return nil, ErrInvalidToken

@@ -91,7 +91,10 @@ func (b *rulebook) resolve(ctx context.Context, body []byte, s source) (ClientMe
 	if err := b.applyRules(ctx, &m, s, omitted, check); err != nil {
 		return ClientMetadata{}, err
 	}
-	return m, b.applyPolicies(ctx, &m, s, check)
+	if err := b.applyPolicies(ctx, &m, s, check); err != nil {
+		return ClientMetadata{}, err
+	}
+	return m, nil
 }
 
 // decode reads names and types, strictly and once. It knows no rule but those of size and type.

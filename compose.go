@@ -283,7 +283,10 @@ func (h *handler) HandleTokenEndpointRequest(context.Context, fosite.AccessReque
 // given a token, and until when its refresh token lives.
 func (h *handler) PopulateTokenEndpointResponse(ctx context.Context, request fosite.AccessRequester, response fosite.AccessResponder) error {
 	client, ok := request.GetClient().(*Client)
-	if !ok || response.GetAccessToken() == "" || h.clients == nil {
+	switch {
+	case h.clients == nil:
+		return failure(errNotExtended)
+	case !ok || response.GetAccessToken() == "":
 		return fosite.ErrUnknownRequest
 	}
 	if err := h.grants.check(ctx, client, request.GetID()); err != nil {

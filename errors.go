@@ -136,19 +136,12 @@ type caller struct {
 	unheeded bool
 }
 
-// problem is the one error type inside this package: what an error of the protocol says, and what the
-// answer and the event say besides. What leaves the package wraps a *fosite.RFC6749Error.
+// problem is the one error type inside this package: what is answered, and what the answer and the event say
+// besides. What leaves the package wraps a *fosite.RFC6749Error.
 type problem struct {
-	// answer is what the caller is answered. A fault that is on its way through fosite has none: there the
-	// answer is around it, since fosite keeps nothing else.
 	answer *fosite.RFC6749Error
-	// cause is what went wrong; nil where the answer says it all.
-	cause error
-	// fault says that the server failed. fosite turns errors of a storage into "invalid_client" or into
-	// silence; the fault inside is found again on the way out.
-	fault bool
-	// wait is how long the caller has to wait; zero means retryAfter.
-	wait time.Duration
+	cause  error         // what the answer was made of; nil where the answer says it all
+	wait   time.Duration // how long the caller has to wait; zero means retryAfter
 	// challenge is for the WWW-Authenticate header at fosite's endpoints.
 	challenge string
 
@@ -158,67 +151,69 @@ type problem struct {
 	caller     *caller
 }
 
-func (p *problem) Error() string {
-	if p.answer != nil {
-		return p.answer.Error()
-	}
-	return p.cause.Error()
-}
+func (p *problem) Error() string { return p.answer.Error() }
 
 func (p *problem) Unwrap() []error {
-	chain := make([]error, 0, 2)
-	if p.answer != nil {
-		chain = append(chain, p.answer)
+	if p.cause == nil {
+		return []error{p.answer}
 	}
-	if p.cause != nil {
-		chain = append(chain, p.cause)
-	}
-	return chain
+	return []error{p.answer, p.cause}
 }
 
-// failure makes a fault of an error: the answer says that the server failed, or that it is not available
-// for a while.
+// fault marks an error as a failure of the server. fosite turns errors of a storage into "invalid_client" or
+// into silence, and keeps the mark inside: asFault finds it again.
+type fault struct{ cause error }
+
+func (f *fault) Error() string { return f.cause.Error() }
+func (f *fault) Unwrap() error { return f.cause }
+
+// failure is the answer to a failure of the server: 500, or 503 where it will pass. The mark is inside.
 func failure(err error) error {
-	if known := faultOf(err); known != nil {
-		return known
+	var known *fault
+	if !errors.As(err, &known) {
+		known = &fault{err}
 	}
-	return (&problem{cause: err, fault: true}).failed()
+	return known.answer()
 }
 
-// failed is the answer to a fault, with the fault inside.
-func (p *problem) failed() *fosite.RFC6749Error {
+func (f *fault) answer() *fosite.RFC6749Error {
 	answer := errServer
-	if errors.Is(p.cause, ErrUnavailable) || errors.Is(p.cause, ErrConflict) || errors.Is(p.cause, fosite.ErrTemporarilyUnavailable) {
+	if errors.Is(f.cause, ErrUnavailable) || errors.Is(f.cause, ErrConflict) || errors.Is(f.cause, fosite.ErrTemporarilyUnavailable) {
 		answer = errTemporarilyUnavailable
 	}
-	return answer.WithWrap(&problem{cause: p.cause, fault: true}).WithDebug(p.cause.Error())
+	return answer.WithWrap(f).WithDebug(f.cause.Error())
 }
 
-// faultOf returns the answer to the fault in the chain of err, or nil.
-func faultOf(err error) error {
-	var p *problem
-	if errors.As(err, &p) && p.fault {
-		return p.failed()
+// asFault returns the answer to the failure in the chain of err, or nil.
+func asFault(err error) error {
+	var f *fault
+	if errors.As(err, &f) {
+		return f.answer()
 	}
 	return nil
 }
 
-// problemOf returns an error as a problem, a copy that the caller may complete. Errors of the protocol, of
-// this package and of fosite, stay what they are; anything else is a fault.
+// problemOf returns an error as a problem, which the caller may complete. A failure of the server comes
+// first. Otherwise the outermost error of the protocol, of this package or of fosite, is the answer, and what
+// a problem inside says besides stays. An error without either is a failure.
 func problemOf(err error) *problem {
-	var known *problem
-	if errors.As(err, &known) {
-		complete := *known
-		if complete.fault {
-			complete.answer = complete.failed()
-		}
-		return &complete
+	p := &problem{}
+	var inside *problem
+	if errors.As(err, &inside) {
+		*p = *inside
 	}
+	p.cause = err
+	var f *fault
 	var answer *fosite.RFC6749Error
-	if errors.As(err, &answer) && answer.CodeField >= 400 && answer.ErrorField != fosite.ErrNotFound.ErrorField && answer.ErrorField != "error" {
-		return &problem{answer: answer, cause: err}
+	switch {
+	case errors.As(err, &f):
+		p.answer = f.answer()
+	case errors.As(err, &answer) && answer.CodeField >= 400 && answer.ErrorField != fosite.ErrNotFound.ErrorField && answer.ErrorField != "error":
+		p.answer = answer
+	default:
+		p.answer = (&fault{err}).answer()
 	}
-	return problemOf(failure(err))
+	return p
 }
 
 // answerOf returns what the caller is answered.
@@ -255,16 +250,11 @@ func readingError(err error) error {
 // scheme is case-insensitive (RFC 9110, section 11.1). A token in the query or in a form does not count
 // (T40). The error is ErrMissingToken or ErrInvalidToken.
 func BearerToken(r *http.Request) (string, error) {
-	header := r.Header.Values("Authorization")
-	if len(header) == 0 {
+	token, present, ok := request.Bearer(r)
+	switch {
+	case !present:
 		return "", ErrMissingToken
-	}
-	scheme, token, _ := strings.Cut(header[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", ErrMissingToken
-	}
-	token = strings.TrimLeft(token, " ")
-	if len(header) > 1 || token == "" || strings.ContainsAny(token, " \t,") {
+	case !ok:
 		return "", ErrInvalidToken
 	}
 	return token, nil

@@ -226,7 +226,7 @@ type journal struct {
 // record completes an event with what the context knows, and records it.
 func (j *journal) record(ctx context.Context, e Event) {
 	e.Time = j.now()
-	if c := crossingOf(ctx); c != nil {
+	if c := crossingOf(ctx); c != nil && !c.began.IsZero() {
 		e.Address, e.Elapsed = c.address, time.Since(c.began)
 	}
 	e.Operator, _ = ctx.Value(operatorKey{}).(string)
@@ -246,7 +246,7 @@ func (j *journal) cleanupFailed(ctx context.Context, clientID string, err error)
 // refused records an answer that is an error.
 func (j *journal) refused(ctx context.Context, err error) {
 	p := problemOf(err)
-	e := Event{Kind: EventRefused, ClientID: p.clientID, Registrant: p.registrant, Err: p}
+	e := Event{Kind: EventRefused, ClientID: p.clientID, Registrant: p.registrant, Err: p.answer}
 	switch {
 	case p.answer.CodeField == http.StatusTooManyRequests, errors.Is(err, ErrFull), errors.Is(err, errQuota):
 		e.Kind = EventLimited
@@ -264,7 +264,7 @@ func (j *journal) refused(ctx context.Context, err error) {
 func (j *journal) unauthenticated(ctx context.Context, err error) {
 	failed := errors.Is(err, fosite.ErrInvalidClient) || errors.Is(err, fosite.ErrRequestUnauthorized) || errors.Is(err, fosite.ErrJTIKnown)
 	c := crossingOf(ctx)
-	if c == nil || faultOf(err) != nil || !failed || errors.Is(err, fosite.ErrInactiveToken) {
+	if c == nil || asFault(err) != nil || !failed || errors.Is(err, fosite.ErrInactiveToken) {
 		return
 	}
 	j.record(ctx, Event{Kind: EventAuthenticationFailed, ClientID: c.clientID, Err: answerOf(err)})

@@ -101,43 +101,58 @@ func Extend(provider fosite.OAuth2Provider) (*Provider, error) {
 
 // assemble makes the provider and what it works with, from the bottom upwards.
 func assemble(ctx context.Context, composed *fosite.Fosite, h *handler) *Provider {
-	cfg, has := h.parts.cfg, h.parts.optional
+	cfg, has, now := h.parts.cfg, h.parts.optional, h.parts.cfg.Now
 	can := capability.Probe(ctx, h.parts.fosite, capability.Options{
 		NewSession: cfg.Storage.NewSession, Scopes: cfg.Scopes, GrantTypes: cfg.Metadata.GrantTypes,
 		ResponseTypes: cfg.Metadata.ResponseTypes, AuthMethods: cfg.Metadata.TokenEndpointAuthMethods,
 		IDTokens: h.parts.idTokens, Ours: isOurs,
 	})
-	j := &journal{sink: cfg.Events, now: cfg.Now}
-	where := &location{endpoints: cfg.Endpoints, fosite: h.parts.fosite}
-	r := &records{storage: h.parts.clients, evicter: has.evicter, transactions: has.transactions, journal: j}
-	l := &lifetimes{lifecycle: cfg.Lifecycle, uses: has.uses, records: r, journal: j, now: cfg.Now}
-	t := &registrationTokens{config: cfg.Management.Token, entries: h.parts.tokens, newSession: cfg.Storage.NewSession, records: r, journal: j, now: cfg.Now}
-	t.strategy = h.parts.opaqueStrategy(ctx, t.request(nil))
-	g := &grants{revoker: has.grants, revocation: h.parts.revocation, records: r, tokens: t, journal: j}
-	initial := &initialTokens{storage: has.initial, location: where, journal: j, now: cfg.Now, grantTypes: can.GrantTypes, policies: cfg.NamedPolicies}
-	s := &secrets{config: cfg.Secrets, hasher: secretHasher(ctx, cfg.Secrets, composed.Config), now: cfg.Now}
-	a := &admission{rule: cfg.Access, limits: cfg.Limits, lister: has.lister}
-	b := newRulebook(cfg, &can, where)
+	journal := &journal{sink: cfg.Events, now: now}
+	location := &location{endpoints: cfg.Endpoints, fosite: h.parts.fosite}
+	records := &records{storage: h.parts.clients, evicter: has.evicter, transactions: has.transactions, journal: journal}
+	lifetimes := &lifetimes{lifecycle: cfg.Lifecycle, uses: has.uses, records: records, journal: journal, now: now}
+	tokens := &registrationTokens{
+		config: cfg.Management.Token, entries: h.parts.tokens, newSession: cfg.Storage.NewSession, records: records, journal: journal, now: now,
+	}
+	tokens.strategy = h.parts.opaqueStrategy(ctx, tokens.request(nil))
+	grants := &grants{revoker: has.grants, revocation: h.parts.revocation, records: records, tokens: tokens, journal: journal}
+	initial := &initialTokens{
+		storage: has.initial, location: location, journal: journal, now: now, grantTypes: can.GrantTypes, policies: cfg.NamedPolicies,
+	}
+	secrets := &secrets{config: cfg.Secrets, hasher: secretHasher(ctx, cfg.Secrets, composed.Config), now: now}
+	admission := &admission{rule: cfg.Access, limits: cfg.Limits, lister: has.lister}
+	rulebook := newRulebook(cfg, &can, location)
+	creator := &creator{records: records, tokens: tokens, admission: admission, lifetimes: lifetimes, grants: grants, journal: journal}
 	p := &Provider{
-		registrar: &registrar{config: cfg.Registration, management: !cfg.Management.Off, location: where, admission: a, rulebook: b,
-			secrets: s, tokens: t, initial: initial, lifetimes: l, records: r, grants: g, journal: j},
-		manager: &manager{config: cfg.Management, location: where, admission: a, rulebook: b,
-			secrets: s, tokens: t, lifetimes: l, records: r, grants: g, journal: j},
-		operator: &operator{location: where, records: r, lister: has.lister, expired: has.expired, lifetimes: l, grants: g, journal: j,
-			named: cfg.NamedPolicies},
+		registrar: &registrar{
+			config: cfg.Registration, management: !cfg.Management.Off, location: location, admission: admission, rulebook: rulebook,
+			secrets: secrets, tokens: tokens, initial: initial, lifetimes: lifetimes, creator: creator, journal: journal,
+			sharing: &sharing{location: location, records: records, creator: creator, lifetimes: lifetimes, grants: grants, journal: journal},
+		},
+		manager: &manager{
+			config: cfg.Management, location: location, admission: admission, rulebook: rulebook, secrets: secrets,
+			tokens: tokens, lifetimes: lifetimes, records: records, grants: grants, journal: journal,
+		},
+		operator: &operator{
+			location: location, records: records, lister: has.lister, expired: has.expired, lifetimes: lifetimes, grants: grants,
+			journal: journal, named: cfg.NamedPolicies,
+		},
 		initialTokens: initial,
-		discovery:     &discovery{location: where, can: &can, scopes: cfg.Scopes},
+		discovery:     &discovery{location: location, can: &can, scopes: cfg.Scopes},
+		parts:         h.parts,
 		config:        cfg.Authorization,
 		gate:          &gate{config: cfg.Authorization, reserved: cfg.Management.Token.Scope},
-		clients:       &clients{storage: composed.Store, records: r, location: where, lifetimes: l, can: &can, config: cfg.Authorization},
-		admission:     a, lifetimes: l, journal: j, location: where,
-		parts: h.parts, can: &can,
+		clients:       &clients{storage: composed.Store, records: records, location: location, lifetimes: lifetimes, can: &can, config: cfg.Authorization},
+		admission:     admission, lifetimes: lifetimes, journal: journal, location: location, can: &can,
 	}
-	p.Fosite = &fosite.Fosite{Store: newProviderStore(composed.Store, p.clients), Config: p.view(ctx, composed.Config, cfg, s.hasher)}
-	a.lookups = &lookups{scope: cfg.Registration.Scope, initial: initial, introspect: func(ctx context.Context, token string) (fosite.TokenUse, fosite.AccessRequester, error) {
-		return p.IntrospectToken(ctx, token, fosite.AccessToken, cfg.Storage.NewSession())
-	}}
+	p.Fosite = &fosite.Fosite{Store: newProviderStore(composed.Store, p.clients), Config: p.view(ctx, composed.Config, cfg, secrets.hasher)}
+	admission.lookups = &lookups{scope: cfg.Registration.Scope, initial: initial, introspect: p.lookUp}
 	return p
+}
+
+// lookUp is the introspection of access tokens for access rules.
+func (p *Provider) lookUp(ctx context.Context, token string) (fosite.TokenUse, fosite.AccessRequester, error) {
+	return p.IntrospectToken(ctx, token, fosite.AccessToken, p.parts.cfg.Storage.NewSession())
 }
 
 func newRulebook(cfg Config, can *capability.Set, where *location) *rulebook {

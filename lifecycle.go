@@ -280,7 +280,7 @@ func (g *grants) exists(ctx context.Context, id string) bool {
 // removeClient removes a client, whoever wants it, and then what it leaves behind. Of several calls one
 // removes it, the others get fosite.ErrNotFound.
 func (g *grants) removeClient(ctx context.Context, client *Client) error {
-	if err := g.records.storage.DeleteClient(ctx, client.ID); err != nil {
+	if err := g.records.delete(ctx, client.ID); err != nil {
 		return err
 	}
 	g.clear(ctx, client)

@@ -300,7 +300,7 @@ func (s *manager) endGrace(ctx context.Context, client *Client) {
 	next := client.Clone()
 	next.Version++
 	next.PreviousRegistrationToken = RegistrationTokenRecord{}
-	if err := s.records.storage.UpdateClient(ctx, next, version); err != nil {
+	if err := s.records.update(ctx, next, version); err != nil {
 		if !errors.Is(err, ErrConflict) && !errors.Is(err, fosite.ErrNotFound) {
 			s.journal.cleanupFailed(ctx, client.ID, err)
 		}
@@ -376,7 +376,7 @@ func (s *manager) commit(ctx context.Context, before, next *Client, rotate bool)
 				return failure(err)
 			}
 		}
-		return s.records.storage.UpdateClient(ctx, next, before.Version)
+		return s.records.update(ctx, next, before.Version)
 	})
 	if err != nil && rotate && s.records.transactions == nil {
 		s.tokens.clear(ctx, next.ID, next.RegistrationToken)
@@ -384,7 +384,7 @@ func (s *manager) commit(ctx context.Context, before, next *Client, rotate bool)
 	switch {
 	case err == nil:
 		return nil
-	case faultOf(err) == nil && errors.Is(err, fosite.ErrNotFound):
+	case asFault(err) == nil && errors.Is(err, fosite.ErrNotFound):
 		return ErrInvalidToken // deleted meanwhile (T33)
 	}
 	return failure(err)
@@ -410,7 +410,7 @@ func (s *manager) endGrants(ctx context.Context, before, after *Client) error {
 func (s *manager) takeBack(ctx context.Context, before, after *Client) {
 	restored := before.Clone()
 	restored.Version, restored.GrantsRevoked = after.Version+1, after.GrantsRevoked+1
-	err := s.records.storage.UpdateClient(ctx, restored, after.Version)
+	err := s.records.update(ctx, restored, after.Version)
 	if errors.Is(err, ErrConflict) {
 		err = s.grants.end(ctx, after)
 	}

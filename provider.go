@@ -367,7 +367,7 @@ func translate(r *http.Request, err error) error {
 	if err == nil {
 		return nil
 	}
-	if fault := faultOf(err); fault != nil {
+	if fault := asFault(err); fault != nil {
 		return fault
 	}
 	if errors.Is(err, ErrUnavailable) {

@@ -104,7 +104,7 @@ func (c *clients) hidden(ctx context.Context, id string, err error) error {
 	if c.shows.Load() || !errors.Is(err, fosite.ErrNotFound) {
 		return err
 	}
-	if _, lookUp := c.records.storage.GetDynamicClient(ctx, id); lookUp != nil {
+	if _, lookUp := c.records.get(ctx, id); lookUp != nil {
 		return err
 	}
 	return errHiddenClients
@@ -116,7 +116,7 @@ func tagFault(err error) error {
 	if errors.Is(err, fosite.ErrNotFound) {
 		return err
 	}
-	return &problem{cause: err, fault: true}
+	return &fault{err}
 }
 
 // present returns a copy of a record for one request.

@@ -131,7 +131,7 @@ func (p *Provider) introspectOwn(ctx context.Context, r *http.Request, session f
 	}
 	use, found, err := p.IntrospectToken(ctx, token, hint, session, fosite.RemoveEmpty(strings.Split(r.PostForm.Get("scope"), " "))...)
 	switch {
-	case faultOf(err) != nil:
+	case asFault(err) != nil:
 		return inactive(), err
 	case err != nil:
 		return inactive(), fosite.ErrInactiveToken.WithWrap(err)
@@ -176,7 +176,7 @@ func (p *Provider) introspectionCaller(ctx context.Context, r *http.Request, ses
 	}
 	authenticated, err := p.AuthenticateClient(ctx, r, r.PostForm)
 	if err != nil {
-		if faultOf(err) != nil {
+		if asFault(err) != nil {
 			return nil, err
 		}
 		return nil, fosite.ErrRequestUnauthorized.WithHint("OAuth 2.0 Client credentials are invalid.").WithWrap(err)
@@ -192,7 +192,7 @@ func (p *Provider) bearerCaller(ctx context.Context, token string, session fosit
 	id := request.GetClient().GetID()
 	client, err := p.Store.GetClient(ctx, id)
 	switch {
-	case faultOf(err) != nil:
+	case asFault(err) != nil:
 		return nil, err
 	case err != nil: // no client that is known: a JWT without client_id, an ID token
 		return nil, fosite.ErrRequestUnauthorized.WithHint("The access token does not say whose it is.")
@@ -204,7 +204,7 @@ func (p *Provider) bearerCaller(ctx context.Context, token string, session fosit
 
 // faultOnly keeps the server's own failures; the rest is for fosite to say.
 func faultOnly(err error) error {
-	if faultOf(err) != nil {
+	if asFault(err) != nil {
 		return err
 	}
 	return nil
@@ -219,7 +219,7 @@ func (p *Provider) IntrospectToken(ctx context.Context, token string, use fosite
 // WriteIntrospectionError is fosite's, but a server that failed says so: fosite answers that the token is
 // inactive.
 func (p *Provider) WriteIntrospectionError(ctx context.Context, w http.ResponseWriter, err error) {
-	if f := faultOf(err); f != nil {
+	if f := asFault(err); f != nil {
 		p.writeError(ctx, w, nil, f)
 		return
 	}

@@ -58,8 +58,8 @@ type registrar struct {
 	tokens     *registrationTokens
 	initial    *initialTokens
 	lifetimes  *lifetimes
-	records    *records
-	grants     *grants
+	creator    *creator
+	sharing    *sharing
 	journal    *journal
 }
 
@@ -129,11 +129,7 @@ func (s *registrar) read(ctx context.Context, r *http.Request, who caller) (*Reg
 func (s *registrar) NewRegistrationResponse(ctx context.Context, registration *RegistrationRequest) (_ *ClientInformation, err error) {
 	ctx, span := startSpan(withCaller(ctx, registration.caller), "dcr.NewRegistrationResponse")
 	defer endSpan(span, &err)
-	answer := s.register
-	if s.isShared(registration) {
-		answer = s.share
-	}
-	response, err := answer(ctx, registration)
+	response, err := s.register(ctx, registration)
 	if err != nil {
 		p := problemOf(err)
 		p.caller, p.registrant = &registration.caller, registration.Registrant
@@ -151,6 +147,9 @@ func (s *registrar) NewRegistrationResponse(ctx context.Context, registration *R
 //
 // The record comes first because entries may have a foreign key on clients.
 func (s *registrar) register(ctx context.Context, registration *RegistrationRequest) (*ClientInformation, error) {
+	if s.isShared(registration) {
+		return s.sharing.share(ctx, registration, s.newClient(registration, credentials{}))
+	}
 	made, err := s.makeCredentials(ctx, registration.Metadata.TokenEndpointAuthMethod)
 	if err != nil {
 		return nil, err
@@ -159,10 +158,10 @@ func (s *registrar) register(ctx context.Context, registration *RegistrationRequ
 	if err := s.initial.consume(ctx, registration.Registrant); err != nil {
 		return nil, err
 	}
-	err = s.create(ctx, client)
+	err = s.creator.create(ctx, client)
 	for tries := 0; errors.Is(err, ErrClientExists) && tries < createRounds; tries++ {
 		client.ID = newClientID() // T06: never the identifier of another client
-		err = s.create(ctx, client)
+		err = s.creator.create(ctx, client)
 	}
 	if err != nil {
 		s.initial.giveBack(ctx, registration.Registrant)
@@ -237,77 +236,102 @@ func (s *registrar) newClient(registration *RegistrationRequest, made credential
 	}
 }
 
-// create writes the record and then the token's entry; both or none. Where the storage is full the oldest
-// client that was never used is evicted.
-func (s *registrar) create(ctx context.Context, client *Client) error {
-	created, err := s.createOnce(ctx, client, s.records.storage.CreateClient)
-	for tries := 0; errors.Is(err, ErrFull) && s.records.evicter != nil && tries < createRounds; tries++ {
-		// A client that was created and still has no room for its entry: the next client to be evicted
-		// leaves some.
-		if created, err = s.createEvicting(ctx, client, err); !created {
+// isShared reports whether a registration may be answered with a client that others have: a public client,
+// since there is no secret to hand out twice, and an anonymous registrant.
+func (s *registrar) isShared(registration *RegistrationRequest) bool {
+	who := registration.Registrant
+	return s.config.ShareIdentical && who.Anonymous && who.InitialAccessToken == "" && who.Subject == "" &&
+		registration.Metadata.TokenEndpointAuthMethod == capability.MethodNone
+}
+
+// creator writes new clients. It makes room for them where the storage is full.
+type creator struct {
+	records   *records
+	tokens    *registrationTokens
+	admission *admission
+	lifetimes *lifetimes
+	grants    *grants
+	journal   *journal
+}
+
+// create writes the record and then the token's entry; both or none. Where the storage is full the
+// oldest client that was never used is evicted.
+func (c *creator) create(ctx context.Context, client *Client) error {
+	_, err := c.write(ctx, client, c.records.create)
+	for tries := 0; errors.Is(err, ErrFull) && c.records.evicter != nil && tries < createRounds; tries++ {
+		var evicted *Client
+		if evicted, err = c.evictAndCreate(ctx, client, err); evicted == nil {
 			return err
 		}
+		// Otherwise there may be no room for the entry of the token, which the next client to be evicted makes.
 	}
 	return err
 }
 
-// createEvicting is createOnce in the room of another client. full is why it has to be.
-func (s *registrar) createEvicting(ctx context.Context, client *Client, full error) (created bool, err error) {
-	var evicted *Client
-	created, err = s.createOnce(ctx, client, func(ctx context.Context, client *Client) (err error) {
-		evicted, err = s.records.evicter.CreateClientEvicting(ctx, client, s.lifetimes.evictable())
-		if evicted != nil { // first, since it may be the entries that have no room
-			s.tokens.clear(ctx, evicted.ID, evicted.tokenRecords()...)
+// evictAndCreate writes a client in the place of another one, which it returns. full is the error of the
+// storage that has no room. A storage that fails to evict leaves it at that: it is full.
+func (c *creator) evictAndCreate(ctx context.Context, client *Client, full error) (evicted *Client, err error) {
+	committed, err := c.write(ctx, client, func(ctx context.Context, client *Client) (err error) {
+		if evicted, err = c.records.evicter.CreateClientEvicting(ctx, client, c.lifetimes.evictable()); err != nil {
+			return err
 		}
-		if err != nil && !errors.Is(err, ErrFull) && !errors.Is(err, ErrClientExists) {
-			s.journal.cleanupFailed(ctx, "", err)
-			return full
+		for _, token := range evicted.tokenRecords() { // first, since it may be the entries that have no room
+			if err := c.tokens.remove(ctx, token); err != nil {
+				return err
+			}
 		}
-		return err
+		return nil
 	})
-	if evicted != nil && (err == nil || s.records.transactions == nil) { // else it is there again
-		s.grants.clearExpired(ctx, evicted)
+	switch {
+	case evicted != nil && (committed || c.records.transactions == nil):
+		c.grants.clearExpired(ctx, evicted)
+	case evicted == nil && err != nil && !errors.Is(err, ErrFull) && !errors.Is(err, ErrClientExists):
+		c.journal.cleanupFailed(ctx, "", err)
+		err = full
 	}
-	return created, err
+	return evicted, err
 }
 
-func (s *registrar) createOnce(ctx context.Context, client *Client, write func(context.Context, *Client) error) (created bool, err error) {
-	err = s.records.inTransaction(ctx, func(ctx context.Context) error {
-		if err := write(ctx, client); err != nil {
+// write writes the record, by create, and the token's entry. Where one of them fails, or a quota turns out to
+// be passed, both are taken back; committed says that a transaction was committed before that.
+func (c *creator) write(ctx context.Context, client *Client, create func(context.Context, *Client) error) (committed bool, err error) {
+	created := false
+	err = c.records.inTransaction(ctx, func(ctx context.Context) error {
+		if err := create(ctx, client); err != nil {
 			return err
 		}
 		created = true
 		if client.RegistrationToken.Signature == "" {
 			return nil
 		}
-		return s.tokens.store(ctx, client, client.RegistrationToken)
+		return c.tokens.store(ctx, client, client.RegistrationToken)
 	})
 	if err == nil {
 		// Not in the transaction, in which others may not be seen.
-		if err = s.admission.checkQuotas(ctx, &client.Origin, client.Issuer, 0); err != nil {
-			s.undoCreate(ctx, client)
+		if err = c.admission.checkQuotas(ctx, &client.Origin, client.Issuer, 0); err != nil {
+			c.undo(ctx, client)
 		}
 		return true, err
 	}
-	// A storage that failed may have created the record all the same. Under an identifier that others share
-	// it is left: nobody received it, and the next to ask takes it up.
+	// A storage that failed may have created the record all the same. Under an identifier
+	// that others share it is left: nobody received it, and the next to ask takes it up.
 	mayBeThere := created || !client.Shared && !errors.Is(err, ErrFull)
-	if mayBeThere && !errors.Is(err, ErrClientExists) && s.records.transactions == nil {
-		s.undoCreate(ctx, client)
+	if mayBeThere && !errors.Is(err, ErrClientExists) && c.records.transactions == nil {
+		c.undo(ctx, client)
 	}
-	return created, err
+	return false, err
 }
 
-// undoCreate takes back what may have been written, by a storage that failed in the middle too. Should that
-// fail, it stays as a client that nobody can use.
-func (s *registrar) undoCreate(ctx context.Context, client *Client) {
+// undo takes back what may have been written, by a storage that failed in the
+// middle too. Should that fail, it stays as a client that nobody can use.
+func (c *creator) undo(ctx context.Context, client *Client) {
 	ctx, cancel := cleanupContext(ctx)
 	defer cancel()
-	if err := s.records.storage.DeleteClient(ctx, client.ID); err != nil && !errors.Is(err, fosite.ErrNotFound) {
-		s.journal.cleanupFailed(ctx, client.ID, err)
+	if err := c.records.delete(ctx, client.ID); err != nil && !errors.Is(err, fosite.ErrNotFound) {
+		c.journal.cleanupFailed(ctx, client.ID, err)
 		return
 	}
-	s.tokens.clear(ctx, client.ID, client.tokenRecords()...)
+	c.tokens.clear(ctx, client.ID, client.tokenRecords()...)
 }
 
 // creationFailed: a quota refuses, anything else is a failure of the server.
@@ -318,22 +342,22 @@ func creationFailed(err error) error {
 	return failure(err)
 }
 
-// Registrations that are alike down to the byte can share one client (Registration.ShareIdentical; RFC
-// 7591, section 3.2.1, lets a server answer one identifier to several). Its identifier is computed from
-// what is registered, so that the storage's own check for a taken identifier finds the client, whichever
-// process registered it.
-
-// isShared reports whether a registration may be answered with a client that others have: a public client,
-// since there is no secret to hand out twice, and an anonymous registrant.
-func (s *registrar) isShared(registration *RegistrationRequest) bool {
-	who := registration.Registrant
-	return s.config.ShareIdentical && who.Anonymous && who.InitialAccessToken == "" && who.Subject == "" &&
-		registration.Metadata.TokenEndpointAuthMethod == capability.MethodNone
+// sharing answers registrations that are alike down to the byte with one client (Registration.ShareIdentical;
+// RFC 7591, section 3.2.1, lets a server answer one identifier to several). Its identifier
+// is computed from what is registered, so that the storage's own check for a taken
+// identifier finds the client, whichever process registered it.
+type sharing struct {
+	location  *location
+	records   *records
+	creator   *creator
+	lifetimes *lifetimes
+	grants    *grants
+	journal   *journal
 }
 
-// sharedID returns the identifier for what is registered, and for what policies decided of it. Without the
+// id returns the identifier for what is registered, and for what policies decided of it. Without the
 // secret of the server nobody can compute it.
-func (s *registrar) sharedID(ctx context.Context, registration *RegistrationRequest) (string, error) {
+func (s *sharing) id(ctx context.Context, registration *RegistrationRequest) (string, error) {
 	metadata, err := registration.Metadata.MarshalJSON()
 	if err != nil {
 		return "", failure(err)
@@ -352,20 +376,18 @@ func (s *registrar) sharedID(ctx context.Context, registration *RegistrationRequ
 	return base32.StdEncoding.EncodeToString(mac.Sum(nil))[:len(newClientID())], nil
 }
 
-// share answers with the client that is registered already, or registers it. It has no registration access
-// token: nobody may change or delete what others use.
-func (s *registrar) share(ctx context.Context, registration *RegistrationRequest) (*ClientInformation, error) {
-	id, err := s.sharedID(ctx, registration)
-	if err != nil {
+// share answers with the client that is registered already, or registers fresh, which has no identifier yet.
+// There is no registration access token: nobody may change or delete what others use.
+func (s *sharing) share(ctx context.Context, registration *RegistrationRequest, fresh *Client) (_ *ClientInformation, err error) {
+	if fresh.ID, err = s.id(ctx, registration); err != nil {
 		return nil, err
 	}
-	fresh := s.newClient(registration, credentials{id: id})
 	fresh.Shared = true
 	for range createRounds {
-		client, event, err := s.shareOnce(ctx, fresh)
+		client, event, err := s.once(ctx, fresh)
 		switch {
 		case err == nil:
-			s.journal.record(ctx, Event{Kind: event, ClientID: id, After: client})
+			s.journal.record(ctx, Event{Kind: event, ClientID: client.ID, After: client})
 			return information(client, "", "", ""), nil
 		case !errors.Is(err, ErrClientExists) && !errors.Is(err, ErrConflict) && !errors.Is(err, fosite.ErrNotFound):
 			return nil, failure(err)
@@ -376,9 +398,9 @@ func (s *registrar) share(ctx context.Context, registration *RegistrationRequest
 
 var errSharedOvertaken = fmt.Errorf("%w: other requests got ahead with a shared client", ErrUnavailable)
 
-// shareOnce takes up the client that is there, or an expired one, or creates it. The error is
+// once takes up the client that is there, or an expired one, or creates it. The error is
 // ErrClientExists, ErrConflict or fosite.ErrNotFound where another request got ahead.
-func (s *registrar) shareOnce(ctx context.Context, fresh *Client) (*Client, EventKind, error) {
+func (s *sharing) once(ctx context.Context, fresh *Client) (*Client, EventKind, error) {
 	found, err := s.records.get(ctx, fresh.ID)
 	switch {
 	case err == nil && s.lifetimes.expiry().Expired(found):
@@ -393,11 +415,11 @@ func (s *registrar) shareOnce(ctx context.Context, fresh *Client) (*Client, Even
 	if err := s.grants.revoker.RevokeClientGrants(ctx, fresh.ID); err != nil {
 		return nil, "", err
 	}
-	return fresh, EventRegistered, s.create(ctx, fresh)
+	return fresh, EventRegistered, s.creator.create(ctx, fresh)
 }
 
 // renew gives a client at least the time of a new one, and its eviction grace.
-func (s *registrar) renew(ctx context.Context, found, fresh *Client) (*Client, error) {
+func (s *sharing) renew(ctx context.Context, found, fresh *Client) (*Client, error) {
 	if !found.LastUsedAt.IsZero() {
 		return found, s.renewUsed(ctx, found, fresh)
 	}
@@ -411,11 +433,11 @@ func (s *registrar) renew(ctx context.Context, found, fresh *Client) (*Client, e
 	next := found.Clone()
 	next.Version++
 	next.UnusedUntil, next.UpdatedAt = fresh.UnusedUntil, fresh.UpdatedAt
-	return next, s.records.storage.UpdateClient(ctx, next, found.Version)
+	return next, s.records.update(ctx, next, found.Version)
 }
 
 // renewUsed keeps a client that has been idle from expiring under whoever registers it now.
-func (s *registrar) renewUsed(ctx context.Context, found, fresh *Client) error {
+func (s *sharing) renewUsed(ctx context.Context, found, fresh *Client) error {
 	idleUntil := s.lifetimes.idleUntil(found)
 	if idleUntil.IsZero() {
 		return nil
@@ -433,7 +455,7 @@ func (s *registrar) renewUsed(ctx context.Context, found, fresh *Client) error {
 // revive registers anew what has expired and was not swept yet, in the place of its record: a deletion
 // could hit what another process has registered meanwhile. Its grants go first. One that was used counts as
 // used now, and expires by Lifecycle.Idle or Maximum.
-func (s *registrar) revive(ctx context.Context, found, fresh *Client) (*Client, EventKind, error) {
+func (s *sharing) revive(ctx context.Context, found, fresh *Client) (*Client, EventKind, error) {
 	if err := s.grants.revoker.RevokeClientGrants(ctx, fresh.ID); err != nil {
 		return nil, "", err
 	}
@@ -442,7 +464,7 @@ func (s *registrar) revive(ctx context.Context, found, fresh *Client) (*Client, 
 	if !found.LastUsedAt.IsZero() {
 		next.LastUsedAt = fresh.CreatedAt // a storage keeps the later one, which is long ago
 	}
-	if err := s.records.storage.UpdateClient(ctx, next, found.Version); err != nil {
+	if err := s.records.update(ctx, next, found.Version); err != nil {
 		return nil, "", err
 	}
 	s.journal.record(ctx, Event{Kind: EventExpired, ClientID: found.ID, Before: found})

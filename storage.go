@@ -328,7 +328,8 @@ func (c ClientCursor) Follows(client *Client) bool {
 	return client.ID < c.ID
 }
 
-// records calls the storage of clients. It is the one type that does, but for listing and counting.
+// records reads and writes clients. Whoever notes uses, lists, counts or sweeps has the optional interface for
+// that itself.
 type records struct {
 	storage ClientStorage
 	// evicter makes room; nil where the storage can't.
@@ -356,6 +357,18 @@ func (r *records) get(ctx context.Context, id string) (*Client, error) {
 	return client, err
 }
 
+func (r *records) create(ctx context.Context, client *Client) error {
+	return r.storage.CreateClient(ctx, client)
+}
+
+func (r *records) update(ctx context.Context, client *Client, version int64) error {
+	return r.storage.UpdateClient(ctx, client, version)
+}
+
+func (r *records) delete(ctx context.Context, id string) error {
+	return r.storage.DeleteClient(ctx, id)
+}
+
 // find returns a registered client of the issuer, an expired one as well.
 func (r *records) find(ctx context.Context, issuer, id string) (*Client, error) {
 	client, err := r.get(ctx, id)
@@ -380,7 +393,7 @@ func (r *records) edit(ctx context.Context, issuer, id string, rounds int, chang
 		if !change(after) {
 			return before, nil, nil
 		}
-		if err = r.storage.UpdateClient(ctx, after, before.Version); !errors.Is(err, ErrConflict) {
+		if err = r.update(ctx, after, before.Version); !errors.Is(err, ErrConflict) {
 			return before, after, err
 		}
 	}

@@ -11,7 +11,7 @@ import (
 // client, and for grant types that this package does not know.
 func UserTakesPart(grant string) bool {
 	switch grant {
-	case GrantAuthorizationCode, GrantRefreshToken, GrantDeviceCode, GrantCIBA:
+	case GrantAuthorizationCode, GrantRefreshToken, GrantDeviceCode:
 		return true
 	}
 	return false
