@@ -12,7 +12,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,15 +123,15 @@ func ExampleAccessFunc() {
 	// 201
 }
 
-// Users of the host register clients with the session that they have; a page of another
+// Users of the application register clients with the session that they have; a page of another
 // origin can't do it in their name.
 func ExampleSignedIn() {
 	user := func(r *http.Request) (string, error) {
 		cookie, err := r.Cookie("session")
 		if err != nil {
-			return "", nil // nobody
+			return "", nil // nobody is signed in
 		}
-		return cookie.Value, nil // a host looks the session up
+		return cookie.Value, nil // an application looks the session up
 	}
 	provider := composed(dcr.Config{Access: dcr.SignedIn(user, nil)})
 
@@ -155,7 +157,7 @@ func ExampleProvider_RegistrationHandler() {
 	// Output: 201
 }
 
-// A host that has something to say between reading a registration and storing it makes
+// An application that has something to say between reading a registration and storing it makes
 // its own handler of the three steps.
 func ExampleProvider_NewRegistrationRequest() {
 	provider := composed(dcr.Config{Access: dcr.Open()})
@@ -199,6 +201,95 @@ func ExamplePolicy() {
 	// Output: 400 contacts is required by this server.
 }
 
+// A policy of your own sees what passed every rule, and may change or refuse it.
+func ExamplePolicyFunc() {
+	noTests := dcr.PolicyFunc(func(_ context.Context, p *dcr.Proposal) error {
+		if strings.Contains(strings.ToLower(p.Metadata.ClientName), "test") {
+			return dcr.ErrInvalidClientMetadata.WithDescription("client_name is that of a test.")
+		}
+		p.RequirePKCE = true
+		p.Lifetime = 90 * 24 * time.Hour
+		return nil
+	})
+	provider := composed(dcr.Config{Access: dcr.Open(), Policies: []dcr.Policy{noTests}})
+
+	status, answer := post(provider.RegistrationHandler(), `{"client_name": "Test 7", "redirect_uris": ["https://app.example/cb"]}`)
+	fmt.Println(status, answer["error_description"])
+	// Output: 400 client_name is that of a test.
+}
+
+// Limits and a lifecycle for open registration behind a proxy. The values are the defaults, where
+// there is one.
+func ExampleConfig() {
+	provider := composed(dcr.Config{
+		Access: dcr.Open(),
+		Limits: dcr.Limits{
+			Rate: dcr.RateLimit{
+				PerCaller: dcr.Rate{Count: 60, Per: time.Minute},
+				Total:     dcr.Rate{Count: 5000, Per: time.Hour}, // no limit by default
+			},
+			TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, // none by default
+		},
+		Lifecycle: dcr.Lifecycle{
+			Unused:        time.Hour,
+			Idle:          180 * 24 * time.Hour, // for ever by default
+			EvictionGrace: 10 * time.Minute,
+		},
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	go provider.RunSweeper(ctx, time.Minute)
+
+	status, _ := post(provider.RegistrationHandler(), `{"redirect_uris": ["https://app.example/cb"]}`)
+	stop()
+	fmt.Println(status)
+	// Output: 201
+}
+
+// A purge of old sessions spares the entries of registration access tokens, which are stored
+// among the access tokens: without its entry a client can't be managed any more.
+func ExampleIsRegistrationTokenEntry() {
+	dayAgo := time.Now().Add(-24 * time.Hour)
+	accessTokens := map[string]fosite.Requester{ // an application's own table of access tokens
+		"6wSQaT1nR0bV":                  &fosite.Request{RequestedAt: dayAgo.Add(-time.Hour)},
+		"dcr.registration.6wSQaT1nR0bV": &fosite.Request{RequestedAt: dayAgo.Add(-time.Hour)},
+	}
+	for signature, request := range accessTokens {
+		if request.GetRequestedAt().Before(dayAgo) && !dcr.IsRegistrationTokenEntry(signature) {
+			delete(accessTokens, signature)
+		}
+	}
+	fmt.Println(len(accessTokens))
+	// Output: 1
+}
+
+// An operator finds the clients that one partner registered.
+func ExampleProvider_ListClients() {
+	provider := composed(dcr.Config{Access: dcr.Open()})
+	for range 3 {
+		post(provider.RegistrationHandler(), `{"redirect_uris": ["https://app.partner.example/cb"]}`)
+	}
+	ctx := dcr.AsOperator(context.Background(), "olga") // events name her
+
+	cursor := ""
+	for {
+		page, err := provider.ListClients(ctx, dcr.ClientFilter{RedirectHost: "app.partner.example", NeverUsed: true}, cursor, 2)
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, client := range page.Clients {
+			if err := provider.ExpireClient(ctx, client.ID); err != nil {
+				log.Fatal(err)
+			}
+		}
+		if cursor = page.Next; cursor == "" {
+			break
+		}
+	}
+	removed, err := provider.Sweep(ctx)
+	fmt.Println(removed, err)
+	// Output: 3 <nil>
+}
+
 // An operator mints a token for a partner, who registers two clients with it at most.
 func ExampleProvider_MintInitialAccessToken() {
 	provider := composed(dcr.Config{Access: dcr.InitialAccessTokens()})
@@ -220,28 +311,56 @@ func ExampleProvider_MintInitialAccessToken() {
 	// Partner Ltd 401
 }
 
-// The endpoints of fosite as a host writes them: with registered clients there are two
+// The endpoints of fosite as an application writes them: with registered clients there are two
 // questions more at the authorization endpoint, and none at the others.
 func ExampleProvider_ShowsAuthorizeError() {
-	signedIn := func(*http.Request) string { return "alice" }                             // your session; "" for nobody
-	justAllowed := func(*http.Request, fosite.AuthorizeRequester) bool { return true }    // your consent page came back
-	allowedBefore := func(*http.Request, fosite.AuthorizeRequester) bool { return false } // if you remember it
-	askUser := func(http.ResponseWriter, *http.Request, fosite.AuthorizeRequester) {}     // your sign-in and consent pages
+	var kept fosite.AuthorizeRequester // of a browser's session, in a real application
+	var shownFor string
+	table := map[string][]string{}
+	signedIn := func(*http.Request) string { return "alice" }
+	waiting := func(*http.Request) fosite.AuthorizeRequester { return kept }
+	signIn := func(http.ResponseWriter, *http.Request, fosite.AuthorizeRequester) {}
+	askUser := func(_ http.ResponseWriter, _ *http.Request, request fosite.AuthorizeRequester, key string) {
+		kept, shownFor = request, key
+		fmt.Println("may", request.GetClient().(*dcr.Client).Metadata.ClientName, "have", request.GetRequestedScopes(), "?")
+	}
+	pressedAllow := func(r *http.Request, key string) bool { return r.Method == http.MethodPost && key == shownFor }
+	remembered := func(key string) []string { return table[key] }
+	remember := func(key string, wants []string) { table[key] = wants }
 	provider := composed(dcr.MCPConfig("https://mcp.example", "mcp"))
 
+	covers := func(allowed, wants []string) bool {
+		return !slices.ContainsFunc(wants, func(what string) bool { return !slices.Contains(allowed, what) })
+	}
 	authorize := func(w http.ResponseWriter, r *http.Request) {
 		ctx, user := r.Context(), signedIn(r)
-		request, err := provider.NewAuthorizeRequest(ctx, r)
-		if err != nil && provider.ShowsAuthorizeError(request, err, user != "") {
-			w.WriteHeader(http.StatusBadRequest) // a page for people: strangers are not redirected
+		var err error
+		request := waiting(r) // for a page that this user has answered now; nil at the first visit
+		if request != nil {
+			err = provider.RenewClient(ctx, request) // the client may have changed meanwhile
+		} else {
+			request, err = provider.NewAuthorizeRequest(ctx, r)
+		}
+		if err != nil && provider.ShowsAuthorizeError(request, err, user != "") { // the first question
+			w.WriteHeader(http.StatusBadRequest)
 			fmt.Fprintln(w, html.EscapeString(fosite.ErrorToRFC6749Error(err).GetDescription()))
 			return
 		} else if err != nil {
 			provider.WriteAuthorizeError(ctx, w, request, err)
 			return
 		}
-		if user == "" || !justAllowed(r, request) && (consent.Needed(request) || !allowedBefore(r, request)) {
-			askUser(w, r, request)
+		if user == "" {
+			signIn(w, r, request)
+			return
+		}
+		client := request.GetClient()
+		key := user + " " + consent.Key(client)
+		wants := slices.Concat([]string{"sign-in"}, request.GetRequestedScopes(), request.GetRequestedAudience())
+		switch {
+		case pressedAllow(r, key): // on a page that was shown for this key
+			remember(key, wants)
+		case consent.Needed(request) || client.IsPublic() || !covers(remembered(key), wants): // the second
+			askUser(w, r, request, key)
 			return
 		}
 		for _, scope := range request.GetRequestedScopes() {
@@ -283,6 +402,7 @@ func ExampleProvider_ShowsAuthorizeError() {
 	}
 	answer := httptest.NewRecorder()
 	authorize(answer, httptest.NewRequest(http.MethodGet, "/oauth2/auth?"+query.Encode(), nil))
+	authorize(answer, httptest.NewRequest(http.MethodPost, "/oauth2/auth", nil)) // Allow
 	landed, _ := url.Parse(answer.Header().Get("Location"))
 	document := provider.MetadataHandler(func(context.Context) map[string]any {
 		return map[string]any{"authorization_endpoint": "https://as.example/oauth2/auth", "token_endpoint": "https://as.example/oauth2/token"}
@@ -304,6 +424,7 @@ func ExampleProvider_ShowsAuthorizeError() {
 	token(answer, r)
 	fmt.Println(answer.Code, strings.Contains(answer.Body.String(), `"access_token"`))
 	// Output:
+	// may An Editor have [mcp] ?
 	// 303 localhost:49152 https://as.example
 	// 200 true
 }

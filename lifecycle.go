@@ -252,22 +252,27 @@ func (g *grants) revokeRequest(ctx, cleanup context.Context, clientID, requestID
 // (ENTRY-01) and its grants. What can't be removed is dead all the same, and an event.
 func (g *grants) clear(ctx context.Context, removed *Client) {
 	g.tokens.clear(ctx, removed.ID, removed.tokenRecords()...)
+	g.revoke(ctx, removed.ID)
+}
+
+// revoke removes the grants of a client that is gone, where the storage can.
+func (g *grants) revoke(ctx context.Context, clientID string) {
 	if g.revoker == nil {
 		return
 	}
 	cleanup, cancel := cleanupContext(ctx)
 	defer cancel()
-	if err := g.revoker.RevokeClientGrants(cleanup, removed.ID); err != nil {
-		g.journal.cleanupFailed(ctx, removed.ID, err)
+	if err := g.revoker.RevokeClientGrants(cleanup, clientID); err != nil {
+		g.journal.cleanupFailed(ctx, clientID, err)
 	}
 }
 
-// clearExpired clears what an expired or evicted client leaves behind, and records its removal. A client
-// that others share may be registered anew under its identifier by now, after its grants were removed: what
-// is there then is left.
-func (g *grants) clearExpired(ctx context.Context, removed *Client) {
+// expired removes the grants of an expired or evicted client whose record and entries are gone, and records
+// its removal. A client that others share may be registered anew under its identifier by now, after its grants
+// were removed: what is there then is left.
+func (g *grants) expired(ctx context.Context, removed *Client) {
 	if !removed.Shared || !g.exists(ctx, removed.ID) {
-		g.clear(ctx, removed)
+		g.revoke(ctx, removed.ID)
 	}
 	g.journal.record(ctx, Event{Kind: EventExpired, ClientID: removed.ID, Before: removed})
 }

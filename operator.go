@@ -207,7 +207,8 @@ func (o *operator) Sweep(ctx context.Context) (int, error) {
 		clients, err := o.expired.DeleteExpiredClients(ctx, o.lifetimes.expiry(), sweepBatch)
 		removed += len(clients)
 		for _, client := range clients {
-			o.grants.clearExpired(ctx, client)
+			o.grants.tokens.clear(ctx, client.ID, client.tokenRecords()...)
+			o.grants.expired(ctx, client)
 		}
 		if err != nil || len(clients) < sweepBatch {
 			return removed, err

@@ -275,21 +275,34 @@ func (c *creator) evictAndCreate(ctx context.Context, client *Client, full error
 		if evicted, err = c.records.evicter.CreateClientEvicting(ctx, client, c.lifetimes.evictable()); err != nil {
 			return err
 		}
-		for _, token := range evicted.tokenRecords() { // first, since it may be the entries that have no room
-			if err := c.tokens.remove(ctx, token); err != nil {
-				return err
-			}
-		}
-		return nil
+		return c.removeEntries(ctx, evicted) // first, since it may be the entries that have no room
 	})
 	switch {
 	case evicted != nil && (committed || c.records.transactions == nil):
-		c.grants.clearExpired(ctx, evicted)
+		c.grants.expired(ctx, evicted)
 	case evicted == nil && err != nil && !errors.Is(err, ErrFull) && !errors.Is(err, ErrClientExists):
 		c.journal.cleanupFailed(ctx, "", err)
 		err = full
 	}
 	return evicted, err
+}
+
+// removeEntries removes the entries of a client that was evicted, which may be nil. In a transaction a failure
+// is one of the whole; otherwise it is an event, since the tokens are dead all the same.
+func (c *creator) removeEntries(ctx context.Context, evicted *Client) error {
+	if evicted == nil {
+		return nil
+	}
+	if c.records.transactions == nil {
+		c.tokens.clear(ctx, evicted.ID, evicted.tokenRecords()...)
+		return nil
+	}
+	for _, token := range evicted.tokenRecords() {
+		if err := c.tokens.remove(ctx, token); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // write writes the record, by create, and the token's entry. Where one of them fails, or a quota turns out to
