@@ -60,7 +60,7 @@ func TestCount(t *testing.T) {
 	}
 }
 
-// TestCountBounded: beyond a thousand nobody counts.
+// TestCountBounded: clients are counted up to a thousand.
 func TestCountBounded(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{})

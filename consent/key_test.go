@@ -1,6 +1,7 @@
 package consent_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -107,7 +108,7 @@ func TestKeyChanges(t *testing.T) {
 		c := agreedTo(t)
 		ofDocument(c)
 		c.Metadata.JWKS = &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{}}}
-		require.NotEqual(t, consent.Key(c), consent.Key(c), "a consent for keys that nobody can compare is not remembered")
+		require.NotEqual(t, consent.Key(c), consent.Key(c), "keys that cannot be compared: the consent is not remembered")
 	})
 }
 
@@ -299,6 +300,21 @@ func TestKeyOverHTTP(t *testing.T) {
 		refreshed := s.Form(t, "/oauth2/token", dcrtest.RefreshForm("", tokens.Text("refresh_token")), basic)
 		require.Equal(t, http.StatusOK, refreshed.Status, refreshed.Body)
 		require.Equal(t, agreed, key())
+	})
+	t.Run("secret_rotation", func(t *testing.T) {
+		t.Parallel()
+		rotate := dcr.PolicyFunc(func(_ context.Context, p *dcr.Proposal) error {
+			p.RotateSecret = true
+			return nil
+		})
+		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Policies: []dcr.Policy{rotate}}})
+		client := s.Register(t, managed())
+		agreed := consent.Key(clientOf(t, s.Store, client.ID()))
+		answer := s.Manage(t, http.MethodPut, client, replacing(client))
+		require.Equal(t, http.StatusOK, answer.Status, answer.Body)
+		require.NotEmpty(t, answer.Secret())
+		require.NotEqual(t, client.Secret(), answer.Secret())
+		require.Equal(t, agreed, consent.Key(clientOf(t, s.Store, client.ID())))
 	})
 	t.Run("client_of_a_request", func(t *testing.T) {
 		t.Parallel()

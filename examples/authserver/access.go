@@ -23,7 +23,7 @@ func (s *server) access() dcr.Access {
 	return dcr.Open()
 }
 
-// initialAccessToken is an access rule of the host's own: one fixed token.
+// initialAccessToken is an access rule that an application writes itself: one fixed token.
 func initialAccessToken(want string) dcr.AccessFunc {
 	return func(_ context.Context, r *http.Request) (*dcr.Registrant, error) {
 		if want == "" || !sameSecret(bearerToken(r), want) {
@@ -49,7 +49,7 @@ func bearerToken(r *http.Request) string {
 	return strings.TrimSpace(token)
 }
 
-// sameSecret compares hashes, so that the time it takes tells neither where the two
+// sameSecret compares hashes, so that the time that it takes shows neither where the two
 // differ nor how long the secret is.
 func sameSecret(got, want string) bool {
 	a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))

@@ -12,7 +12,7 @@ const adminUser = "admin"
 
 // operators stands for your own operators, and your own way of signing them in. The
 // password of the one is made when the server starts, as that of the demo user is; it is
-// sent with every request, so nothing but loopback or TLS may lie between.
+// sent with every request, so only loopback or TLS may be used.
 type operators struct{ password string }
 
 func newOperators() *operators { return &operators{password: rand.Text()} }
@@ -33,8 +33,8 @@ func challenge(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, "Only the operator may see this.", http.StatusUnauthorized)
 }
 
-// adminPages are the operator's pages. A browser that knows the password sends it from
-// the pages of other sites as well; package admin refuses what would change something then.
+// adminPages are the operator's pages. A browser that knows the password sends it with
+// requests of other sites as well. Package admin refuses those that would change something.
 func (s *server) adminPages() (http.Handler, error) {
 	return admin.New(s.provider, admin.Options{
 		Prefix:       "/admin",

@@ -94,7 +94,7 @@ func notice(s testServer) string {
 	return out.String()
 }
 
-// TestConsentPageCountsNames: a name that others have is no sign of who an app is (T21).
+// TestConsentPageCountsNames: a name that others have does not say which app it is (T21).
 func TestConsentPageCountsNames(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -103,7 +103,7 @@ func TestConsentPageCountsNames(t *testing.T) {
 	}
 	first := consent("Common")
 	require.NotContains(t, first, "the same name")
-	require.Contains(t, first, "Nobody vouches for this app.", "unverified")
+	require.Contains(t, first, "This app is not verified.")
 	require.Contains(t, consent("COMMON"), "One other registration here has the same name")
 	require.Contains(t, consent("Ｃommon"), "2 other registrations here have the same name")
 	require.NotContains(t, consent("Rare"), "the same name")

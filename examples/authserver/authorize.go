@@ -14,9 +14,8 @@ import (
 )
 
 // pendingRequest is an authorization request whose user is asked something. It stays
-// here: a form carries only its key, so that nobody can change what is decided on
-// between the page and the decision, and a pushed request, which fosite gives out
-// once, is not lost meanwhile.
+// here, and a form carries only its key. So the request cannot be changed between the page and
+// the decision, and a pushed request, which fosite returns only once, is not lost.
 type pendingRequest struct {
 	fosite.AuthorizeRequester
 
@@ -26,8 +25,8 @@ type pendingRequest struct {
 // authorize is the authorization endpoint.
 func (s *server) authorize(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
-		// A form of the client's page comes without our cookie (SameSite); asked again as
-		// a link, the browser sends it.
+		// A form on a page of the client comes without our cookie (SameSite). The redirect makes
+		// it a link, with which the browser sends the cookie.
 		s.repeatAsLink(w, r)
 		return
 	}
@@ -51,14 +50,14 @@ func (s *server) repeatAsLink(w http.ResponseWriter, r *http.Request) {
 
 // proceed does what comes next for a pending request: sign in, ask, or answer.
 func (s *server) proceed(w http.ResponseWriter, r *http.Request, key string, request fosite.AuthorizeRequester) {
-	// The client may have changed, or have lost what it was allowed, while its user signed in.
+	// The client may have changed, or its grants may have been revoked, while its user signed in.
 	if err := s.provider.RenewClient(r.Context(), request); err != nil {
 		s.pending.take(key)
 		s.refuse(w, r, request, err)
 		return
 	}
 	who := s.sessions.login(r)
-	silent := slices.Contains(prompts(request), "none") // the client wants an answer, not a page
+	silent := slices.Contains(prompts(request), "none") // the client wants an answer without a page
 	switch {
 	case needsSignIn(who, request) && silent:
 		s.refuse(w, r, request, fosite.ErrLoginRequired)
@@ -78,8 +77,7 @@ func prompts(request fosite.AuthorizeRequester) []string {
 	return strings.Fields(request.GetRequestForm().Get("prompt"))
 }
 
-// needsSignIn reports whether nobody is signed in, or not since the client wants it
-// (OpenID Connect Core 1.0, section 3.1.2.1: prompt and max_age).
+// needsSignIn reports whether no user is signed in, or the client wants a newer sign-in (OpenID Connect Core 1.0, section 3.1.2.1: prompt and max_age).
 func needsSignIn(who *login, request fosite.AuthorizeRequester) bool {
 	if who == nil {
 		return true
@@ -94,9 +92,8 @@ func needsSignIn(who *login, request fosite.AuthorizeRequester) bool {
 	return err == nil && maxAge >= 0 && asked.Sub(who.at).Seconds() > float64(maxAge)
 }
 
-// needsConsent reports whether the user has to be asked. Only a client that can prove
-// who it is, and is answered over https, may refer to an earlier consent, for no more
-// than was allowed then.
+// needsConsent reports whether the user has to be asked. Only a confidential client that is
+// answered over https may refer to an earlier consent, and for no more than was allowed then.
 func (s *server) needsConsent(who *login, request fosite.AuthorizeRequester) bool {
 	if consent.Needed(request) || !canProveItself(request) || slices.Contains(prompts(request), "consent") {
 		return true
@@ -105,19 +102,20 @@ func (s *server) needsConsent(who *login, request fosite.AuthorizeRequester) boo
 	return slices.ContainsFunc(wanted(request), func(what string) bool { return !slices.Contains(allowed, what) })
 }
 
+// canProveItself reports whether the client is confidential and the answer goes over https.
 func canProveItself(request fosite.AuthorizeRequester) bool {
 	return !request.GetClient().IsPublic() && request.GetRedirectURI().Scheme == "https"
 }
 
 // consentKey is what a consent is remembered under: the user, the client as it is registered
-// now, and the redirect URI of the request. A registration that was changed since, perhaps by a
-// thief of its token, has to be allowed again. Neither of the last two has a space in it.
+// now, and the redirect URI of the request. A registration that was changed since has to be allowed
+// again (CONS-02): its token may have been stolen. Neither of the last two has a space in it.
 func consentKey(who *login, request fosite.AuthorizeRequester) string {
 	return who.user + " " + consent.Key(request.GetClient()) + " " + request.GetRedirectURI().String()
 }
 
-// wanted is what a consent is about. The first element is there so that a request
-// without scopes was allowed, too.
+// wanted is what a consent is about. Its first element makes the consent to a request without
+// scopes one that is remembered, too.
 func wanted(request fosite.AuthorizeRequester) []string {
 	return slices.Concat([]string{"sign-in"}, request.GetRequestedScopes(), request.GetRequestedAudience())
 }
@@ -133,8 +131,8 @@ func (s *server) showConsent(w http.ResponseWriter, r *http.Request) {
 	s.proceed(w, r, key, pending.AuthorizeRequester)
 }
 
-// decide takes the answer of the consent page. The pending request is taken, so that
-// one page decides once, and only for the browser that it was shown to.
+// decide handles the answer of the consent page. It removes the pending request, so that a page
+// decides once. It accepts the answer only from the browser that the page was shown to.
 func (s *server) decide(w http.ResponseWriter, r *http.Request) {
 	who := s.sessions.login(r)
 	pending, ok := s.pending.get(r.PostFormValue("request"))
@@ -170,8 +168,8 @@ func (s *server) allow(w http.ResponseWriter, r *http.Request, who *login, reque
 	s.provider.WriteAuthorizeResponse(ctx, w, request, response)
 }
 
-// refuse answers an authorization error: to the client, or to the person where the
-// client can't be trusted with it.
+// refuse answers an authorization error: by a redirect to the client, or by a page where a
+// redirect would be unsafe.
 func (s *server) refuse(w http.ResponseWriter, r *http.Request, request fosite.AuthorizeRequester, err error) {
 	s.refused(r, err)
 	if s.provider.ShowsAuthorizeError(request, err, s.sessions.login(r) != nil) {
@@ -181,13 +179,12 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, request fosite.A
 	s.provider.WriteAuthorizeError(r.Context(), w, request, err)
 }
 
-// showSignIn is the page for those who come by themselves, or want to be another user.
+// showSignIn is the sign-in page for users who come without a client, or want to be another user.
 func (s *server) showSignIn(w http.ResponseWriter, r *http.Request) {
 	s.pages.signIn(w, http.StatusOK, signInPage{Request: r.URL.Query().Get("request")})
 }
 
-// signIn takes the form of the sign-in page, and leads back to the request that it
-// interrupted.
+// signIn handles the form of the sign-in page, and goes on with the request that was waiting.
 func (s *server) signIn(w http.ResponseWriter, r *http.Request) {
 	key, user := r.PostFormValue("request"), r.PostFormValue("user")
 	if !s.users.authenticate(user, r.PostFormValue("password")) {
@@ -214,7 +211,7 @@ func (s *server) signOut(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// showHome says who is signed in.
+// showHome is the page that says who is signed in.
 func (s *server) showHome(w http.ResponseWriter, r *http.Request) {
 	page := homePage{Metadata: s.url("/.well-known/oauth-authorization-server")}
 	if who := s.sessions.login(r); who != nil {

@@ -70,9 +70,9 @@ func TestPages(t *testing.T) {
 	})
 	t.Run("consent_says_who_and_where", func(t *testing.T) {
 		require.Contains(t, consent.body, "&lt;script&gt;alert(1)&lt;/script&gt;")
-		require.Contains(t, consent.body, "Nobody has checked who made it")
+		require.Contains(t, consent.body, "This server does not know who made it")
 		require.Contains(t, consent.body, `<p class="host">cursor:</p>`)
-		require.Contains(t, consent.body, "another app could pose as this one")
+		require.Contains(t, consent.body, "Another app on it could pretend to be this one")
 		require.Contains(t, consent.body, "see your name")
 	})
 	t.Run("RU-06/lands", func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestPages(t *testing.T) {
 	t.Run("CONS-01/loopback_is_warned_of", func(t *testing.T) {
 		page := b.get("/oauth2/auth?" + request(b.publicClient(loopbackURI), "http://127.0.0.1:49152/callback").Encode())
 		require.Contains(t, page.body, `<p class="host">127.0.0.1:49152</p>`)
-		require.Contains(t, page.body, "any program on it could pose as this app")
+		require.Contains(t, page.body, "Any other program on this device could pretend to be this app")
 	})
 }
 
@@ -122,7 +122,7 @@ func TestErrors(t *testing.T) {
 		answer := s.browser(t).get("/oauth2/auth?" + silent.Encode())
 		require.Equal(t, "login_required", queryOf(answer.location).Get("error"), answer.body)
 	})
-	t.Run("RED-01/redirect_of_a_stranger", func(t *testing.T) {
+	t.Run("RED-01/unregistered_redirect", func(t *testing.T) {
 		b := s.browser(t)
 		b.signIn(b.get("/sign-in"))
 		for _, uri := range []string{"https://evil.example/cb", "http://127.0.0.1/other", "//evil.example", "http://127.0.0.1@evil.example/callback"} {
@@ -135,10 +135,10 @@ func TestErrors(t *testing.T) {
 		requireRefusal(t, b.get(bare), "code_challenge")
 		b.signIn(b.get("/sign-in"))
 		answer := b.get(bare)
-		require.Equal(t, "invalid_request", queryOf(answer.location).Get("error"), "before anybody is asked")
+		require.Equal(t, "invalid_request", queryOf(answer.location).Get("error"), "before the user is asked")
 		require.Empty(t, queryOf(answer.location).Get("code"))
 	})
-	t.Run("deleted_while_the_user_thinks", func(t *testing.T) {
+	t.Run("deleted_while_the_page_is_open", func(t *testing.T) {
 		b := s.browser(t)
 		client := b.publicClient(loopbackURI)
 		page := b.signIn(b.get("/oauth2/auth?" + request(client, loopbackURI).Encode()))
@@ -209,15 +209,6 @@ func TestMissingState(t *testing.T) {
 func TestConsentIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	asks := func(t *testing.T, b *browser, values url.Values) bool {
-		page := b.get("/oauth2/auth?" + values.Encode())
-		if strings.HasPrefix(page.location, values.Get("redirect_uri")+"?") {
-			require.NotEmpty(t, queryOf(page.location).Get("code"), page.location)
-			return false
-		}
-		require.Contains(t, page.body, "<h1>Allow this app?</h1>")
-		return true
-	}
 	for name, uri := range map[string]string{
 		"CONS-01/loopback": loopbackURI, "CONS-01/private_use_scheme": "vscode://vscode.auth/cb", "CONS-01/public_https": "https://spa.example/cb",
 	} {
@@ -226,7 +217,7 @@ func TestConsentIsAskedAgain(t *testing.T) {
 			b := s.browser(t)
 			values := request(b.publicClient(uri), uri)
 			b.code(values)
-			require.True(t, asks(t, b, values))
+			require.True(t, b.asksAgain(values))
 		})
 	}
 	t.Run("CONS-01/confidential_https", func(t *testing.T) {
@@ -235,14 +226,14 @@ func TestConsentIsAskedAgain(t *testing.T) {
 		client := b.webClient()
 		uri := "https://app.example/cb"
 		b.code(request(client, uri))
-		require.False(t, asks(t, b, request(client, uri)), "the same again")
-		require.False(t, asks(t, b, request(client, uri, "scope", "openid")), "less")
-		require.True(t, asks(t, b, request(client, uri, "scope", "openid profile email")), "more")
-		require.True(t, asks(t, b, request(client, uri, "resource", s.url("/mcp"))), "for another resource")
-		require.True(t, asks(t, b, request(client, uri, "prompt", "consent")), "asked for")
-		require.True(t, asks(t, b, request(b.webClient(), uri)), "another client")
+		require.False(t, b.asksAgain(request(client, uri)), "the same again")
+		require.False(t, b.asksAgain(request(client, uri, "scope", "openid")), "less")
+		require.True(t, b.asksAgain(request(client, uri, "scope", "openid profile email")), "more")
+		require.True(t, b.asksAgain(request(client, uri, "resource", s.url("/mcp"))), "for another resource")
+		require.True(t, b.asksAgain(request(client, uri, "prompt", "consent")), "asked for")
+		require.True(t, b.asksAgain(request(b.webClient(), uri)), "another client")
 		require.Equal(t, "consent_required", queryOf(b.get("/oauth2/auth?"+request(client, uri, "scope", "email", "prompt", "none").Encode()).location).Get("error"))
-		require.False(t, asks(t, b, request(client, uri, "prompt", "none")), "without a page")
+		require.False(t, b.asksAgain(request(client, uri, "prompt", "none")), "without a page")
 	})
 }
 
@@ -261,25 +252,60 @@ func TestSignInAgain(t *testing.T) {
 	require.NotEmpty(t, queryOf(page.location).Get("code"))
 }
 
-// TestConsentEndsWithRevocation: what an operator has revoked is asked for again, each time,
-// and in a request too that was waiting for its user to sign in meanwhile.
+// asksAgain reports whether an authorization request leads to the consent page, and fails where it
+// leads to anything but that page or a code.
+func (b *browser) asksAgain(values url.Values) bool {
+	b.t.Helper()
+	page := b.get("/oauth2/auth?" + values.Encode())
+	if strings.HasPrefix(page.location, values.Get("redirect_uri")+"?") {
+		require.NotEmpty(b.t, queryOf(page.location).Get("code"), page.location)
+		return false
+	}
+	require.Contains(b.t, page.body, "<h1>Allow this app?</h1>")
+	return true
+}
+
+// TestConsentEndsWithRevocation: after an operator has removed a client's grants, users are asked
+// again, each time, and in a request too that was waiting for its user to sign in meanwhile.
 func TestConsentEndsWithRevocation(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	b := s.browser(t)
 	client := b.webClient()
 	uri := "https://app.example/cb"
+	page := "/admin/clients/" + text(client, "client_id")
+	revoke := func() {
+		answer := b.post(page+"/revoke", nil, s.operator("Sec-Fetch-Site", "same-origin")...)
+		require.Equal(t, http.StatusSeeOther, answer.status, answer.body)
+	}
 	for range 3 {
 		b.code(request(client, uri))
-		require.NoError(t, s.provider.RevokeTokens(t.Context(), client["client_id"].(string)))
-		page := b.get("/oauth2/auth?" + request(client, uri).Encode())
-		require.Contains(t, page.body, "<h1>Allow this app?</h1>", "CONS-02")
+		require.False(t, b.asksAgain(request(client, uri)))
+		revoke()
+		require.True(t, b.asksAgain(request(client, uri)), "CONS-02")
 	}
 	b.code(request(client, uri))
 	waits := b.get("/oauth2/auth?" + request(client, uri, "prompt", "login").Encode())
-	require.NoError(t, s.provider.RevokeTokens(t.Context(), client["client_id"].(string)))
+	revoke()
 	answer := b.signIn(waits)
 	require.Contains(t, answer.body, "<h1>Allow this app?</h1>", "CONS-02: %s", answer.location)
+}
+
+// update replaces the metadata of a client of webClient, changed where the changes say so, and
+// returns the answer.
+func (b *browser) update(client, changes object) object {
+	b.t.Helper()
+	metadata := object{
+		"client_id": client["client_id"], "client_name": "Web", "redirect_uris": []string{"https://app.example/cb"},
+		"grant_types": []string{"authorization_code", "refresh_token"},
+	}
+	maps.Copy(metadata, changes)
+	body, err := json.Marshal(metadata)
+	require.NoError(b.t, err)
+	answer := b.send(http.MethodPut, text(client, "registration_client_uri"), bytes.NewReader(body),
+		"Authorization", bearer(text(client, "registration_access_token")), "Content-Type", "application/json")
+	require.Equal(b.t, http.StatusOK, answer.status, answer.body)
+	return answer.json(b.t)
 }
 
 // TestConsentEndsWithChange: users are asked again when a client changes what they agreed to, and
@@ -292,29 +318,47 @@ func TestConsentEndsWithChange(t *testing.T) {
 		changes object
 		asks    bool
 	}{
-		"CONS-02/name":         {object{"client_name": "Your Bank"}, true},
-		"CONS-02/redirect_uri": {object{"redirect_uris": []string{uri, "https://evil.example/cb"}}, true},
-		"CONS-02/contacts":     {object{"contacts": []string{"me@app.example"}}, false},
-		"CONS-02/nothing":      {nil, false},
+		"CONS-02/name":                   {object{"client_name": "Your Bank"}, true},
+		"CONS-02/name_in_a_language":     {object{"client_name#fr": "Votre banque"}, true},
+		"CONS-02/redirect_uri_added":     {object{"redirect_uris": []string{uri, "https://evil.example/cb"}}, true},
+		"CONS-02/scope":                  {object{"scope": "openid profile email"}, true},
+		"CONS-02/method":                 {object{"token_endpoint_auth_method": "client_secret_post"}, true},
+		"CONS-02/method_and_keys":        {object{"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": "https://app.example/jwks"}, true},
+		"CONS-02/contacts":               {object{"contacts": []string{"me@app.example"}}, false},
+		"CONS-02/pages":                  {object{"client_uri": "https://app.example/", "policy_uri": "https://app.example/privacy"}, false},
+		"CONS-02/registration_token":     {nil, false}, // each update replaces it
+		"CONS-02/redirect_uris_repeated": {object{"redirect_uris": []string{uri, uri}}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := b.webClient()
 			b.code(request(client, uri))
-			metadata := object{
-				"client_id": client["client_id"], "client_name": "Web", "redirect_uris": []string{uri},
-				"grant_types": []string{"authorization_code", "refresh_token"},
-			}
-			maps.Copy(metadata, row.changes)
-			body, err := json.Marshal(metadata)
-			require.NoError(t, err)
-			answer := b.send(http.MethodPut, text(client, "registration_client_uri"), bytes.NewReader(body),
-				"Authorization", bearer(text(client, "registration_access_token")), "Content-Type", "application/json")
-			require.Equal(t, http.StatusOK, answer.status, answer.body)
-			page := b.get("/oauth2/auth?" + request(client, uri).Encode())
-			require.Equal(t, row.asks, strings.Contains(page.body, "<h1>Allow this app?</h1>"), page.body)
-			require.Equal(t, !row.asks, queryOf(page.location).Has("code"), page.location)
+			require.False(t, b.asksAgain(request(client, uri)))
+			b.update(client, row.changes)
+			require.Equal(t, row.asks, b.asksAgain(request(client, uri)))
 		})
 	}
+	t.Run("CONS-02/back_again", func(t *testing.T) {
+		client := b.webClient()
+		b.code(request(client, uri))
+		changed := b.update(client, object{"client_name": "Your Bank"})
+		require.True(t, b.asksAgain(request(client, uri)), "not allowed yet under the new name")
+		b.update(changed, nil)
+		require.False(t, b.asksAgain(request(client, uri)), "the user allowed exactly this registration")
+	})
+	t.Run("CONS-02/changed_while_the_page_is_open", func(t *testing.T) {
+		client := b.webClient()
+		page := b.get("/oauth2/auth?" + request(client, uri).Encode())
+		b.update(client, object{"client_name": "Your Bank"})
+		b.decide(page, "allow") // the user allowed what the page said
+		require.True(t, b.asksAgain(request(client, uri)))
+	})
+	t.Run("CONS-02/becomes_public", func(t *testing.T) {
+		client := b.webClient()
+		b.code(request(client, uri))
+		b.update(client, object{"token_endpoint_auth_method": "none"})
+		b.code(request(client, uri)) // allowed, but a public client may not refer to that
+		require.True(t, b.asksAgain(request(client, uri)), "CONS-01")
+	})
 }
 
 func TestConsentForm(t *testing.T) {
@@ -373,7 +417,7 @@ func TestConsentForm(t *testing.T) {
 		b.post("/sign-out", nil)
 		requireRefusal(t, b.post("/consent", form), "too old")
 	})
-	t.Run("no_decision_is_a_no", func(t *testing.T) {
+	t.Run("no_decision_is_a_denial", func(t *testing.T) {
 		t.Parallel()
 		b, form, _ := setUp(t)
 		form.Del("decision")

@@ -15,8 +15,8 @@ import (
 	"strings"
 )
 
-// demo is the life of two clients, played over HTTP against the server as anybody
-// else would. It stops at the first answer that is not the expected one.
+// demo is the life of two clients: a command line tool and a service. It sends requests to the
+// server over HTTP, as any client does, and stops at the first answer that is not the expected one.
 type demo struct {
 	*conversation
 
@@ -26,30 +26,30 @@ type demo struct {
 	rotate         bool
 
 	metadata     map[string]any
-	public       map[string]any // what the server answered to the registrations
-	confidential map[string]any
+	public       map[string]any // the client information of the tool
+	confidential map[string]any // and of the service
 	verifier     string
 	state        string
 	code         string
-	issued       map[string]any // the tokens of the public client
+	issued       map[string]any // the tokens of the tool
 }
 
-// The public client registers without a port and comes back with one, as command line
-// tools do that listen on whatever port is free. Nobody listens here: the demo reads
-// the redirect and does not follow it.
+// The tool registers a redirect URI without a port and asks for a code with one, as tools do
+// that listen on any free port. Nothing listens there in the demo: it reads the redirect and does
+// not follow it.
 const (
 	registeredRedirect = "http://localhost/callback"
 	requestedRedirect  = "http://localhost:49152/callback"
 )
 
-// withDemoClient adds the resource server that looks at tokens in the demo.
+// withDemoClient adds the resource server that checks tokens in the demo.
 func withDemoClient(o options) options {
 	o.resourceServers = append(slices.Clone(o.resourceServers), resourceServer{"demo-resource-server", rand.Text()})
 	return o
 }
 
-// demoOf takes from the server what an operator would tell: its address, a user, and
-// the credentials of a resource server.
+// demoOf takes from the server what an operator hands out: its address, a user with a password,
+// and the credentials of a resource server.
 func demoOf(s *server) *demo {
 	o := s.options
 	return &demo{
@@ -60,44 +60,81 @@ func demoOf(s *server) *demo {
 	}
 }
 
-// playDemo tells on out what happens, and returns what differed from the expectation.
+// step is one part of the demo.
+type step struct {
+	title  string
+	proves string   // a sentence, true once play has found no error
+	shows  []string // the members of its answers that are printed
+	play   func()
+}
+
+// steps are the demo, in order.
+func (d *demo) steps() []step {
+	updated := "An update replaces the registration access token, and the old one is refused."
+	if !d.rotate {
+		updated = "An update needs the registration access token, and keeps it (-rotate=false)."
+	}
+	return []step{
+		{"A client reads the metadata of the server", "The address of the server is all that a client has to know.",
+			[]string{"issuer", "registration_endpoint"}, d.discover},
+		{"A command line tool registers as a public client", "Registration needs no operator, and a public client gets no secret.",
+			[]string{"client_id", "registration_access_token", "registration_client_uri"}, d.registerPublic},
+		{"A service registers as a confidential client", "A client that can keep a secret gets one.",
+			[]string{"client_id", "client_secret", "registration_access_token"}, d.registerConfidential},
+		{"The user signs in and allows the tool", "The tool gets a code at its redirect URI, on a port that it did not register.",
+			nil, d.authorize},
+		{"The tool exchanges the code for tokens", "With PKCE (code_verifier) a public client needs no secret.",
+			[]string{"access_token", "refresh_token", "id_token", "client_id", "iss", "sub"}, d.redeem},
+		{"The tool asks who the user is", "The access token is good for the userinfo endpoint.",
+			[]string{"sub", "name"}, d.askUserinfo},
+		{"A resource server checks the access token", "It learns the user, the client and the resource (aud) of the token.",
+			[]string{"active", "aud", "client_id", "sub"}, d.introspectAsResourceServer},
+		{"The service gets a token for itself, and checks two", "A registered client can check its own tokens, and no other client's.",
+			[]string{"access_token", "active", "sub"}, d.introspectAsClient},
+		{"The tool refreshes its tokens", "A refresh gives a new access token and a new refresh token.",
+			[]string{"access_token", "refresh_token", "id_token"}, d.refresh},
+		{"The tool reads its registration", "A client can see what the server keeps of it, and its token stays the same.",
+			[]string{"client_name", "registration_access_token"}, d.read},
+		{"The tool changes its name", updated,
+			[]string{"client_name", "registration_access_token", "error"}, d.update},
+		{"The tool deletes its registration", "A client can leave without an operator.",
+			nil, d.delete},
+		{"The tool tries what it had", "Two of its tokens are refused, and its access token is inactive at introspection.",
+			[]string{"error", "active"}, d.afterwards},
+	}
+}
+
+// playDemo prints on out what happens, and returns what was not as expected.
 func playDemo(ctx context.Context, d *demo, out io.Writer) error {
 	d.open(ctx, out)
-	d.say("A client's life with %s (tokens: %s, rotation: %t).", d.base, d.tokens, d.rotate)
-	d.say("Secrets and tokens are shortened.")
-	for i, step := range []struct {
-		title string
-		play  func()
-	}{
-		{"Discover the server", d.discover},
-		{"Register a public client, which can keep no secret", d.registerPublic},
-		{"Register a confidential client", d.registerConfidential},
-		{"The user signs in and allows the public client (authorization code with PKCE)", d.authorize},
-		{"The public client trades the code for tokens", d.redeem},
-		{"It asks who the user is", d.askUserinfo},
-		{"A resource server looks at the access token", d.introspectAsResourceServer},
-		{"The confidential client gets a token for itself and may look at that one only", d.introspectAsClient},
-		{"The public client refreshes its tokens", d.refresh},
-		{"It reads its registration", d.read},
-		{"It updates its registration", d.update},
-		{"It deletes its registration", d.delete},
-		{"Everything that it had is dead", d.afterwards},
-	} {
+	d.say("A tool and a service register at %s, get tokens, and the tool leaves again.", d.base)
+	d.say("> is a request, < its answer. A secret is cut off after its first characters:")
+	d.say("enough to see whether it is the old one or a new one. (-tokens %s -rotate=%t)", d.tokens, d.rotate)
+	for i, step := range d.steps() {
 		d.say("\n%2d. %s", i+1, step.title)
+		d.shown = step.shows
 		if step.play(); d.err != nil {
 			d.say("\nNOT AS EXPECTED: %v", d.err)
 			return fmt.Errorf("the demo failed at step %d: %w", i+1, d.err)
 		}
+		d.say("    Proved: %s", step.proves)
 	}
-	d.say("\nAll as expected.")
+	d.say("%s", whatNext)
+	d.say("All as expected.")
 	return nil
 }
 
+// whatNext follows the last step.
+const whatNext = `
+What to do next
+    Run it:   go run ./examples/authserver
+    Register: curl 127.0.0.1:8080/register -H 'Content-Type: application/json' -d '{"redirect_uris":["http://localhost/cb"]}'
+    Copy it:  examples/authserver: server.go (composition, routes), authorize.go (sign-in, consent), tokens.go
+    Read on:  README.md, docs/metadata.md (what clients can register), go doc . (the package)
+`
+
 func (d *demo) discover() {
-	d.brief = []string{"issuer", "registration_endpoint", "authorization_endpoint", "token_endpoint",
-		"token_endpoint_auth_methods_supported", "grant_types_supported", "code_challenge_methods_supported"}
 	d.metadata = d.call(http.MethodGet, d.base+"/.well-known/oauth-authorization-server", nil, "", http.StatusOK)
-	d.brief = nil
 	d.equal("issuer", d.metadata["issuer"], d.base)
 	d.contains("code_challenge_methods_supported", d.metadata["code_challenge_methods_supported"], "S256")
 	d.contains("token_endpoint_auth_methods_supported", d.metadata["token_endpoint_auth_methods_supported"], "none")
@@ -180,7 +217,7 @@ func (d *demo) askUserinfo() {
 	d.present(info, "name")
 }
 
-// introspect asks about a token of the public client.
+// introspect sends a token of the tool to the introspection endpoint.
 func (d *demo) introspect(token, auth string) map[string]any {
 	return d.call(http.MethodPost, d.endpoint("introspection"), url.Values{"token": {token}}, auth, http.StatusOK)
 }
@@ -216,6 +253,7 @@ func (d *demo) refresh() {
 	before := d.issued
 	d.issued = d.call(http.MethodPost, d.endpoint("token"), d.refreshRequest(), "", http.StatusOK)
 	d.present(d.issued, "access_token", "refresh_token", "id_token")
+	d.different("access_token", before, d.issued)
 	d.different("refresh_token", before, d.issued)
 }
 
@@ -247,7 +285,6 @@ func (d *demo) update() {
 		return
 	}
 	d.different("registration_access_token", before, d.public)
-	d.say("    The old token is refused:")
 	d.manage(http.MethodGet, nil, old, http.StatusUnauthorized)
 }
 
@@ -263,12 +300,12 @@ func (d *demo) afterwards() {
 	d.manage(http.MethodGet, nil, text(d.public, "registration_access_token"), http.StatusUnauthorized)
 }
 
-// claims shows what a JWT says. Who gets one from anywhere but the token endpoint has
-// to verify it first.
+// claims prints the claims of a JWT and returns them. It verifies nothing: only a token that comes
+// from the token endpoint itself may be read like that.
 func (d *demo) claims(title, token string) map[string]any {
 	parts := strings.Split(token, ".")
 	if d.err == nil && len(parts) != 3 {
-		d.fail("%q is no JWT", short(token))
+		d.fail("%s is no JWT", short(token))
 	}
 	if d.err != nil {
 		return nil
@@ -279,10 +316,9 @@ func (d *demo) claims(title, token string) map[string]any {
 		err = json.Unmarshal(payload, &claims)
 	}
 	if err != nil {
-		d.fail("a JWT can not be read: %v", err)
+		d.fail("a JWT cannot be read: %v", err)
 		return nil
 	}
-	d.say("    %s:", title)
-	d.showJSON(payload)
+	d.show("    "+title, d.members(payload), ", ")
 	return claims
 }

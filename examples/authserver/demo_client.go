@@ -18,11 +18,11 @@ import (
 	"golang.org/x/net/html"
 )
 
-// conversation speaks HTTP and tells what is said. After the first failure it does
-// nothing more, so that a script of calls needs one check at its end.
+// conversation sends requests over HTTP and prints them with their answers. After the first failure
+// it sends nothing more, so that a list of calls needs one check at its end.
 type conversation struct {
 	base  string
-	brief []string // the members of a long answer that are shown; nil means all
+	shown []string // the members of answers that are printed
 	err   error
 
 	ctx  context.Context
@@ -54,7 +54,7 @@ func (c *conversation) fail(format string, args ...any) {
 
 func (c *conversation) equal(name string, got, want any) {
 	if !reflect.DeepEqual(got, want) {
-		c.fail("%s is %s, want %s", name, short(fmt.Sprint(got)), short(fmt.Sprint(want)))
+		c.fail("%s is %s, want %s", name, shortIfSecret(name, fmt.Sprint(got)), shortIfSecret(name, fmt.Sprint(want)))
 	}
 }
 
@@ -89,48 +89,49 @@ func basic(id, secret string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(id)+":"+url.QueryEscape(secret)))
 }
 
-// call makes a request as a program does, and returns the JSON of the answer.
+// call sends a request as a program does, and returns the JSON of the answer.
 func (c *conversation) call(method, target string, body any, auth string, status int) map[string]any {
 	if c.err != nil {
 		return nil
 	}
-	c.showURL("> "+method, target)
-	if auth != "" {
-		c.say("      Authorization: %s", showAuth(auth))
-	}
-	content, media := c.encode(body)
+	content, media := c.request(method, target, body, auth)
 	response := c.send(method, target, content, media, auth)
 	if response == nil {
 		return nil
 	}
-	c.say("    < %d %s", response.status, http.StatusText(response.status))
 	var answer map[string]any
 	if len(response.body) > 0 {
 		if err := json.Unmarshal(response.body, &answer); err != nil {
 			c.fail("the answer is not JSON: %v", err)
 		}
-		c.showJSON(response.body)
 	}
+	c.show(fmt.Sprintf("    < %d %s", response.status, http.StatusText(response.status)), c.members(response.body), ", ")
 	if response.status != status {
 		c.fail("the status is %d, want %d", response.status, status)
 	}
 	return answer
 }
 
-// encode makes a body: a form of url.Values, JSON of anything else.
-func (c *conversation) encode(body any) (content []byte, media string) {
+// request prints a request and encodes its body: a form of url.Values, JSON of anything else.
+func (c *conversation) request(method, target string, body any, auth string) (content []byte, media string) {
+	path, _, _ := strings.Cut(target, "?")
+	lead := "    > " + method + " " + strings.TrimPrefix(path, c.base)
+	if auth != "" {
+		lead += " with " + showAuth(auth)
+	}
 	switch body := body.(type) {
 	case nil:
+		c.show(lead, formParts(queryOf(target)), "&")
 		return nil, ""
 	case url.Values:
-		c.show(formParts(body), "&")
+		c.show(lead, formParts(body), "&")
 		return []byte(body.Encode()), "application/x-www-form-urlencoded"
 	}
 	content, err := json.Marshal(body)
 	if err != nil {
 		c.fail("%v", err)
 	}
-	c.showJSON(content)
+	c.show(lead, allMembers(content), ", ")
 	return content, "application/json"
 }
 
@@ -166,32 +167,34 @@ func (c *conversation) send(method, target string, body []byte, media, auth stri
 	return &answer{response.StatusCode, response.Header.Get("Location"), content}
 }
 
-// browse makes a request as a browser does: it follows redirects within the server,
-// and returns where one leads out of it.
+// browse sends a request as a browser does. It follows redirects within the server, and returns
+// where one leads out of it.
 func (c *conversation) browse(method, target string, fields url.Values) (left string) {
-	for c.err == nil {
-		c.showURL("> "+method, target)
-		content, media := []byte(nil), ""
-		if fields != nil {
-			content, media = c.encode(fields)
-		}
-		response := c.send(method, target, content, media, "")
-		if response == nil {
-			return ""
-		}
-		if response.location == "" {
-			c.page = readForm(response.body)
-			c.at = target
-			c.say("    < %d %s: a page, %q", response.status, http.StatusText(response.status), c.page.title)
-			return ""
-		}
-		c.showURL(fmt.Sprintf("< %d to", response.status), response.location)
+	if c.err != nil {
+		return ""
+	}
+	var body any
+	if fields != nil {
+		body = fields
+	}
+	content, media := c.request(method, target, body, "")
+	response := c.send(method, target, content, media, "")
+	for response != nil && response.location != "" {
 		next := resolve(target, response.location)
 		if !strings.HasPrefix(next, c.base+"/") {
+			path, _, _ := strings.Cut(next, "?")
+			c.show(fmt.Sprintf("    < %d to %s", response.status, path), formParts(queryOf(next)), "&")
 			return next
 		}
-		method, target, fields = http.MethodGet, next, nil
+		target = next
+		response = c.send(http.MethodGet, target, nil, "", "")
 	}
+	if response == nil {
+		return ""
+	}
+	c.page = readForm(response.body)
+	c.at = target
+	c.say("    < the page %q", c.page.title)
 	return ""
 }
 

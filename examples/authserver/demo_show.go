@@ -14,15 +14,28 @@ import (
 // secrets are the members and parameters that are shown shortened.
 var secrets = []string{
 	"access_token", "refresh_token", "id_token", "token", "registration_access_token", "client_secret",
-	"code", "code_verifier", "password", "request",
+	"code", "code_verifier", "password",
 }
 
-// short shows enough of a value to tell it from others.
-func short(value string) string {
-	if len(value) <= 6 {
-		return value
+// unshown are the parameters that are not printed, since no step is about them.
+var unshown = []string{"code_challenge", "code_challenge_method", "nonce", "request", "response_type", "state"}
+
+// short shows enough of a secret to distinguish it from others: its prefix and four random characters.
+// A JWT begins like every other of the same key, so of it the signature is shown.
+func short(secret string) string {
+	prefix, random := "", secret
+	for _, known := range []string{"ory_at_", "ory_rt_", "ory_ac_", "dcrs_"} {
+		if rest, ok := strings.CutPrefix(secret, known); ok {
+			prefix, random = known, rest
+		}
 	}
-	return value[:6] + "..."
+	if parts := strings.Split(secret, "."); len(parts) == 3 {
+		prefix, random = "eyJ…", parts[2]
+	}
+	if len(random) < 16 {
+		return prefix + "…" // four characters would be too much of it
+	}
+	return prefix + random[:4] + "…"
 }
 
 func shortIfSecret(name, value string) string {
@@ -32,41 +45,37 @@ func shortIfSecret(name, value string) string {
 	return value
 }
 
-// show prints parts below a line, as many a line as fit.
-func (c *conversation) show(parts []string, separator string) {
-	const indent, width = "      ", 96
-	line := ""
+// show prints a line, and after it as many parts as fit; the others follow on lines of their own.
+func (c *conversation) show(lead string, parts []string, separator string) {
+	const indent, width = "      ", 100
+	line := lead
 	for i, part := range parts {
 		if i < len(parts)-1 {
 			part += separator
 		}
-		if line != "" && len(line)+len(strings.TrimSpace(part)) > width {
-			c.say("%s%s", indent, strings.TrimRight(line, " "))
-			line = ""
+		switch {
+		case len(line)+1+len(strings.TrimSpace(part)) > width:
+			c.say("%s", strings.TrimRight(line, " "))
+			line = indent + part
+		case i == 0:
+			line += " " + part
+		default:
+			line += part
 		}
-		line += part
 	}
-	c.say("%s%s", indent, line)
+	c.say("%s", line)
 }
 
-// showURL prints a URL, with its query below where it is long.
-func (c *conversation) showURL(lead, target string) {
-	path, _, _ := strings.Cut(target, "?")
-	path = strings.TrimPrefix(path, c.base)
-	parts := formParts(queryOf(target))
-	switch query := strings.Join(parts, "&"); {
-	case query == "":
-		c.say("    %s %s", lead, path)
-	case len(query) < 60:
-		c.say("    %s %s?%s", lead, path, query)
-	default:
-		c.say("    %s %s?", lead, path)
-		c.show(parts, "&")
-	}
+// members returns the members of an object that are to be printed, in the order in which they came.
+func (c *conversation) members(object []byte) []string {
+	return showMembers(object, func(name string) bool { return slices.Contains(c.shown, name) })
 }
 
-// showJSON prints an object, its members in the order in which they came.
-func (c *conversation) showJSON(object []byte) {
+func allMembers(object []byte) []string {
+	return showMembers(object, func(string) bool { return true })
+}
+
+func showMembers(object []byte, shown func(name string) bool) []string {
 	decoder := json.NewDecoder(bytes.NewReader(object))
 	var parts []string
 	left := 0
@@ -79,21 +88,21 @@ func (c *conversation) showJSON(object []byte) {
 		if decoder.Decode(&value) != nil {
 			break
 		}
-		if c.brief != nil && !slices.Contains(c.brief, name) {
+		if !shown(name) {
 			left++
 			continue
 		}
 		parts = append(parts, showMember(name, value))
 	}
 	if len(parts) == 0 {
-		return
+		return nil
 	}
 	if left > 0 {
 		parts = append(parts, fmt.Sprintf("and %d more", left))
 	}
 	parts[0] = "{" + parts[0]
 	parts[len(parts)-1] += "}"
-	c.show(parts, ", ")
+	return parts
 }
 
 func showMember(name string, value json.RawMessage) string {
@@ -108,6 +117,9 @@ func showMember(name string, value json.RawMessage) string {
 func formParts(values url.Values) []string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if slices.Contains(unshown, name) {
+			continue
+		}
 		for _, value := range values[name] {
 			parts = append(parts, name+"="+shortIfSecret(name, value))
 		}

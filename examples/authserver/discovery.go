@@ -9,7 +9,7 @@ import (
 
 // metadata serves the metadata document of RFC 8414 and of OpenID Connect Discovery,
 // which share their members. What clients may register comes from the provider, so
-// the document can't promise what registration refuses.
+// the document never promises what registration refuses.
 func (s *server) metadata(w http.ResponseWriter, r *http.Request) {
 	if !allowGet(w, r) {
 		return

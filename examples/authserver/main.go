@@ -4,8 +4,8 @@
 //	go run ./examples/authserver          serves on http://127.0.0.1:8080
 //	go run ./examples/authserver -demo    plays the whole life of a client against itself
 //
-// server.go composes it and lists its routes. authorize.go is what a user sees of it,
-// tokens.go what clients and resource servers see. Everything is kept in memory.
+// server.go composes it and lists its routes. authorize.go has the pages for users, tokens.go the
+// endpoints for clients and resource servers. Everything is kept in memory.
 package main
 
 import (
@@ -33,7 +33,7 @@ func main() {
 	}
 }
 
-// run serves until the context ends, or plays the demo.
+// run serves until the context is done, or plays the demo.
 func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	o, err := parseOptions(args, errOut)
 	if err != nil {
@@ -62,12 +62,12 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 		})
 	}
 	printNotice(out, server)
-	go server.provider.RunSweeper(ctx, time.Minute) // clients that were never used end after an hour
+	go server.provider.RunSweeper(ctx, time.Minute) // clients that were never used expire after an hour
 	return serve(ctx, listener, server.handler(), waitForEnd)
 }
 
-// newLog writes to the standard error stream. The demo tells on the standard output
-// what happens, and the log would say it again.
+// newLog writes to the standard error stream. The demo prints on the standard output what happens,
+// so its log has errors only.
 func newLog(o options, errOut io.Writer) *slog.Logger {
 	level := slog.LevelInfo
 	if o.demo {
@@ -124,15 +124,15 @@ func printNotice(out io.Writer, s *server) {
 	line("  storage       memory: what is registered is gone when the server stops")
 	if s.options.registration == registrationOpen {
 		line("NOTICE: registration is open: whoever reaches %s can register clients, and such", s.options.addr)
-		line("        clients may use client_credentials, which hands them tokens without any user.")
-		line("        That is for trying things out; elsewhere use -registration token or user.")
+		line("        clients may use client_credentials, which gives them tokens without a user.")
+		line("        That is for trials only. Elsewhere use -registration token or user.")
 	}
 	if s.admin != nil && !isLoopback(s.options.addr) {
-		line("WARNING: the operator's pages are on, and %s is plain http: whoever reads along has", s.options.addr)
-		line("         the password. Let nothing but a proxy with TLS on this machine or network reach it.")
+		line("WARNING: the operator's pages are on, and %s is plain http: whoever can read the", s.options.addr)
+		line("         traffic has the password. Only a proxy with TLS on this machine or network may reach it.")
 	}
 	if s.options.insecureOutbound {
-		line("WARNING: -insecure-outbound-loopback: clients may have this server call this machine,")
-		line("         whose certificates it does not check. That is for tests.")
+		line("WARNING: -insecure-outbound-loopback: clients may have this server send requests to")
+		line("         this machine, and their certificates are not checked. That is for tests only.")
 	}
 }

@@ -29,11 +29,14 @@ func TestDemo(t *testing.T) {
 				var out, errOut bytes.Buffer
 				err := run(t.Context(), []string{"-demo", "-tokens", tokens, "-rotate=" + rotate}, &out, &errOut)
 				require.NoError(t, err, out.String())
-				require.Contains(t, out.String(), "13. Everything that it had is dead")
-				require.Contains(t, out.String(), "All as expected.")
-				require.Equal(t, rotate == "true", strings.Contains(out.String(), "The old token is refused"))
-				require.NotContains(t, out.String(), "ory_at_", "a whole token is shown")
-				require.NotContains(t, out.String(), "dcrs_\"", "a whole secret is shown")
+				require.Contains(t, out.String(), "13. The tool tries what it had")
+				require.Contains(t, out.String(), "What to do next")
+				require.True(t, strings.HasSuffix(out.String(), "\nAll as expected.\n"), "the last line says so")
+				require.Equal(t, 13, strings.Count(out.String(), "    Proved: "))
+				require.Equal(t, rotate == "true", strings.Contains(out.String(), "the old one is refused"))
+				require.LessOrEqual(t, strings.Count(out.String(), "\n"), 120, "two screens")
+				require.NotRegexp(t, `(ory_[a-z]+_|dcrs_)[\w-]{5}`, out.String(), "a whole token or secret is shown")
+				require.NotRegexp(t, `eyJ[\w-]`, out.String(), "a whole JWT is shown")
 			})
 		}
 	}
@@ -46,8 +49,53 @@ func TestDemoSaysWhatDiffers(t *testing.T) {
 	d.rotate = false // the server rotates
 	var out bytes.Buffer
 	err := playDemo(t.Context(), d, &out)
-	require.ErrorContains(t, err, "step 11: registration_access_token is ory_at..., want ory_at...")
+	require.ErrorContains(t, err, "step 11: registration_access_token is ory_at_")
+	require.Regexp(t, `is ory_at_[\w-]{4}…, want ory_at_[\w-]{4}…$`, err.Error())
 	require.Contains(t, out.String(), "NOT AS EXPECTED")
+	require.NotContains(t, out.String(), "All as expected.")
+}
+
+// TestDemoShortensSecrets: old and new tokens can be told apart, and no secret is there as a whole.
+func TestDemoShortensSecrets(t *testing.T) {
+	t.Parallel()
+	for _, tokens := range []string{tokensOpaque, tokensJWT} {
+		t.Run("tokens="+tokens, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, func(o *options) { o.tokens = tokens; *o = withDemoClient(*o) })
+			d := demoOf(s.server)
+			steps := map[string]string{} // what is printed, by step
+			var out bytes.Buffer
+			require.NoError(t, playDemo(t.Context(), d, &out), out.String())
+			for _, part := range strings.Split(out.String(), "\n\n") {
+				number, rest, _ := strings.Cut(strings.TrimSpace(part), ". ")
+				steps[number] = rest
+			}
+			for _, secret := range []string{
+				s.users.password, d.resourceServer.secret, d.verifier, d.code, text(d.confidential, "client_secret"),
+				text(d.issued, "access_token"), text(d.issued, "refresh_token"), text(d.issued, "id_token"), text(d.public, "registration_access_token"),
+			} {
+				require.NotEmpty(t, secret)
+				require.False(t, strings.Contains(out.String(), secret), "a whole secret is shown")
+				require.True(t, strings.Contains(out.String(), short(secret)), short(secret))
+			}
+			for _, token := range []string{"access_token", "refresh_token"} {
+				require.Contains(t, steps["9"], short(text(d.issued, token)))
+				require.NotContains(t, steps["5"], short(text(d.issued, token)))
+			}
+			require.Contains(t, steps["11"], short(text(d.public, "registration_access_token")))
+			require.NotContains(t, steps["10"], short(text(d.public, "registration_access_token")))
+		})
+	}
+}
+
+func TestShort(t *testing.T) {
+	t.Parallel()
+	for secret, want := range map[string]string{
+		"ory_at_9f3cABCDEFGHIJKLMNOP.signature": "ory_at_9f3c…", "ory_rt_a_b-ABCDEFGHIJKLMNOP": "ory_rt_a_b-…", "dcrs_9f3cABCDEFGHIJKLMNOP": "dcrs_9f3c…",
+		"eyJhbGciOiJSUzI1NiJ9.e30.9f3cABCDEFGHIJKLMNOP": "eyJ…9f3c…", "9f3cABCDEFGHIJKLMNOP": "9f3c…", "secret": "…", "": "…",
+	} {
+		require.Equal(t, want, short(secret), secret)
+	}
 }
 
 func TestOptions(t *testing.T) {

@@ -44,7 +44,7 @@ type options struct {
 	admin              bool
 }
 
-// resourceServer is a client of the operator's own.
+// resourceServer is a static client that checks tokens.
 type resourceServer struct{ id, secret string }
 
 func defaultOptions() options {
@@ -67,7 +67,7 @@ func parseOptions(args []string, errOut io.Writer) (options, error) {
 	flags.StringVar(&o.issuer, "issuer", "", "`URL` under which the server is reached (default http:// and the address)")
 	flags.StringVar(&o.registration, "registration", o.registration, "who may register: open (loopback only), token or user")
 	flags.StringVar(&o.initialAccessToken, "initial-access-token", "", "`token` that may register with -registration token, besides access tokens with the registration scope")
-	flags.Func("resource-server", "`ID:SECRET` of a client of your own that may introspect every token; repeatable", o.addResourceServer)
+	flags.Func("resource-server", "`ID:SECRET` of a static client that may introspect every token; repeatable", o.addResourceServer)
 	flags.StringVar(&o.storage, "storage", o.storage, "where clients and tokens are kept: memory")
 	flags.BoolVar(&o.rotate, "rotate", o.rotate, "replace the registration access token with every update")
 	flags.StringVar(&o.tokens, "tokens", o.tokens, "access tokens: opaque or jwt (RFC 9068)")
@@ -86,8 +86,8 @@ func parseOptions(args []string, errOut io.Writer) (options, error) {
 	if o.demo && !given["addr"] {
 		o.addr = "127.0.0.1:0"
 	}
-	// The demo prints no password. Elsewhere than on loopback somebody has to say that a
-	// proxy with TLS is the only way to the server.
+	// The demo prints no password. Beyond loopback the operator has to give -admin, which says that
+	// a proxy with TLS is the only way to the server.
 	o.admin = o.admin && !o.demo && (given["admin"] || isLoopback(o.addr))
 	return o, o.check()
 }
@@ -113,8 +113,8 @@ func (o *options) setRate(value string) error {
 	return nil
 }
 
-// check refuses settings that can't work, and the one that nobody should have by
-// accident.
+// check refuses settings that cannot work, and the one that would be dangerous by
+// accident: open registration on an address that others can reach.
 func (o *options) check() error {
 	oneOf := func(name, value string, allowed ...string) error {
 		if slices.Contains(allowed, value) {
@@ -131,20 +131,20 @@ func (o *options) check() error {
 	case err != nil:
 		return err
 	case o.initialAccessToken != "" && o.registration != registrationToken:
-		return errors.New("-initial-access-token is of use with -registration token only")
+		return errors.New("-initial-access-token works with -registration token only")
 	case o.demo && o.registration != registrationOpen:
-		return errors.New("-demo registers without asking anybody: leave -registration at open")
+		return errors.New("-demo registers anonymous clients: leave -registration at open")
 	case o.demo && o.issuer != "":
-		return errors.New("-demo talks to the address that it listens on: leave -issuer out")
+		return errors.New("-demo sends its requests to the address that it listens on: leave -issuer out")
 	case hasPath(o.issuer):
-		return fmt.Errorf("-issuer %s: the pages of this server lie at the root of its host, so leave the path out", o.issuer)
+		return fmt.Errorf("-issuer %s: the pages of this server are at the root of its host, so leave the path out", o.issuer)
 	case isLoopback(o.addr):
 		return nil
 	case o.registration == registrationOpen:
-		return fmt.Errorf("-addr %s can be reached from elsewhere, and -registration open would let everybody "+
-			"register who does: use -registration token or user, or a loopback address", o.addr)
+		return fmt.Errorf("-addr %s can be reached from other machines, and -registration open would let everybody "+
+			"register: use -registration token or user, or a loopback address", o.addr)
 	case o.issuer == "":
-		return fmt.Errorf("-addr %s can be reached from elsewhere: say with -issuer under which https URL", o.addr)
+		return fmt.Errorf("-addr %s can be reached from other machines: say with -issuer under which https URL", o.addr)
 	}
 	return nil
 }
@@ -155,7 +155,7 @@ func hasPath(issuer string) bool {
 }
 
 // isLoopback reports whether only this machine can reach the address. A name other
-// than localhost might resolve to anything.
+// than localhost could resolve to any address.
 func isLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
 
-// The pages have no script, and what strangers chose (a client's name above all)
-// passes html/template, which escapes it for its place.
+// The pages have no script. What clients chose, such as their name, passes html/template, which
+// escapes it for its place.
 var (
 	//go:embed pages.html
 	pagesHTML string
@@ -42,8 +42,8 @@ func newPages(log *slog.Logger) *pages {
 		// Nothing but the one style sheet may be loaded, and no other page may show ours in
 		// a frame and have the user press Allow unawares. There is no form-action:
 		// browsers hold it against the redirect that answers a form as well, and the
-		// consent form is answered by a redirect to the client, who may redirect once more
-		// to wherever it likes.
+		// consent form is answered by a redirect to the client, which may redirect once more
+		// to any site.
 		policy: "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src 'sha256-" +
 			base64.StdEncoding.EncodeToString(style[:]) + "'",
 		log: log,
@@ -89,14 +89,14 @@ type refusalPage struct {
 	Code, Description string // for the developer of the client
 }
 
-// refusal tells a person that an authorization request can't go on. Its status is 400
-// whatever OAuth has for the error: 401 would want a challenge.
+// refusal shows the user that an authorization request cannot go on. Its status is 400
+// whatever OAuth has for the error: 401 would need a challenge.
 func (p *pages) refusal(w http.ResponseWriter, err error) {
 	answer := fosite.ErrorToRFC6749Error(err)
 	page := refusalPage{
-		Title: "This sign-in can not go on",
-		Text: "The app asked for something that this server does not accept. Go back to the app and try again; " +
-			"if it happens again, tell the people who make the app.",
+		Title: "This sign-in cannot go on",
+		Text: "The app asked for something that this server does not accept. Go back to the app and try again. " +
+			"If it happens again, ask the makers of the app for help.",
 		Code: answer.ErrorField, Description: answer.GetDescription(),
 	}
 	status := http.StatusBadRequest
@@ -104,16 +104,16 @@ func (p *pages) refusal(w http.ResponseWriter, err error) {
 	case answer.CodeField >= 500:
 		status = answer.CodeField
 		page.Title = "Something went wrong here"
-		page.Text = "This is not your fault, nor the app's. Wait a minute, then go back to the app and try again."
+		page.Text = "This is the fault of this server, not yours and not the app's. Wait a minute, then go back to the app and try again."
 	case answer.ErrorField == fosite.ErrInvalidClient.ErrorField:
 		page.Title = "This app is not known here"
-		page.Text = "Perhaps the app was connected a long time ago, and the connection has been removed since. " +
+		page.Text = "The app may have been connected a long time ago, and its registration may have expired. " +
 			"Go back to the app, remove this server from it, and connect again."
 	}
 	p.show(w, status, "refusal", page)
 }
 
-// expired tells a person that a form came too late, twice, or from another browser.
+// expired shows the user that a form came too late, twice, or from another browser.
 func (p *pages) expired(w http.ResponseWriter) {
 	p.show(w, http.StatusBadRequest, "refusal", refusalPage{
 		Title: "This page is too old",
@@ -121,26 +121,26 @@ func (p *pages) expired(w http.ResponseWriter) {
 	})
 }
 
-// consentPage is what a user is asked, and all that is known of who asks.
+// consentPage is what a user is asked, and what is known of the client that asks.
 type consentPage struct {
 	Request   string
 	User      string
 	Client    consent.Description
-	Operators bool   // a client of the operator's own: it has a name, and was not registered
+	Static    bool   // a static client: it has a name, and was not registered
 	ByUser    bool   // this user registered the client
 	Kind      string // of the redirect URI: web, loopback or app
 	Host      string // where the browser goes afterwards
 	Scopes    []string
 	Resources []string
-	Stays     bool // gets refresh tokens
+	Stays     bool // the client gets refresh tokens
 }
 
 func (p *pages) consent(w http.ResponseWriter, page consentPage) {
 	p.show(w, http.StatusOK, "consent", page)
 }
 
-// newConsentPage gathers what the page says. What a registered client says of itself
-// passes consent.Describe, which leaves out what would deceive.
+// newConsentPage collects what the page says. What a registered client says about itself
+// passes consent.Describe, which leaves out what could deceive.
 func (s *server) newConsentPage(r *http.Request, key string, who *login, request fosite.AuthorizeRequester) consentPage {
 	page := consentPage{
 		Request:   key,
@@ -153,18 +153,18 @@ func (s *server) newConsentPage(r *http.Request, key string, who *login, request
 	if client, ok := request.GetClient().(*dcr.Client); ok {
 		var err error
 		page.Client, err = consent.Describe(r.Context(), s.provider, client, localesOf(r, request)...)
-		if err != nil { // then how many have the name is not known, and all else is
+		if err != nil { // only SameName is unknown then
 			s.log.ErrorContext(r.Context(), "names not counted", "cause", err)
 		}
 		page.ByUser = page.Client.VouchedHow == "signed_in" && page.Client.VouchedBy == who.user
 	} else {
-		page.Operators = true
+		page.Static = true
 		page.Client = consent.Description{Name: request.GetClient().GetID(), Named: true, Verified: true}
 	}
 	return page
 }
 
-// redirectOf tells where the browser goes after the decision. A client may have several
+// redirectOf returns where the browser goes after the decision. A client may have several
 // redirect URIs; this is the one of the request.
 func redirectOf(request fosite.AuthorizeRequester) (kind, host string) {
 	uri := request.GetRedirectURI()
@@ -179,7 +179,7 @@ func redirectOf(request fosite.AuthorizeRequester) (kind, host string) {
 	return kind, consent.Host(uri)
 }
 
-// localesOf returns what languages the user reads: those that the client knows of (OpenID
+// localesOf returns the languages that the user reads: those that the client names (OpenID
 // Connect Core 1.0, section 3.1.2.1), then those of the browser.
 func localesOf(r *http.Request, request fosite.AuthorizeRequester) []string {
 	return append(strings.Fields(request.GetRequestForm().Get("ui_locales")), r.Header.Get("Accept-Language"))

@@ -22,7 +22,10 @@ func (b *browser) consentFor(metadata object, uri string, headers ...string) rep
 	return page
 }
 
-func TestConsentPageOfStrangers(t *testing.T) {
+// isPunycode is the remark on an internationalised host, after the host.
+const isPunycode = " is the technical form of a name with letters other than a to z, which can look like another name"
+
+func TestConsentPageOfAnonymousClients(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	t.Run("T20/T21/claim", func(t *testing.T) {
@@ -32,7 +35,7 @@ func TestConsentPageOfStrangers(t *testing.T) {
 			"client_uri": "https://brand.example/", "policy_uri": "https://app.example/privacy", "logo_uri": "https://brand.example/logo.png",
 		}, "https://app.example/cb")
 		require.Contains(t, page.body, "An app that calls itself <b><bdi>"+strings.Repeat("ä", 80)+"…</bdi></b>")
-		require.Contains(t, page.body, "Nobody vouches for this app.")
+		require.Contains(t, page.body, "This app is not verified.")
 		require.Contains(t, page.body, `<p class="host">app.example</p>`)
 		require.Contains(t, page.body, `href="https://app.example/privacy"`)
 		require.NotContains(t, page.body, "brand.example", "its pages and logo are not those of the app's host")
@@ -48,7 +51,7 @@ func TestConsentPageOfStrangers(t *testing.T) {
 		page := s.browser(t).consentFor(object{"redirect_uris": []string{"https://xn--80ak6aa92e.com/cb"}}, "https://xn--80ak6aa92e.com/cb")
 		require.Contains(t, page.body, `<p class="host">xn--80ak6aa92e.com</p>`)
 		require.Contains(t, page.body, "Be careful with this app")
-		require.Contains(t, page.body, "xn--80ak6aa92e.com looks like a name in Latin letters")
+		require.Contains(t, page.body, "<bdi>xn--80ak6aa92e.com"+isPunycode+"</bdi>")
 		require.NotContains(t, page.body, "аррӏе")
 	})
 	t.Run("RU-11/private_address", func(t *testing.T) {
@@ -59,16 +62,18 @@ func TestConsentPageOfStrangers(t *testing.T) {
 	t.Run("RU-11/own_letters", func(t *testing.T) {
 		t.Parallel()
 		page := s.browser(t).consentFor(object{"redirect_uris": []string{"https://xn--mnchen-3ya.example/cb"}}, "https://xn--mnchen-3ya.example/cb")
-		require.Contains(t, page.body, `<p class="host">münchen.example</p>`)
-		require.NotContains(t, page.body, "Be careful")
+		require.Contains(t, page.body, `<p class="host">xn--mnchen-3ya.example</p>`)
+		require.Contains(t, page.body, "Be careful with this app")
+		require.Contains(t, page.body, "<bdi>xn--mnchen-3ya.example"+isPunycode+"</bdi>")
+		require.NotContains(t, page.body, "münchen")
 	})
 	t.Run("CIMD-12/T50/loopback_only", func(t *testing.T) {
 		t.Parallel()
 		b := s.browser(t)
 		only := b.consentFor(object{"redirect_uris": []string{loopbackURI}}, loopbackURI)
-		require.Contains(t, only.body, "never\nanswered anywhere else")
+		require.Contains(t, only.body, "The app has no address outside of this device. Allow only")
 		too := b.consentFor(object{"redirect_uris": []string{loopbackURI, "https://app.example/cb"}}, loopbackURI)
-		require.Contains(t, too.body, "any program on it could pose as this app. Allow")
+		require.Contains(t, too.body, "could pretend to be this app.\nAllow only")
 	})
 	t.Run("7591-2-18/language", func(t *testing.T) {
 		t.Parallel()
@@ -83,7 +88,7 @@ func TestConsentPageOfStrangers(t *testing.T) {
 	})
 }
 
-func TestConsentPageOfVouchedClients(t *testing.T) {
+func TestConsentPageOfVerifiedClients(t *testing.T) {
 	t.Parallel()
 	t.Run("T21/by_a_token", func(t *testing.T) {
 		t.Parallel()
@@ -92,7 +97,7 @@ func TestConsentPageOfVouchedClients(t *testing.T) {
 			"client_name": "Partner", "redirect_uris": []string{"https://app.example/cb"}, "client_uri": "https://brand.example/",
 		}, "Authorization", bearer("initial"))
 		page := b.signIn(b.get("/oauth2/auth?" + request(client, "https://app.example/cb").Encode()))
-		require.NotContains(t, page.body, "Nobody")
+		require.NotContains(t, page.body, "not verified")
 		require.Contains(t, page.body, "Somebody with an account or a token of this server registered the app")
 		require.Contains(t, page.body, `href="https://brand.example/"`)
 	})
@@ -102,12 +107,12 @@ func TestConsentPageOfVouchedClients(t *testing.T) {
 		b.signIn(b.get("/sign-in"))
 		page := b.consentFor(object{"redirect_uris": []string{loopbackURI}}, loopbackURI)
 		require.Contains(t, page.body, "You registered this app yourself")
-		require.NotContains(t, page.body, "Nobody")
+		require.NotContains(t, page.body, "not verified")
 	})
-	t.Run("T21/by_the_operator", func(t *testing.T) {
+	t.Run("T21/static_client", func(t *testing.T) {
 		t.Parallel()
 		s := start(t)
-		page := consentPage{User: demoUser, Operators: true, Kind: "web", Host: "own.example"}
+		page := consentPage{User: demoUser, Static: true, Kind: "web", Host: "own.example"}
 		page.Client.Name, page.Client.Named, page.Client.Verified = "own", true, true
 		recorder := httptest.NewRecorder()
 		s.pages.consent(recorder, page)

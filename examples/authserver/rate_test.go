@@ -36,7 +36,7 @@ func TestRateOption(t *testing.T) {
 	}
 }
 
-// TestRate: with -rate the limit holds for each caller, and without it nobody on this
+// TestRate: with -rate the limit holds for each caller, and without it no caller on this
 // machine has one.
 func TestRate(t *testing.T) {
 	t.Parallel()

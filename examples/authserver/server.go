@@ -25,8 +25,8 @@ import (
 // scopes are what clients may register and users allow.
 var scopes = []string{"openid", "profile", "email", "offline_access", "mcp"}
 
-// registrationScope is that of access tokens which may register clients. No client
-// can register it for itself.
+// registrationScope is the scope of access tokens that may register clients. No client
+// can register it.
 const registrationScope = "dcr:register"
 
 // server is the authorization server. Its methods are the handlers.
@@ -36,9 +36,9 @@ type server struct {
 	key      *jose.JSONWebKey
 	users    *users
 	sessions *sessions
-	// pending holds authorization requests while their user signs in and decides.
+	// pending keeps authorization requests while their user signs in and decides.
 	pending *shelf[pendingRequest]
-	// consents holds what users have allowed, for clients that need not ask again.
+	// consents keeps what users have allowed to confidential clients, by consentKey.
 	consents *shelf[[]string]
 	pages    *pages
 	log      *slog.Logger
@@ -48,8 +48,7 @@ type server struct {
 	admin     http.Handler   // nil with -admin=false
 }
 
-// newServer composes a server. Everything that is wrong with the composition is in
-// the error.
+// newServer composes a server. The error names all that is wrong with the composition.
 func newServer(o options, log *slog.Logger) (*server, error) {
 	key, err := newSigningKey()
 	if err != nil {
@@ -79,7 +78,7 @@ func (s *server) compose() (*dcr.Provider, error) {
 	config := s.fositeConfig()
 	store := dcr.NewMemoryStore()
 	for _, rs := range s.options.resourceServers {
-		client, err := s.operatorsClient(config, rs)
+		client, err := s.staticClient(config, rs)
 		if err != nil {
 			return nil, err
 		}
@@ -95,15 +94,15 @@ func (s *server) compose() (*dcr.Provider, error) {
 		compose.OAuth2TokenRevocationFactory,
 		compose.OAuth2PKCEFactory,
 		compose.PushedAuthorizeHandlerFactory,
-		dcr.NewFactory(s.registrationConfig()), // last, so that its checks see everything
+		dcr.NewFactory(s.registrationConfig()), // last, so that it sees what is composed
 	))
 }
 
-// fositeConfig is what fosite has to know. Where its default is not the best for
-// clients that nobody knows beforehand, the line says why.
+// fositeConfig is the configuration of fosite. Where a line differs from the default because
+// clients are not known beforehand, its comment says why.
 func (s *server) fositeConfig() *fosite.Config {
-	// If tokens are to survive a restart, this secret and the signing key belong where
-	// your other secrets are.
+	// If tokens are to survive a restart, keep this secret and the signing key where your
+	// other secrets are.
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret) // never fails: it ends the program instead
 	return &fosite.Config{
@@ -111,18 +110,19 @@ func (s *server) fositeConfig() *fosite.Config {
 		AccessTokenIssuer: s.options.issuer,
 		IDTokenIssuer:     s.options.issuer,
 		TokenURL:          s.url("/oauth2/token"), // makes private_key_jwt possible
-		// A self-contained token lives until it expires, whatever happens to its client.
+		// A resource server that checks a JWT by itself accepts it until it expires, even if its
+		// client is deleted meanwhile: so tokens are short-lived.
 		AccessTokenLifespan:         15 * time.Minute,
 		AuthorizeCodeLifespan:       5 * time.Minute,
 		EnforcePKCEForPublicClients: true,
-		// Empty, not nil: who registered refresh_token gets one. By default fosite wants
-		// offline_access too, which few clients ask for.
+		// Empty, not nil: a client that registered refresh_token gets one. By default fosite
+		// requires offline_access too, which few clients ask for.
 		RefreshTokenScopes: []string{},
 		// By default fosite reads registered scopes as patterns and audiences as prefixes.
 		ScopeStrategy:            fosite.ExactScopeStrategy,
 		AudienceMatchingStrategy: fosite.ExactAudienceMatchingStrategy,
 		JWTScopeClaimKey:         jwt.JWTScopeFieldString, // RFC 9068, section 2.2.3
-		// Generated secrets need no slow hash; those that an operator chose get one.
+		// Generated secrets need no slow hash; those that an operator chose do.
 		ClientSecretsHasher: &dcr.SecretHasher{Fallback: &fosite.BCrypt{Config: &fosite.Config{HashCost: 10}}},
 	}
 }
@@ -164,15 +164,15 @@ func (s *server) registrationConfig() dcr.Config {
 		},
 		Metadata: dcr.Metadata{
 			PrivateUseSchemes: []string{"cursor", "vscode", "vscode-insiders", "windsurf", "oc"},
-			// Only here, to show the grant. With open registration it hands a token to
-			// whoever asks, so the server says so when it starts.
+			// Only to show the grant. With open registration it gives a token to everybody
+			// who asks, so the server prints a notice when it starts.
 			AnonymousGrantTypes: []string{"client_credentials"},
 		},
 	}
 }
 
-// callerRate is what -rate says. On loopback nobody needs a limit; elsewhere anonymous
-// registrants have that of the package.
+// callerRate is what -rate says. Without it there is no limit on loopback, and elsewhere the
+// default of the package.
 func (s *server) callerRate() dcr.Rate {
 	if s.options.rate.Count == 0 && isLoopback(s.options.addr) {
 		return dcr.Rate{Count: -1}
@@ -186,9 +186,9 @@ func (s *server) audiences() []string {
 	return []string{s.options.issuer, s.url("/mcp")}
 }
 
-// operatorsClient is a client that was not registered through the protocol. It may
-// introspect every token, and where tokens let clients register it may get one.
-func (s *server) operatorsClient(config *fosite.Config, rs resourceServer) (fosite.Client, error) {
+// staticClient returns a client that was not registered through the protocol. It may introspect
+// every token. With -registration token it may get an access token that lets its holder register.
+func (s *server) staticClient(config *fosite.Config, rs resourceServer) (fosite.Client, error) {
 	hash, err := config.ClientSecretsHasher.Hash(context.Background(), []byte(rs.secret))
 	if err != nil {
 		return nil, fmt.Errorf("-resource-server %s: %w", rs.id, err)
@@ -215,8 +215,8 @@ func newSigningKey() (*jose.JSONWebKey, error) {
 	return &jose.JSONWebKey{Key: key, KeyID: rand.Text(), Algorithm: string(jose.RS256), Use: "sig"}, nil
 }
 
-// url returns the public URL of a path. It comes from the issuer alone: what a
-// request says of its host is for its sender to choose.
+// url returns the public URL of a path. It comes from the issuer alone: the sender of a
+// request chooses its Host header.
 func (s *server) url(path string) string {
 	return strings.TrimSuffix(s.options.issuer, "/") + path
 }
@@ -262,8 +262,8 @@ func (s *server) handler() http.Handler {
 }
 
 // openToBrowsers lets clients that run in a browser, such as MCP Inspector, call from
-// any origin. Since no credentials are allowed, a page gets nothing by it that a
-// program could not have. The package does the same for its own endpoints
+// any origin. Since no credentials are allowed, a page gets nothing that a program could
+// not get. The package does the same for its own endpoints
 // (Config.Endpoints.AllowedOrigins).
 var openToBrowsers = cors.New(cors.Options{
 	AllowedOrigins: []string{"*"},
@@ -273,8 +273,8 @@ var openToBrowsers = cors.New(cors.Options{
 	MaxAge:         600,
 }).Handler
 
-// refused logs an error that is answered: what the server failed at as an error, with
-// its cause, and a refusal as information.
+// refused logs an error that is answered: a failure of the server as an error, with its
+// cause, and a refusal as information.
 func (s *server) refused(r *http.Request, err error) {
 	answer := fosite.ErrorToRFC6749Error(err)
 	attrs := []slog.Attr{slog.String("path", r.URL.Path), slog.String("error", answer.ErrorField), slog.String("hint", answer.HintField)}
@@ -286,8 +286,8 @@ func (s *server) refused(r *http.Request, err error) {
 	s.log.LogAttrs(r.Context(), level, "request refused", attrs...)
 }
 
-// grantAll grants what was asked for and is registered, which fosite has checked. A
-// token that names no resource is for this server alone (RFC 9068, section 3).
+// grantAll grants all that was requested. fosite has checked that it is registered. A token for
+// which no resource was named is for this server alone (RFC 9068, section 3).
 func (s *server) grantAll(request fosite.Requester) {
 	for _, scope := range request.GetRequestedScopes() {
 		request.GrantScope(scope)

@@ -58,7 +58,7 @@ func TestDiscovery(t *testing.T) {
 		require.Equal(t, "*", answer.header.Get("Access-Control-Allow-Origin"))
 		require.Empty(t, answer.header.Get("Access-Control-Allow-Credentials"))
 		require.Empty(t, b.send(http.MethodOptions, "/consent", nil, "Origin", "http://localhost:6274",
-			"Access-Control-Request-Method", "POST").header.Get("Access-Control-Allow-Origin"), "pages are nobody else's")
+			"Access-Control-Request-Method", "POST").header.Get("Access-Control-Allow-Origin"), "no other site may read our pages")
 	})
 }
 
@@ -163,7 +163,7 @@ func TestShelf(t *testing.T) {
 	brief := newShelf[int](2, -time.Second)
 	brief.put("a", 1)
 	_, ok = brief.get("a")
-	require.False(t, ok, "ended")
+	require.False(t, ok, "expired")
 	brief.put("b", 2)
-	require.Len(t, brief.items, 1, "what has ended makes room")
+	require.Len(t, brief.items, 1, "what has expired makes room")
 }

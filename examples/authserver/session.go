@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// sessions knows the browsers that come to the server, by a cookie with a random
-// value. The value of a browser whose user is signed in leads to the login; that of
-// another leads nowhere, and only binds authorization requests to it.
+// sessions recognises browsers by a cookie with a random value. For a browser whose user is signed
+// in, the value leads to the login. For another it leads nowhere, and only binds authorization
+// requests to that browser.
 type sessions struct {
 	cookie string
 	secure bool
@@ -24,15 +24,15 @@ type login struct {
 func newSessions(secure bool) *sessions {
 	s := &sessions{cookie: "authserver_session", secure: secure, logins: newShelf[login](10_000, 8*time.Hour)}
 	if secure {
-		// Browsers take a cookie of this name only from the host itself, over TLS, so that
-		// no other host of the domain can plant one.
+		// Browsers accept a cookie of this name only from the host itself, over TLS, so that
+		// no other host of the domain can set one.
 		s.cookie = "__Host-" + s.cookie
 	}
 	return s
 }
 
-// id returns the value of the browser's cookie; empty where it has none, or one that
-// is not as we make them.
+// id returns the value of the browser's cookie; empty where it has none, or one that this server
+// did not make.
 func (s *sessions) id(r *http.Request) string {
 	cookie, err := r.Cookie(s.cookie)
 	if err != nil || len(cookie.Value) != len(rand.Text()) {
@@ -57,7 +57,7 @@ func (s *sessions) login(r *http.Request) *login {
 	return nil
 }
 
-// signIn notes who is signed in, under a new value: somebody else may know the one
+// signIn records who is signed in, under a new value: an attacker may know the one
 // from before (session fixation).
 func (s *sessions) signIn(w http.ResponseWriter, r *http.Request, user string) string {
 	s.logins.take(s.id(r))
@@ -66,7 +66,7 @@ func (s *sessions) signIn(w http.ResponseWriter, r *http.Request, user string) s
 	return id
 }
 
-// signOut forgets the login, and the browser its cookie.
+// signOut removes the login, and the cookie of the browser.
 func (s *sessions) signOut(w http.ResponseWriter, r *http.Request) {
 	s.logins.take(s.id(r))
 	s.set(w, "", -1)

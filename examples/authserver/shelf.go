@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// shelf keeps values for a while, under keys that nobody can guess. It is bounded:
-// where it is full the oldest value gives way. So what strangers can make the server
-// remember costs a known amount of memory.
+// shelf keeps values for some time, under keys that cannot be guessed. It is bounded: where it is
+// full, the oldest value is evicted. So the values that anonymous callers make the server keep need
+// a known amount of memory.
 type shelf[V any] struct {
 	size     int
 	lifetime time.Duration
 
 	mu    sync.Mutex
-	order *list.List // of shelved[V], oldest first, which is also the first to end
+	order *list.List // of shelved[V], oldest first, which is also the first to expire
 	items map[string]*list.Element
 }
 
 type shelved[V any] struct {
 	key   string
 	value V
-	ends  time.Time
+	until time.Time
 }
 
 func newShelf[V any](size int, lifetime time.Duration) *shelf[V] {
@@ -35,7 +35,7 @@ func (s *shelf[V]) put(key string, value V) {
 	s.remove(s.items[key])
 	now := time.Now()
 	for first := s.order.Front(); first != nil; first = s.order.Front() {
-		if s.order.Len() < s.size && now.Before(first.Value.(shelved[V]).ends) {
+		if s.order.Len() < s.size && now.Before(first.Value.(shelved[V]).until) {
 			break
 		}
 		s.remove(first)
@@ -65,7 +65,7 @@ func (s *shelf[V]) find(key string) (value V, ok bool) {
 		return value, false
 	}
 	found := element.Value.(shelved[V])
-	if !time.Now().Before(found.ends) {
+	if !time.Now().Before(found.until) {
 		return value, false
 	}
 	return found.value, true

@@ -13,8 +13,8 @@ import (
 type session struct {
 	*openid.DefaultSession
 
-	// ClientID is there because fosite's JWT strategy does not tell the client of a
-	// token, which RFC 9068 requires and introspection needs.
+	// ClientID is there because fosite's JWT strategy does not write the client of a
+	// token into it, which RFC 9068 requires and introspection needs.
 	ClientID string `json:"client_id"`
 }
 
@@ -53,8 +53,8 @@ func (s *session) GetJWTClaims() jwt.JWTClaimsContainer {
 	return claims
 }
 
-// GetJWTHeader says that the JWT is an access token, so that nobody takes it for an
-// ID token, which is signed with the same key.
+// GetJWTHeader says that the JWT is an access token, so that it is not accepted as an ID
+// token, which is signed with the same key.
 func (s *session) GetJWTHeader() *jwt.Headers {
 	return &jwt.Headers{Extra: map[string]any{"typ": "at+jwt"}}
 }
@@ -70,7 +70,7 @@ func (s *server) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if request.GetGrantTypes().ExactOne("client_credentials") {
-		// No user has a part in this, so the client is its own subject. In the other
+		// No user takes part in this, so the client is its own subject. In the other
 		// grants fosite grants what the user has allowed.
 		session.Subject, session.ClientID = request.GetClient().GetID(), request.GetClient().GetID()
 		s.grantAll(request)
@@ -84,8 +84,8 @@ func (s *server) token(w http.ResponseWriter, r *http.Request) {
 	s.provider.WriteAccessResponse(ctx, w, request, response)
 }
 
-// introspect is the introspection endpoint (RFC 7662). The provider sees to it that
-// clients which registered themselves learn of their own tokens only.
+// introspect is the introspection endpoint (RFC 7662). The provider answers clients
+// that registered themselves about their own tokens only.
 func (s *server) introspect(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	response, err := s.provider.NewIntrospectionRequest(ctx, r, newSession())
@@ -124,7 +124,7 @@ func (s *server) pushAuthorization(w http.ResponseWriter, r *http.Request) {
 	s.provider.WritePushedAuthorizeResponse(ctx, w, request, response)
 }
 
-// userinfo answers what the user has allowed the client to know (OpenID Connect Core
+// userinfo answers with the claims that the user has allowed the client to see (OpenID Connect Core
 // 1.0, section 5.3).
 func (s *server) userinfo(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
@@ -139,7 +139,7 @@ func (s *server) userinfo(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	// fosite falls through from access tokens to refresh tokens; only the former will do.
+	// fosite looks among the refresh tokens too. Only access tokens are accepted here.
 	use, request, err := s.provider.IntrospectToken(r.Context(), token, fosite.AccessToken, newSession())
 	switch {
 	case err != nil && fosite.ErrorToRFC6749Error(err).CodeField >= 500:

@@ -158,7 +158,7 @@ func TestIntrospectionAndRevocation(t *testing.T) {
 			require.Equal(t, true, active("rs", "rs-secret"))
 			require.Nil(t, active("rs", "guess"))
 			require.Equal(t, true, active(text(client, "client_id"), text(client, "client_secret")), "INTRO-01: its own")
-			require.Equal(t, false, active(text(other, "client_id"), text(other, "client_secret")), "INTRO-01: a stranger's")
+			require.Equal(t, false, active(text(other, "client_id"), text(other, "client_secret")), "INTRO-01: another client's")
 
 			revoked := b.post("/oauth2/revoke", url.Values{"token": {text(tokens, "access_token")}},
 				"Authorization", basic(text(client, "client_id"), text(client, "client_secret")))

@@ -8,9 +8,8 @@ import (
 const demoUser = "demo"
 
 // users stands for your own user database, and your own way of signing in. This one
-// has one user, whose password is made when the server starts and printed then. With
-// 130 random bits it needs no slow hash, and no bound on attempts; passwords that
-// people choose need both.
+// has one user. Its password is made and printed when the server starts. It has 130 random bits, so
+// it needs no slow hash and no bound on attempts. Passwords that people choose need both.
 type users struct{ password string }
 
 func newUsers() *users { return &users{password: rand.Text()} }
@@ -23,7 +22,7 @@ func (u *users) authenticate(name, password string) bool {
 
 func (u *users) exists(name string) bool { return name == demoUser }
 
-// claims returns what the scopes let a client know of a user (OpenID Connect Core
+// claims returns what the scopes let a client know about a user (OpenID Connect Core
 // 1.0, section 5.4).
 func (u *users) claims(name string, scopes []string) map[string]any {
 	claims := map[string]any{"sub": name}

@@ -1,6 +1,6 @@
-// Customstorage shows what an application does that has a fosite storage of its own: four
-// methods are added to it (registration.go), the provider is extended, and clients
-// register. Whoever deploys a service has a key with which it may do so.
+// Command customstorage shows how an application adds registration to a fosite storage of its own:
+// it adds four methods to the storage (registration.go) and extends the provider. Clients register
+// with a key that the application gives to those who deploy services.
 package main
 
 import (
@@ -29,7 +29,7 @@ func main() {
 	}
 }
 
-// run starts a server, registers one client with it and prints what came of it.
+// run starts a server, registers one client and prints the result.
 func run(out io.Writer) error {
 	router := mux.NewRouter().UseEncodedPath()
 	server := httptest.NewServer(router)
@@ -44,7 +44,7 @@ func run(out io.Writer) error {
 	return register(out, server.URL, storage, key)
 }
 
-// newProvider composes fosite as before, with one factory more, and extends it.
+// newProvider composes fosite as before, with one more factory, and extends it.
 func newProvider(issuer string, storage *Storage, key string) (*dcr.Provider, error) {
 	config := &fosite.Config{
 		AccessTokenIssuer: issuer,
@@ -57,7 +57,7 @@ func newProvider(issuer string, storage *Storage, key string) (*dcr.Provider, er
 	))
 }
 
-// deployKey lets those register who have the key.
+// deployKey is an access rule: a request that carries the key may register.
 func deployKey(key string) dcr.Access {
 	want := []byte("Bearer " + key)
 	return dcr.AccessFunc(func(_ context.Context, r *http.Request) (*dcr.Registrant, error) {

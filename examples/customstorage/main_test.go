@@ -18,7 +18,7 @@ func TestRun(t *testing.T) {
 	require.Equal(t, "201 Created\nInvoices authenticates with client_secret_basic\nregistered with a deploy_key, version 1\n", out.String())
 }
 
-// TestStorage is all that a storage of one's own needs as a test.
+// TestStorage runs the whole contract. A storage of your own needs no other test for registration.
 func TestStorage(t *testing.T) {
 	t.Parallel()
 	storagetest.Run(t, func(*testing.T) storagetest.Storage {

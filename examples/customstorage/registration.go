@@ -11,8 +11,8 @@ import (
 
 var _ dcr.ClientStorage = (*Storage)(nil)
 
-// CreateClient is the first of the four methods that registration needs. Our own
-// applications count as taken.
+// CreateClient stores a new record. It returns dcr.ErrClientExists where the identifier is taken, by
+// one of our own applications too. This is the first of the four methods that registration needs.
 func (s *Storage) CreateClient(ctx context.Context, client *dcr.Client) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -26,7 +26,8 @@ func (s *Storage) CreateClient(ctx context.Context, client *dcr.Client) error {
 	return nil
 }
 
-// GetDynamicClient knows registered clients only, not our own applications.
+// GetDynamicClient returns a copy of the record of a registered client. Our own applications are not
+// registered clients: for them, as for unknown identifiers, it returns fosite.ErrNotFound.
 func (s *Storage) GetDynamicClient(ctx context.Context, id string) (*dcr.Client, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -40,7 +41,9 @@ func (s *Storage) GetDynamicClient(ctx context.Context, id string) (*dcr.Client,
 	return client.Clone(), nil
 }
 
-// UpdateClient replaces a record if nobody else did since it was read.
+// UpdateClient replaces a record if the stored one still has the version that the caller has read,
+// and returns dcr.ErrConflict otherwise. The two times of use never go back: a use may be recorded
+// between the read and the update.
 func (s *Storage) UpdateClient(ctx context.Context, client *dcr.Client, version int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -61,7 +64,8 @@ func (s *Storage) UpdateClient(ctx context.Context, client *dcr.Client, version 
 	return nil
 }
 
-// DeleteClient removes a record. The tokens of the client are dead from then on.
+// DeleteClient removes a record. The tokens of the client are refused from then on, since their
+// client is not found.
 func (s *Storage) DeleteClient(ctx context.Context, id string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -75,6 +79,7 @@ func (s *Storage) DeleteClient(ctx context.Context, id string) error {
 	return nil
 }
 
+// later returns the later of two times.
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a

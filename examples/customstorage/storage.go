@@ -12,21 +12,21 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
-// Application is a client of our own, as our configuration has it.
+// Application is a static client: it comes from our configuration, and has more fields than a
+// registered one.
 type Application struct {
 	fosite.DefaultClient
 	Team string
 }
 
-// Storage is the fosite storage that we have already; that it forgets nothing but client
-// assertions is another story. Registration adds one map to it, and the methods of
-// registration.go.
+// Storage is the fosite storage that we have already. Registration adds one map to it, and the
+// methods of registration.go. It is kept short: it never removes expired tokens.
 type Storage struct {
 	mu           sync.Mutex
 	applications map[string]*Application
-	registered   map[string]*dcr.Client // new
-	tokens       map[string]*fosite.Request
-	assertions   map[string]time.Time
+	registered   map[string]*dcr.Client     // new
+	tokens       map[string]*fosite.Request // by signature
+	assertions   map[string]time.Time       // identifiers of client assertions, and when they expire
 }
 
 var (
@@ -34,7 +34,7 @@ var (
 	_ oauth2.AccessTokenStorage = (*Storage)(nil)
 )
 
-// NewStorage returns a storage with our own applications in it.
+// NewStorage returns a storage that has our own applications.
 func NewStorage(applications ...*Application) *Storage {
 	s := &Storage{
 		applications: map[string]*Application{},
@@ -48,14 +48,14 @@ func NewStorage(applications ...*Application) *Storage {
 	return s
 }
 
-// AddApplication adds a client of our own.
+// AddApplication adds one of our own applications.
 func (s *Storage) AddApplication(application *Application) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.applications[application.ID] = application
 }
 
-// GetClient returns one of our applications or, this is new, a registered client.
+// GetClient returns one of our own applications or, which is new, a registered client.
 func (s *Storage) GetClient(_ context.Context, id string) (fosite.Client, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,14 +68,16 @@ func (s *Storage) GetClient(_ context.Context, id string) (fosite.Client, error)
 	return nil, fosite.ErrNotFound
 }
 
-// ClientAssertionJWTValid says whether a client assertion was seen before.
+// ClientAssertionJWTValid returns fosite.ErrJTIKnown for the identifier of a client assertion that
+// was used before.
 func (s *Storage) ClientAssertionJWTValid(_ context.Context, jti string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.unknownAssertion(jti)
 }
 
-// SetClientAssertionJWT notes a client assertion. Of two at once one is refused.
+// SetClientAssertionJWT records the identifier of a client assertion. Of two calls at once one
+// returns fosite.ErrJTIKnown.
 func (s *Storage) SetClientAssertionJWT(_ context.Context, jti string, expires time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,6 +88,8 @@ func (s *Storage) SetClientAssertionJWT(_ context.Context, jti string, expires t
 	return nil
 }
 
+// unknownAssertion returns fosite.ErrJTIKnown for a recorded identifier, and removes those that have
+// expired. The caller holds the lock.
 func (s *Storage) unknownAssertion(jti string) error {
 	now := time.Now()
 	maps.DeleteFunc(s.assertions, func(_ string, expires time.Time) bool { return !now.Before(expires) })
@@ -96,7 +100,7 @@ func (s *Storage) unknownAssertion(jti string) error {
 }
 
 // CreateAccessTokenSession stores an access token. It copies the request, since fosite
-// and its handlers go on changing theirs.
+// and its handlers may change theirs later.
 func (s *Storage) CreateAccessTokenSession(_ context.Context, signature string, request fosite.Requester) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,7 +108,7 @@ func (s *Storage) CreateAccessTokenSession(_ context.Context, signature string, 
 	return nil
 }
 
-// GetAccessTokenSession returns an access token.
+// GetAccessTokenSession returns a copy of the request of an access token.
 func (s *Storage) GetAccessTokenSession(_ context.Context, signature string, _ fosite.Session) (fosite.Requester, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,6 +127,7 @@ func (s *Storage) DeleteAccessTokenSession(_ context.Context, signature string) 
 	return nil
 }
 
+// copyOf returns a deep copy of a request.
 func copyOf(request fosite.Requester) *fosite.Request {
 	c := fosite.NewRequest()
 	c.Merge(request)

@@ -1,4 +1,4 @@
-// Databasestorage shows a fosite storage in a database, with registration in it: package
+// Command databasestorage shows a fosite storage in a database that has registration: package
 // store, which is there to be copied. A client is one row, whose record is one JSON column.
 //
 // The program opens a file, or creates it, registers a client, shows its row, and sweeps:
@@ -29,7 +29,7 @@ func main() {
 	}
 }
 
-// open takes the file that is named, or one that goes again.
+// open runs the program on the named file, or on a temporary one that is removed.
 func open(args []string, out io.Writer) error {
 	if len(args) > 0 {
 		return run(context.Background(), args[0], out)
@@ -42,9 +42,9 @@ func open(args []string, out io.Writer) error {
 	return run(context.Background(), filepath.Join(folder, "clients.db"), out)
 }
 
-// run has two servers on one file, as behind a load balancer.
+// run starts two servers on one file, as behind a load balancer, and prints what happens.
 func run(ctx context.Context, file string, out io.Writer) error {
-	ahead := time.Duration(0) // of the clock, so that nobody has to wait for the sweep
+	ahead := time.Duration(0) // of the real time, so that the sweep needs no waiting
 	now := func() time.Time { return time.Now().Add(ahead) }
 	first, err := newServer(ctx, file, now)
 	if err != nil {
@@ -58,21 +58,21 @@ func run(ctx context.Context, file string, out io.Writer) error {
 	defer func() { _ = second.store.Close() }()
 
 	client := first.register("Invoices")
-	stranger := first.register("Never seen again")
+	unused := first.register("Never seen again")
 	fmt.Fprintln(out, "A client is registered at the first server. Its row:")
 	if err := showRow(ctx, out, file, client.ID); err != nil {
 		return err
 	}
 	for what, secret := range map[string]string{"client secret": client.Secret, "registration access token": client.Token} {
-		found, err := lies(file, secret)
+		found, err := contains(file, secret)
 		if err != nil {
 			return err
 		}
 		if found {
-			return fmt.Errorf("the %s lies in the database", what)
+			return fmt.Errorf("the %s is in the database", what)
 		}
 	}
-	fmt.Fprintln(out, "Neither its secret nor its registration access token lies anywhere in the file.")
+	fmt.Fprintln(out, "Neither its secret nor its registration access token is anywhere in the file.")
 
 	fmt.Fprintln(out, "\nIt reads its registration at the second server:", second.read(client))
 	fmt.Fprintln(out, "It gets a token there:", second.token(client))
@@ -85,13 +85,13 @@ func run(ctx context.Context, file string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\nTwo hours later a sweep removes %d client that nobody has used.\n", removed)
+	fmt.Fprintf(out, "\nTwo hours later a sweep removes %d client that was never used.\n", removed)
 	fmt.Fprintln(out, "The one that was used reads its registration:", first.read(client))
-	fmt.Fprintln(out, "The other one:", first.read(stranger))
+	fmt.Fprintln(out, "The other one:", first.read(unused))
 	return first.store.DeleteExpiredSessions(ctx)
 }
 
-// showRow prints a row as it lies in the table.
+// showRow prints a row of the table.
 func showRow(ctx context.Context, out io.Writer, file, id string) error {
 	db, err := sql.Open("sqlite", store.Source(file, time.Second))
 	if err != nil {
@@ -122,7 +122,7 @@ func showRow(ctx context.Context, out io.Writer, file, id string) error {
 	return rows.Err()
 }
 
-// shown returns a value as it lies in its column, and a record in lines.
+// shown returns the value of a column as text, and a record in lines.
 func shown(column string, value any) string {
 	switch value := value.(type) {
 	case nil:
@@ -137,8 +137,8 @@ func shown(column string, value any) string {
 	return fmt.Sprint(value)
 }
 
-// lies reports whether a text is anywhere in the database: in the file or in its log.
-func lies(file, text string) (bool, error) {
+// contains reports whether a text is anywhere in the database: in the file or in its log.
+func contains(file, text string) (bool, error) {
 	for _, name := range []string{file, file + "-wal"} {
 		content, err := os.ReadFile(name)
 		if err != nil && !os.IsNotExist(err) {
@@ -151,7 +151,7 @@ func lies(file, text string) (bool, error) {
 	return false, nil
 }
 
-// showUse prints what the first server sees of a use at the second.
+// showUse prints how the first server sees that the client was used at the second.
 func showUse(ctx context.Context, out io.Writer, s *server, id string) error {
 	used, err := s.provider.CountClients(ctx, dcr.ClientFilter{Search: id}, 1)
 	if err != nil {
@@ -169,5 +169,5 @@ func showUse(ctx context.Context, out io.Writer, s *server, id string) error {
 	return nil
 }
 
-// status is how the program shows an answer.
+// status returns the status of an answer with its name.
 func status(code int) string { return fmt.Sprint(code, " ", http.StatusText(code)) }

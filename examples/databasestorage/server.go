@@ -17,14 +17,15 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/examples/databasestorage/store"
 )
 
-// server is one of several that share a database. They have the issuer and the global secret
-// in common, too.
+// server is one of several authorization servers that share a database, the issuer and the global
+// secret.
 type server struct {
 	store    *store.Store
 	provider *dcr.Provider
 	router   http.Handler
 }
 
+// newServer opens the file and composes a server on it.
 func newServer(ctx context.Context, file string, now func() time.Time) (*server, error) {
 	newSession := func() fosite.Session { return new(fosite.DefaultSession) }
 	storage, err := store.Open(ctx, file, store.Options{NewSession: newSession})
@@ -39,8 +40,8 @@ func newServer(ctx context.Context, file string, now func() time.Time) (*server,
 	provider, err := dcr.Extend(compose.Compose(config, storage, compose.NewOAuth2HMACStrategy(config),
 		compose.OAuth2ClientCredentialsGrantFactory,
 		dcr.NewFactory(dcr.Config{
-			// Open, and for services, which the example gets by with; a server on the internet
-			// has initial access tokens or users instead.
+			// Anonymous registration of services keeps the example short. A server on the internet
+			// uses initial access tokens or signed-in users.
 			Access:    dcr.Open(),
 			Metadata:  dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}},
 			Scopes:    []string{"invoices"},
@@ -60,6 +61,7 @@ func newServer(ctx context.Context, file string, now func() time.Time) (*server,
 	return s, nil
 }
 
+// serveToken is the token endpoint.
 func (s *server) serveToken(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	request, err := s.provider.NewAccessRequest(ctx, r, new(fosite.DefaultSession))
@@ -75,14 +77,14 @@ func (s *server) serveToken(w http.ResponseWriter, r *http.Request) {
 	s.provider.WriteAccessResponse(ctx, w, request, response)
 }
 
-// registration is what a client is answered.
+// registration is what a client reads of the answer to its registration.
 type registration struct {
 	ID     string `json:"client_id"`
 	Secret string `json:"client_secret"`
 	Token  string `json:"registration_access_token"`
 }
 
-// register, read and token are what clients do.
+// register registers a service, as a client does.
 func (s *server) register(name string) registration {
 	body, _ := json.Marshal(map[string]any{"client_name": name, "grant_types": []string{"client_credentials"}})
 	request := httptest.NewRequest(http.MethodPost, "/register", strings.NewReader(string(body)))
@@ -92,12 +94,14 @@ func (s *server) register(name string) registration {
 	return answer
 }
 
+// read reads the registration of a client, and returns the status.
 func (s *server) read(client registration) string {
 	request := httptest.NewRequest(http.MethodGet, "/register/"+client.ID, nil)
 	request.Header.Set("Authorization", "Bearer "+client.Token)
 	return status(s.answer(request).Code)
 }
 
+// token gets an access token for a client, and returns the status.
 func (s *server) token(client registration) string {
 	form := url.Values{"grant_type": {"client_credentials"}}.Encode()
 	request := httptest.NewRequest(http.MethodPost, "/oauth2/token", strings.NewReader(form))
@@ -106,6 +110,7 @@ func (s *server) token(client registration) string {
 	return status(s.answer(request).Code)
 }
 
+// answer serves a request in process.
 func (s *server) answer(request *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	s.router.ServeHTTP(w, request)

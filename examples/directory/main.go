@@ -1,6 +1,6 @@
 // Command directory shows software statements (RFC 7591, section 2.3): a directory, as a
 // banking scheme has one, says in a signed statement what is true of an application, and an
-// authorization server that trusts the directory registers just that.
+// authorization server that trusts the directory registers what the statement says.
 package main
 
 import (
@@ -32,6 +32,7 @@ func main() {
 	}
 }
 
+// run registers with a statement, with one that was changed, and without one.
 func run(out io.Writer) error {
 	directory, err := newDirectory("https://directory.example")
 	if err != nil {
@@ -50,7 +51,7 @@ func run(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// The application's own word counts where the directory is silent, and nowhere else.
+	// What the application says itself counts only where the statement does not say anything.
 	register(out, server, "vouched for", map[string]any{
 		"client_name": "The Bank Itself", "client_uri": "https://budget.example/", "software_statement": statement,
 	})
@@ -70,12 +71,12 @@ func newDirectory(issuer string) (*directory, error) {
 	return &directory{issuer, key}, err
 }
 
-// keys is what the directory publishes.
+// keys returns the public keys of the directory.
 func (d *directory) keys() *jose.JSONWebKeySet {
 	return &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: d.key.Public(), KeyID: "2026", Use: "sig", Algorithm: "ES256"}}}
 }
 
-// issue makes a statement that is good for a year.
+// issue returns a signed statement that is valid for a year.
 func (d *directory) issue(claims map[string]any) (string, error) {
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: d.key, KeyID: "2026"}}, nil)
 	if err != nil {
@@ -86,8 +87,8 @@ func (d *directory) issue(claims map[string]any) (string, error) {
 	return jwt.Signed(signer).Claims(about).Claims(claims).CompactSerialize()
 }
 
-// newServer trusts the directory, and registers nobody without its word. A server of its
-// own would name the URL of the directory's keys instead (StatementIssuer.JWKSURI).
+// newServer returns a server that trusts the directory, and registers only clients that have a
+// statement of it. A real server names the URL of the directory's keys (StatementIssuer.JWKSURI).
 func newServer(d *directory) (http.Handler, error) {
 	config := &fosite.Config{AccessTokenIssuer: "https://bank.example", GlobalSecret: []byte("thirty-two bytes or more, kept safe")}
 	provider, err := dcr.Extend(compose.Compose(config, dcr.NewMemoryStore(), compose.NewOAuth2HMACStrategy(config),
@@ -103,7 +104,7 @@ func newServer(d *directory) (http.Handler, error) {
 	return provider.RegistrationHandler(), nil
 }
 
-// register posts metadata and tells the outcome.
+// register posts metadata and prints the outcome.
 func register(out io.Writer, server http.Handler, how string, metadata map[string]any) {
 	body, _ := json.Marshal(metadata)
 	r := httptest.NewRequest(http.MethodPost, "/register", strings.NewReader(string(body)))

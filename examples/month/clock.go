@@ -15,13 +15,14 @@ import (
 // gives time.Now plus a lifespan to the session and compares with time.Now later. So the
 // session turns what fosite says into simulated time, in which everything is stored, and
 // the strategy turns it back where fosite looks. What is left on the real clock is the
-// expires_in of token answers, which nobody here reads.
+// expires_in of token answers, which no program here reads.
 type clock struct{ now time.Time }
 
+// Now returns the simulated time (dcr.Config.Now).
 func (c *clock) Now() time.Time { return c.now }
 
-// simulated turns a time that fosite has computed from time.Now. Lifespans are whole
-// minutes, so rounding takes away what passed in between, and runs are alike.
+// simulated turns a time that fosite has computed from time.Now into simulated time. Lifespans are
+// whole minutes, so rounding removes what passed in between, and runs are identical.
 func (c *clock) simulated(t time.Time) time.Time {
 	return c.now.Add(time.Until(t).Round(time.Minute))
 }
@@ -34,30 +35,30 @@ func (c *clock) real(t time.Time) time.Time {
 	return time.Now().Add(t.Sub(c.now))
 }
 
-// session is that of a user or a service, with expiries in simulated time.
+// session is a fosite.Session of a user or a service, with expiries in simulated time.
 type session struct {
 	clock   *clock
 	subject string
-	ends    map[fosite.TokenType]time.Time
+	expiry  map[fosite.TokenType]time.Time
 }
 
 func newSession(c *clock, subject string) *session {
-	return &session{clock: c, subject: subject, ends: map[fosite.TokenType]time.Time{}}
+	return &session{clock: c, subject: subject, expiry: map[fosite.TokenType]time.Time{}}
 }
 
 func (s *session) SetExpiresAt(kind fosite.TokenType, t time.Time) {
-	s.ends[kind] = s.clock.simulated(t)
+	s.expiry[kind] = s.clock.simulated(t)
 }
 
-func (s *session) GetExpiresAt(kind fosite.TokenType) time.Time { return s.ends[kind] }
+func (s *session) GetExpiresAt(kind fosite.TokenType) time.Time { return s.expiry[kind] }
 func (s *session) GetUsername() string                          { return s.subject }
 func (s *session) GetSubject() string                           { return s.subject }
 
 func (s *session) Clone() fosite.Session {
-	return &session{clock: s.clock, subject: s.subject, ends: maps.Clone(s.ends)}
+	return &session{clock: s.clock, subject: s.subject, expiry: maps.Clone(s.expiry)}
 }
 
-// strategy is one of fosite's that sees expiries in real time.
+// strategy is a strategy of fosite that sees expiries in real time.
 type strategy struct {
 	oauth2.CoreStrategy
 	clock *clock

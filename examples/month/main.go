@@ -1,25 +1,25 @@
-// Command month plays a month of an MCP server with open registration, and shows what
-// becomes of its clients under three settings of dcr.Config.Lifecycle:
+// Command month simulates a month of an MCP server with open registration, and shows how many
+// clients it has under three settings of dcr.Config.Lifecycle:
 //
 //	go run ./examples/month                       takes some minutes
 //	go run ./examples/month -registrations 5000   takes seconds
 //
 // What is real: a composed provider with the memory store, all requests (registration,
 // authorization with PKCE, codes, refresh tokens, client_credentials), served in process,
-// the sweeps of each hour, and the figures, which the provider and its events tell. The
-// program fails if a user who keeps to the rules finds a client gone: who signs in within
-// an hour of the registration and comes back while the refresh token lives, or within 14
-// days.
+// the sweep of each hour, and the figures, which come from the provider and its events. The
+// program fails if a user within the rules is refused because the client is gone. Within the rules
+// is who signs in within an hour of the registration, and comes back before the refresh token has
+// expired or within 14 days.
 //
 // What is made up: the users. Their numbers follow a public report on such a server, where
-// of 58 clients 46 were never used, 42 of these alike to the byte. How soon people sign
+// of 58 clients 46 were never used, 42 of them identical to the byte. How soon people sign
 // in and how often they return is a guess. The clock is simulated (clock.go).
 //
 // What is missing: attackers, requests at the same time, a storage on disk, users who
-// take their time at the consent page, refresh tokens that are used more than once a day.
+// wait at the consent page, refresh tokens that are used more than once a day.
 //
 // server.go shows the settings, simulate.go the sweeps and how to count and list clients,
-// world.go and visits.go who comes when, and requests.go what they send.
+// world.go and schedule.go who comes when, and requests.go what they send.
 package main
 
 import (
@@ -70,12 +70,12 @@ func run(args []string, out, errOut io.Writer) error {
 // variants are what the chart shows.
 var variants = []variant{
 	{name: "for ever", lifecycle: dcr.Lifecycle{Unused: -1}},
-	{name: "by default", sweeps: true}, // an hour, unless it is used
+	{name: "by default", sweeps: true}, // unused clients expire after an hour
 	{name: "shared, idle 14 days", lifecycle: dcr.Lifecycle{Idle: idleLife}, share: true, sweeps: true},
 }
 
 // compare shows the variants, and then a store that has room for half of the clients. The
-// error says that one of them has lost a user's client.
+// error says in which of them a user within the rules lost a client.
 func compare(o options, out io.Writer) error {
 	fmt.Fprintf(out, "%s registrations in %d days, seed %d\n\n", thousands(o.registrations), o.days, o.seed)
 	var results []*result
@@ -96,12 +96,12 @@ func compare(o options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\nfor ever, but a store with room for %s: %s clients gave way to others; %s of the %s used ones are there; %s users lost theirs\n",
+	fmt.Fprintf(out, "\nfor ever, with room for %s clients: %s clients were evicted; %s of the %s used ones are there; %s users lost theirs\n",
 		thousands(r.variant.bound), thousands(r.removed), thousands(r.used), thousands(results[0].used), thousands(r.tally.lost))
 	return check(append(results, r)...)
 }
 
-// printNewest shows what an operator sees first of the list of clients.
+// printNewest shows what an operator sees first in the list of clients.
 func printNewest(out io.Writer, r *result) {
 	fmt.Fprintf(out, "\nregistered last (%s):\n", r.variant.name)
 	for _, c := range r.newest {
@@ -113,7 +113,7 @@ func printNewest(out io.Writer, r *result) {
 	}
 }
 
-// check holds every variant to the promise.
+// check returns an error where a variant breaks the promise.
 func check(results ...*result) error {
 	var broken []string
 	for _, r := range results {

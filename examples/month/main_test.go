@@ -58,13 +58,13 @@ func TestMonth(t *testing.T) {
 	figure := func(row string) [3]int { return figures(t, out, row) }
 	live, used := figure("live clients, in the end"), figure("of them got a token")
 
-	t.Run("LIFE-01/nobody_within_the_rules_is_refused", func(t *testing.T) {
+	t.Run("LIFE-01/users_within_the_rules_are_not_refused", func(t *testing.T) {
 		require.Equal(t, [3]int{}, figure("WITHIN THE RULES (has to be 0)"))
 		require.Positive(t, figure("refreshes")[2])
 		require.Positive(t, figure("first sign-in later than an hour")[1], "the others notice")
-		require.Positive(t, figure("away for 14 days, and the refresh token had ended")[2])
+		require.Positive(t, figure("away for 14 days, and the refresh token had expired")[2])
 	})
-	t.Run("LIFE-01/what_is_never_used_ends", func(t *testing.T) {
+	t.Run("LIFE-01/what_is_never_used_expires", func(t *testing.T) {
 		require.Equal(t, 2000, live[0])
 		require.Less(t, 4*live[1], live[0])
 		require.Equal(t, used[0], used[1], "and nothing else does")
@@ -73,11 +73,11 @@ func TestMonth(t *testing.T) {
 	})
 	t.Run("LIFE-01/shared_and_idle", func(t *testing.T) {
 		require.Less(t, 4*live[2], 3*live[1])
-		require.Greater(t, figure("of them answered with a client that others have")[2], 1200)
+		require.Greater(t, figure("of them answered with a shared client")[2], 1200)
 	})
 	t.Run("LIFE-02/the_used_ones_stay_at_the_bound", func(t *testing.T) {
 		n := thousands(used[0])
-		require.Contains(t, out, "room for 1,000: 1,000 clients gave way to others; "+n+" of the "+n+" used ones are there; 0 users lost theirs")
+		require.Contains(t, out, "room for 1,000 clients: 1,000 clients were evicted; "+n+" of the "+n+" used ones are there; 0 users lost theirs")
 	})
 	t.Run("the_seed_decides", func(t *testing.T) {
 		first := printed(t, "-registrations", "300")
@@ -86,13 +86,13 @@ func TestMonth(t *testing.T) {
 	})
 }
 
-// TestDefectsAreNoticed: the program would not say that all is well if it were not.
+// TestDefectsAreNoticed: the program fails where a server has a defect.
 func TestDefectsAreNoticed(t *testing.T) {
 	t.Parallel()
 	for name, v := range map[string]variant{
 		"LIFE-01/hardly_time_to_sign_in":  {lifecycle: dcr.Lifecycle{Unused: 2 * time.Minute}, sweeps: true},
 		"LIFE-01/refresh_token_forgotten": {lifecycle: dcr.Lifecycle{Idle: idleLife}, sweeps: true, storage: forgetful},
-		"LIFE-02/the_oldest_gives_way":    {lifecycle: dcr.Lifecycle{Unused: -1}, bound: 300, storage: unjust},
+		"LIFE-02/the_oldest_is_evicted":   {lifecycle: dcr.Lifecycle{Unused: -1}, bound: 300, storage: unjust},
 		"refresh_tokens_get_lost":         {sweeps: true, storage: careless},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -105,7 +105,7 @@ func TestDefectsAreNoticed(t *testing.T) {
 	}
 }
 
-// forgetfulStore does not note until when refresh tokens live.
+// forgetfulStore does not record when refresh tokens expire.
 type forgetfulStore struct{ *dcr.MemoryStore }
 
 func forgetful(s *dcr.MemoryStore) any { return forgetfulStore{s} }
@@ -146,7 +146,7 @@ func (s *carelessStore) GetRefreshTokenSession(ctx context.Context, signature st
 	return s.MemoryStore.GetRefreshTokenSession(ctx, signature, session)
 }
 
-// TestClock: everything that counts here happens in simulated time.
+// TestClock: all times of clients and tokens are simulated.
 func TestClock(t *testing.T) {
 	t.Parallel()
 	s, err := newServer(variant{}, &clock{now: begin}, 10)

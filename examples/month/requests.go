@@ -17,7 +17,7 @@ import (
 
 const editors = 25
 
-// editor registers the very same whenever it starts. Some editors are more popular.
+// editor registers identical metadata whenever it starts. Some editors are more popular.
 func editor(r *rand.Rand) (metadata, redirectURI string) {
 	number := int(float64(editors) * r.Float64() * r.Float64())
 	redirectURI = fmt.Sprintf("https://editor-%d.example/callback", number)
@@ -52,7 +52,7 @@ const (
 	formType = "application/x-www-form-urlencoded"
 )
 
-// answer is what the endpoints answer, as far as anybody looks.
+// answer has what the program reads of an answer.
 type answer struct {
 	status       int
 	location     string
@@ -63,16 +63,18 @@ type answer struct {
 	Error        string `json:"error"`
 }
 
+// gone reports whether the client does not exist any more.
 func (a answer) gone() bool {
 	return a.status == http.StatusUnauthorized && a.Error == "invalid_client"
 }
 
+// unexpected is the error for an answer that the program does not expect.
 func (a answer) unexpected(what string) error {
 	return fmt.Errorf("%s: unexpected answer %d %q %s", what, a.status, a.Error, a.location)
 }
 
-// newClient registers the program of a person, from an address of its own: the limit of
-// registrations for each caller is at its default.
+// newClient registers the program of a person, from an address of its own: the limit on
+// registrations of one caller is at its default.
 func (w *world) newClient(p *person) error {
 	r := request(http.MethodPost, "/register", "application/json", p.metadata)
 	r.RemoteAddr = fmt.Sprintf("10.%d.%d.%d:4711", p.rng.IntN(256), p.rng.IntN(256), p.rng.IntN(256))
@@ -108,6 +110,7 @@ func (w *world) signIn(p *person) (gone bool, err error) {
 	})
 }
 
+// redeem gets the tokens of a sign-in.
 func (w *world) redeem(p *person, form url.Values) (gone bool, err error) {
 	a := w.token(p, form)
 	if a.gone() || a.status != http.StatusOK {
@@ -117,8 +120,8 @@ func (w *world) redeem(p *person, form url.Values) (gone bool, err error) {
 	return false, nil
 }
 
-// refresh gets a token by the refresh token, and tells one that is dead from a client
-// that is gone.
+// refresh gets a token by the refresh token. gone says that the client does not exist any more,
+// dead that only the refresh token is refused.
 func (w *world) refresh(p *person) (gone, dead bool, err error) {
 	a := w.token(p, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {p.refreshToken}})
 	gone, dead = a.gone(), a.Error == "invalid_grant"
@@ -129,6 +132,7 @@ func (w *world) refresh(p *person) (gone, dead bool, err error) {
 	return gone, dead, a.unless(gone || dead, "refresh")
 }
 
+// unless is unexpected, unless the answer is a known one.
 func (a answer) unless(known bool, what string) error {
 	if known {
 		return nil
@@ -136,6 +140,7 @@ func (a answer) unless(known bool, what string) error {
 	return a.unexpected(what)
 }
 
+// token sends a request to the token endpoint, and keeps the refresh token of the answer.
 func (w *world) token(p *person, form url.Values) answer {
 	if p.secret == "" {
 		form.Set("client_id", p.id)
@@ -146,7 +151,7 @@ func (w *world) token(p *person, form url.Values) answer {
 	}
 	a := w.send(r)
 	if a.status == http.StatusOK && a.RefreshToken != "" {
-		p.refreshToken, p.refreshEnds = a.RefreshToken, w.server.clock.now.Add(refreshLife)
+		p.refreshToken, p.refreshUntil = a.RefreshToken, w.server.clock.now.Add(refreshLife)
 	}
 	return a
 }

@@ -11,31 +11,31 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
-// variant is one way to set up the same server.
+// variant is one way to configure the same server.
 type variant struct {
 	name      string
 	lifecycle dcr.Lifecycle
 	share     bool
 	sweeps    bool // each hour
-	// bound is that of the store on registered clients; 0 means room for all.
+	// bound is how many registered clients the store has room for; 0 means room for all.
 	bound int
-	// storage puts something before the store; nil means nothing.
+	// storage wraps the store; nil means that the store is used as it is.
 	storage func(*dcr.MemoryStore) any
 }
 
-// refreshLife is longer than idleLife, so that there are clients that nothing but the
-// refresh token of a user keeps.
+// refreshLife is longer than idleLife, so that there are clients that exist only because a refresh
+// token has not expired.
 const refreshLife = 20 * 24 * time.Hour
 
-// server is the authorization server of an MCP server with open registration.
+// server is the authorization server of an MCP server, with open registration.
 type server struct {
 	provider *dcr.Provider
 	clock    *clock
 	routes   *http.ServeMux
-	// live counts clients by what the provider tells, and the rest is what it has told.
-	live, peak             int
-	created, shared, ended int
-	failed                 error
+	// live counts clients by the events of the provider. The others count events.
+	live, peak               int
+	created, shared, expired int
+	failed                   error
 }
 
 func newServer(v variant, c *clock, registrations int) (*server, error) {
@@ -52,7 +52,7 @@ func newServer(v variant, c *clock, registrations int) (*server, error) {
 	config := &fosite.Config{
 		AccessTokenIssuer:    "https://mcp.example",
 		GlobalSecret:         []byte("thirty-two bytes or more, kept safe"),
-		RefreshTokenScopes:   []string{}, // who registered refresh_token gets one
+		RefreshTokenScopes:   []string{}, // a client that registered refresh_token gets one
 		RefreshTokenLifespan: refreshLife,
 	}
 	var err error
@@ -66,7 +66,7 @@ func newServer(v variant, c *clock, registrations int) (*server, error) {
 			Scopes:       []string{"mcp"},
 			Lifecycle:    v.lifecycle,
 			Registration: dcr.Registration{ShareIdentical: v.share},
-			Metadata:     dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}}, // for the services; think twice (T56)
+			Metadata:     dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}}, // for the services; dangerous elsewhere (T56)
 			Events:       s,
 			Now:          c.Now,
 		}),
@@ -80,7 +80,7 @@ func newServer(v variant, c *clock, registrations int) (*server, error) {
 	return s, nil
 }
 
-// Record is told what happens to clients (dcr.EventSink).
+// Record receives what happens to clients (dcr.EventSink).
 func (s *server) Record(_ context.Context, e dcr.Event) {
 	switch e.Kind {
 	case dcr.EventRegistered:
@@ -90,7 +90,7 @@ func (s *server) Record(_ context.Context, e dcr.Event) {
 	case dcr.EventShared:
 		s.shared++
 	case dcr.EventExpired:
-		s.ended++
+		s.expired++
 		s.live--
 	case dcr.EventCleanupFailed:
 		s.failed = e.Err

@@ -10,12 +10,12 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
-// result is what became of one variant.
+// result has the figures of one variant.
 type result struct {
 	variant           variant
 	live              []int // at the end of each day
 	created, shared   int
-	swept, removed    int // by sweeps, and otherwise
+	swept, removed    int // clients that were removed by sweeps, and by other ways
 	peak, final, used int
 	newest            []*dcr.Client
 	tally             tally
@@ -23,7 +23,7 @@ type result struct {
 	cpu               time.Duration
 }
 
-// simulate plays the month on a new server, and then counts.
+// simulate runs the month on a new server, and then counts.
 func simulate(v variant, o options) (*result, error) {
 	r := &result{variant: v}
 	cpu, heap := cpuTime(), heapAfterGC()
@@ -61,7 +61,7 @@ func (r *result) play(s *server, o options) error {
 	return r.count(s)
 }
 
-// count asks the provider what there is, as an operator's page would.
+// count asks the provider for the numbers of clients, as an operator's page does.
 func (r *result) count(s *server) error {
 	ctx := context.Background()
 	all, err := s.provider.CountClients(ctx, dcr.ClientFilter{}, math.MaxInt)
@@ -73,7 +73,7 @@ func (r *result) count(s *server) error {
 		return err
 	}
 	if all != s.live || s.failed != nil {
-		return fmt.Errorf("there are %d clients, and events told of %d (%v)", all, s.live, s.failed)
+		return fmt.Errorf("there are %d clients, but %d by the events (%v)", all, s.live, s.failed)
 	}
 	page, err := s.provider.ListClients(ctx, dcr.ClientFilter{}, "", 3)
 	if err != nil {
@@ -82,7 +82,7 @@ func (r *result) count(s *server) error {
 	r.newest = page.Clients
 	r.final, r.used, r.peak = all, all-unused, s.peak
 	r.created, r.shared = s.created, s.shared
-	r.removed = s.ended - r.swept
+	r.removed = s.expired - r.swept
 	return nil
 }
 

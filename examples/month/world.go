@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// What the server promises its users, whatever a variant is set to: nobody who keeps to it
-// finds the client gone. Nobody below comes within minutes of one of these ends.
+// What the server promises its users in every variant: a client that signs in and returns within
+// these times exists. No simulated user comes within minutes of one of these limits.
 const (
 	signInWithin = time.Hour
 	idleLife     = 14 * 24 * time.Hour
@@ -15,7 +15,7 @@ const (
 const day = 24 * time.Hour
 
 // program is a kind of client. Of 58 clients in a public report 46 were never used, and
-// 42 of those were alike to the byte.
+// 42 of those were identical to the byte.
 type program struct {
 	odds, dead int // of 58
 	metadata   func(r *rand.Rand) (metadata, redirectURI string)
@@ -29,7 +29,7 @@ var programs = []program{
 	{odds: 2, dead: 0, metadata: service, service: true},
 }
 
-// habit is how somebody uses a client that has got its first token.
+// habit is how often a user returns to a client that has got its first token.
 type habit struct {
 	odds        int // of 100
 	least, most time.Duration
@@ -41,13 +41,13 @@ var habits = []habit{
 	{odds: 25, least: 21 * time.Hour, most: 27 * time.Hour, givesUp: .05}, // daily
 	{odds: 22, least: 6 * day, most: 8 * day, givesUp: .1},                // weekly
 	{odds: 13, least: 15 * day, most: 19 * day},                           // while the refresh token lives
-	{odds: 5, least: 21 * day, most: 27 * day},                            // when it has ended
+	{odds: 5, least: 21 * day, most: 27 * day},                            // when it has expired
 }
 
 // serviceHabits are those of services, which have no refresh token: the third.
 var serviceHabits = habits[:3]
 
-// person is somebody, or something, that uses a client.
+// person is a user, or a service, that uses a client.
 type person struct {
 	rng     *rand.Rand
 	program *program
@@ -57,18 +57,18 @@ type person struct {
 	id, secret            string
 	refreshToken          string
 	registered, used      time.Time
-	refreshEnds           time.Time
+	refreshUntil          time.Time
 }
 
-// within reports whether the server has promised that the client exists.
+// within reports whether the server promises that the client still exists.
 func (p *person) within(now time.Time) bool {
 	if p.used.IsZero() {
 		return now.Sub(p.registered) <= signInWithin
 	}
-	return now.Before(p.refreshEnds) || now.Sub(p.used) < idleLife
+	return now.Before(p.refreshUntil) || now.Sub(p.used) < idleLife
 }
 
-// firstSignIn is how long after the registration somebody signs in: most at once, since a
+// firstSignIn is how long after the registration the user signs in: most at once, since a
 // program that registers opens the browser; some after a meeting; a few on the next day.
 func firstSignIn(r *rand.Rand) time.Duration {
 	switch u := r.Float64(); {
@@ -85,26 +85,26 @@ func between(r *rand.Rand, least, most time.Duration) time.Duration {
 	return least + time.Duration(r.Int64N(int64(most-least)))
 }
 
-// world is everybody and their doings in one variant.
+// world has the users of one variant, and what they do next.
 type world struct {
 	server   *server
 	seed     uint64
 	arrivals []time.Time
 	arrived  int
-	visits   visits
+	schedule schedule
 	tally    tally
 }
 
 func newWorld(s *server, o options) *world {
 	w := &world{server: s, seed: o.seed, arrivals: arrivals(o)}
-	w.visits.add(w.arrivals[0], nil)
+	w.schedule.add(w.arrivals[0], nil)
 	return w
 }
 
-// until lets everything happen up to a time.
+// until runs all that happens up to a time.
 func (w *world) until(end time.Time) error {
 	for {
-		v, due := w.visits.before(end)
+		v, due := w.schedule.before(end)
 		if !due {
 			w.server.clock.now = end
 			return nil
@@ -122,19 +122,20 @@ func (w *world) until(end time.Time) error {
 	}
 }
 
-// tally is what became of the users. lost is what may not be.
+// tally counts what happened to the users. lost has to stay 0: users within the rules who were
+// refused.
 type tally struct {
-	again                     int // registrations of those whose client was gone
+	again                     int // registrations by people whose client was gone
 	signIns, refreshes        int
 	lost, lateFirst, longAway int
 }
 
-// arrive lets the next one register, who is decided by the seed and the number alone, and
-// come back later unless the client is one of those that are never used.
+// arrive lets the next person register, and plans the first sign-in unless the client is one that
+// is never used. The seed and the number of the arrival alone decide which person it is.
 func (w *world) arrive() error {
 	rng := rand.New(rand.NewPCG(w.seed, uint64(w.arrived)))
 	if w.arrived++; w.arrived < len(w.arrivals) {
-		w.visits.add(w.arrivals[w.arrived], nil)
+		w.schedule.add(w.arrivals[w.arrived], nil)
 	}
 	p := &person{rng: rng}
 	p.program = &programs[pick(rng, 58, func(i int) int { return programs[i].odds })]
@@ -152,7 +153,7 @@ func (w *world) arrive() error {
 		total += h.odds
 	}
 	p.habit = available[pick(rng, total, func(i int) int { return available[i].odds })]
-	w.visits.add(w.server.clock.now.Add(firstSignIn(rng)), p)
+	w.schedule.add(w.server.clock.now.Add(firstSignIn(rng)), p)
 	return nil
 }
 
@@ -164,8 +165,7 @@ func pick(r *rand.Rand, total int, odds func(int) int) int {
 	return i
 }
 
-// come is what somebody does who wants a token. Whose client is gone sees an error,
-// registers anew and signs in.
+// come lets a person get a token. A person whose client is gone registers again and signs in.
 func (w *world) come(p *person) error {
 	now := w.server.clock.now
 	gone, err := w.ask(p, now)
@@ -192,7 +192,7 @@ func (w *world) come(p *person) error {
 	}
 	p.used = now
 	if p.rng.Float64() >= p.habit.givesUp {
-		w.visits.add(now.Add(between(p.rng, p.habit.least, p.habit.most)), p)
+		w.schedule.add(now.Add(between(p.rng, p.habit.least, p.habit.most)), p)
 	}
 	return nil
 }
@@ -207,8 +207,8 @@ func (w *world) ask(p *person, now time.Time) (gone bool, err error) {
 	if err != nil || gone || !dead {
 		return gone, err
 	}
-	if now.Before(p.refreshEnds) {
-		w.tally.lost++ // a living refresh token was refused, though the client exists
+	if now.Before(p.refreshUntil) {
+		w.tally.lost++ // a valid refresh token was refused, though the client exists
 	}
 	return w.signIn(p)
 }

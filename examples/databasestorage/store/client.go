@@ -11,13 +11,14 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
-// AddClient adds a static client. These come from the configuration, the same
-// on every server, and lie in no table; they can't be changed through registration.
-func (s *Store) AddClient(client fosite.Client) { s.own.Store(client.GetID(), client) }
+// AddClient adds a static client. Static clients come from the configuration, the same
+// on every server, and are in no table. They cannot be changed through registration.
+func (s *Store) AddClient(client fosite.Client) { s.static.Store(client.GetID(), client) }
 
-// GetClient returns a static client, or a registered one as a *dcr.Client.
+// GetClient returns a static client, or a registered one as a *dcr.Client. For an unknown
+// identifier it returns fosite.ErrNotFound.
 func (s *Store) GetClient(ctx context.Context, id string) (fosite.Client, error) {
-	if client, ok := s.own.Load(id); ok {
+	if client, ok := s.static.Load(id); ok {
 		return client.(fosite.Client), nil
 	}
 	client, err := s.GetDynamicClient(ctx, id)
@@ -27,14 +28,15 @@ func (s *Store) GetClient(ctx context.Context, id string) (fosite.Client, error)
 	return client, nil
 }
 
-// GetDynamicClient returns the record of a registered client.
+// GetDynamicClient returns the record of a registered client. For any other identifier, also that of
+// a static client, it returns fosite.ErrNotFound.
 func (s *Store) GetDynamicClient(ctx context.Context, id string) (*dcr.Client, error) {
 	row := s.db.QueryRowContext(ctx, `SELECT record, last_used_at, keep_until FROM clients WHERE id = $1`, id)
 	client, err := scanClient(row)
 	return client, explained(ctx, err)
 }
 
-// scanClient reads a record; the columns that move win over its JSON.
+// scanClient reads a record. The columns that change without the record count in place of its JSON.
 func scanClient(row interface{ Scan(...any) error }) (*dcr.Client, error) {
 	var record []byte
 	var lastUsed, keepUntil sql.NullInt64
@@ -49,13 +51,14 @@ func scanClient(row interface{ Scan(...any) error }) (*dcr.Client, error) {
 	return client, nil
 }
 
-// CreateClient stores a new record, unless the identifier is taken or the table is full.
+// CreateClient stores a new record. It returns dcr.ErrClientExists where the identifier is taken, and
+// dcr.ErrFull where the table is full.
 func (s *Store) CreateClient(ctx context.Context, client *dcr.Client) error {
 	values, err := columns(client)
 	if err != nil {
 		return err
 	}
-	if _, own := s.own.Load(client.ID); own {
+	if _, static := s.static.Load(client.ID); static {
 		return dcr.ErrClientExists
 	}
 	return s.write(ctx, func(tx *sql.Tx) error {
@@ -81,6 +84,7 @@ func (s *Store) isFull(ctx context.Context, tx *sql.Tx, id string) (full bool, e
 	return full, err
 }
 
+// insert stores a row.
 func insert(ctx context.Context, tx *sql.Tx, values []any) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO clients (id, version, record, issuer, kind, subject, initial_access_token,
 		software_id, name_key, redirect_hosts, created_at, updated_at, last_used_at, keep_until, unused_until, expires_at)
@@ -94,7 +98,7 @@ func columns(c *dcr.Client) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	hosts, err := json.Marshal(append([]string{}, c.RedirectHosts()...)) // an array, if an empty one
+	hosts, err := json.Marshal(append([]string{}, c.RedirectHosts()...)) // an empty list is [], not null
 	if err != nil {
 		return nil, err
 	}
@@ -105,9 +109,11 @@ func columns(c *dcr.Client) ([]any, error) {
 	}, nil
 }
 
-// UpdateClient replaces a record if the stored one still has the version. max of SQLite is
-// NULL where one of its arguments is, so coalesce finds the later of two times, or the one
-// that there is.
+// UpdateClient replaces a record if the stored one still has the version, and returns
+// dcr.ErrConflict otherwise, or fosite.ErrNotFound where there is none.
+//
+// max of SQLite is NULL where one of its arguments is NULL, so coalesce returns the later of two
+// times, or the only one.
 func (s *Store) UpdateClient(ctx context.Context, client *dcr.Client, version int64) error {
 	values, err := columns(client)
 	if err != nil {
@@ -122,7 +128,7 @@ func (s *Store) UpdateClient(ctx context.Context, client *dcr.Client, version in
 	if err != nil || changed > 0 {
 		return err
 	}
-	// A client that comes or goes at this moment makes either answer true.
+	// A client that is created or deleted at this moment makes either answer right.
 	found, err := s.exists(ctx, `SELECT 1 FROM clients WHERE id = $1`, client.ID)
 	switch {
 	case err != nil:
@@ -133,7 +139,7 @@ func (s *Store) UpdateClient(ctx context.Context, client *dcr.Client, version in
 	return fosite.ErrNotFound
 }
 
-// DeleteClient removes a record.
+// DeleteClient removes a record. It returns fosite.ErrNotFound where there is none.
 func (s *Store) DeleteClient(ctx context.Context, id string) error {
 	return missing(s.exec(ctx, `DELETE FROM clients WHERE id = $1`, id))
 }
@@ -146,7 +152,7 @@ func missing(changed int64, err error) error {
 	return err
 }
 
-// TouchClient notes a use. It touches neither version nor record.
+// TouchClient records a use of a client. It changes neither the version nor the record.
 func (s *Store) TouchClient(ctx context.Context, id string, lastUsed, keepUntil time.Time) error {
 	_, err := s.exec(ctx, `UPDATE clients SET
 		last_used_at = coalesce(max(last_used_at, $2), last_used_at, $2),

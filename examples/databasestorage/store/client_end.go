@@ -8,9 +8,10 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
-// DeleteExpiredClients removes clients that have expired. The condition is that of dcr.Expiry;
-// where a column is NULL, or there is no IdleSince, its part is not true. In a transaction the
-// removal is committed after all records were read, so that none is removed and not returned.
+// DeleteExpiredClients removes clients that have expired, and returns them. The condition is that of
+// dcr.Expiry. Where a column is NULL, or there is no IdleSince, that part of it is not true. The
+// transaction is committed after all records were read, so that no client is removed without being
+// returned.
 func (s *Store) DeleteExpiredClients(ctx context.Context, e dcr.Expiry, limit int) (removed []*dcr.Client, err error) {
 	err = s.write(ctx, func(tx *sql.Tx) error {
 		removed, err = remove(ctx, tx, `SELECT id FROM clients WHERE expires_at <= $1
@@ -25,14 +26,15 @@ func (s *Store) DeleteExpiredClients(ctx context.Context, e dcr.Expiry, limit in
 	return removed, nil
 }
 
-// CreateClientEvicting removes the client that waits longest for its first use, and stores
-// another in its place. It evicts nothing where there is room by now.
+// CreateClientEvicting stores a new client in place of the one that waits longest for its first use,
+// and returns the evicted one. It evicts no client where there is room by now. Where no client may be
+// evicted, it returns dcr.ErrFull.
 func (s *Store) CreateClientEvicting(ctx context.Context, client *dcr.Client, before time.Time) (evicted *dcr.Client, err error) {
 	values, err := columns(client)
 	if err != nil {
 		return nil, err
 	}
-	if _, own := s.own.Load(client.ID); own {
+	if _, static := s.static.Load(client.ID); static {
 		return nil, dcr.ErrClientExists
 	}
 	err = s.write(ctx, func(tx *sql.Tx) error {
@@ -59,7 +61,7 @@ func (s *Store) CreateClientEvicting(ctx context.Context, client *dcr.Client, be
 	return evicted, nil
 }
 
-// remove removes the clients that a query chooses, and returns their records.
+// remove removes the clients whose identifiers a query returns, and returns their records.
 func remove(ctx context.Context, tx *sql.Tx, chosen string, args ...any) ([]*dcr.Client, error) {
 	rows, err := tx.QueryContext(ctx, `DELETE FROM clients WHERE id IN (`+chosen+`) RETURNING record, last_used_at, keep_until`, args...)
 	if err != nil {
@@ -68,7 +70,7 @@ func remove(ctx context.Context, tx *sql.Tx, chosen string, args ...any) ([]*dcr
 	return scanClients(rows)
 }
 
-// scanClients reads all records.
+// scanClients reads the records of all rows, and closes them.
 func scanClients(rows *sql.Rows) (clients []*dcr.Client, err error) {
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {

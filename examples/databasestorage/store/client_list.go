@@ -7,7 +7,8 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
-// ListClients lists clients, those registered last first.
+// ListClients returns the clients that match, those registered last first, and no more than limit. It
+// begins after the client that the cursor names.
 func (s *Store) ListClients(ctx context.Context, filter dcr.ClientFilter, from dcr.ClientCursor, limit int) ([]*dcr.Client, error) {
 	where := conditionsOf(filter)
 	if from.ID != "" {
@@ -25,7 +26,7 @@ func (s *Store) ListClients(ctx context.Context, filter dcr.ClientFilter, from d
 	return clients, nil
 }
 
-// CountClients counts clients, but no further than most.
+// CountClients returns how many clients match, and most where there are more.
 func (s *Store) CountClients(ctx context.Context, filter dcr.ClientFilter, most int) (int, error) {
 	where := conditionsOf(filter)
 	var number int
@@ -34,24 +35,27 @@ func (s *Store) CountClients(ctx context.Context, filter dcr.ClientFilter, most 
 	return number, explained(ctx, err)
 }
 
-// conditions is a WHERE clause in the making.
+// conditions is a WHERE clause that is built part by part.
 type conditions struct {
 	parts []string
 	args  []any
 }
 
+// add adds a condition, with the values of its placeholders.
 func (c *conditions) add(part string, args ...any) {
 	c.parts = append(c.parts, "("+part+")")
 	c.args = append(c.args, args...)
 }
 
+// equal adds the condition that a column has a value. The empty value means no condition.
 func (c *conditions) equal(column, value string) {
 	if value != "" {
-		// The second condition is that of an index which leaves most rows out.
+		// The second condition makes SQLite use the partial index with that condition.
 		c.add(column+` = ? AND `+column+` <> ''`, value)
 	}
 }
 
+// text returns the clause.
 func (c *conditions) text() string {
 	if len(c.parts) == 0 {
 		return "true"
@@ -79,8 +83,8 @@ func conditionsOf(f dcr.ClientFilter) *conditions {
 		where.add(`EXISTS (SELECT 1 FROM json_each(redirect_hosts) WHERE value = ?)`, f.RedirectHost)
 	}
 	if f.Search != "" {
-		// instr takes its argument as it is: LIKE would read "%" and "_" as patterns. Nothing is
-		// part of every name.
+		// instr compares its argument as it is, where LIKE would read "%" and "_" as patterns. An
+		// empty key would be part of every name.
 		key := dcr.NameKey(f.Search)
 		where.add(`id = ? OR ? <> '' AND instr(name_key, ?) > 0`, f.Search, key, key)
 	}

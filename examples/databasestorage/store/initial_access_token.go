@@ -10,7 +10,8 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
-// CreateInitialAccessToken stores a record.
+// CreateInitialAccessToken stores a new record. It returns dcr.ErrClientExists where the identifier
+// is taken.
 func (s *Store) CreateInitialAccessToken(ctx context.Context, token *dcr.InitialAccessToken) error {
 	record, err := json.Marshal(token)
 	if err != nil {
@@ -25,13 +26,14 @@ func (s *Store) CreateInitialAccessToken(ctx context.Context, token *dcr.Initial
 	return err
 }
 
-// GetInitialAccessToken returns a record.
+// GetInitialAccessToken returns a record, or fosite.ErrNotFound.
 func (s *Store) GetInitialAccessToken(ctx context.Context, id string) (*dcr.InitialAccessToken, error) {
 	row := s.db.QueryRowContext(ctx, `SELECT record, uses FROM initial_access_tokens WHERE id = $1`, id)
 	token, err := scanInitialAccessToken(row)
 	return token, explained(ctx, err)
 }
 
+// scanInitialAccessToken reads a record. The column of uses counts in place of its JSON.
 func scanInitialAccessToken(row interface{ Scan(...any) error }) (*dcr.InitialAccessToken, error) {
 	var record []byte
 	var uses int
@@ -46,7 +48,8 @@ func scanInitialAccessToken(row interface{ Scan(...any) error }) (*dcr.InitialAc
 	return token, nil
 }
 
-// UseInitialAccessToken counts a use, if one remains.
+// UseInitialAccessToken counts a use. Where none remains, or the token has expired, it returns
+// dcr.ErrExhausted.
 func (s *Store) UseInitialAccessToken(ctx context.Context, id string, now time.Time) error {
 	used, err := s.exec(ctx, `UPDATE initial_access_tokens SET uses = uses + 1
 		WHERE id = $1 AND (max_uses = 0 OR uses < max_uses) AND (expires_at IS NULL OR expires_at > $2)`, id, nanoseconds(now))
@@ -63,18 +66,19 @@ func (s *Store) UseInitialAccessToken(ctx context.Context, id string, now time.T
 	return fosite.ErrNotFound
 }
 
-// ReturnInitialAccessToken takes a use back.
+// ReturnInitialAccessToken gives a use back, after a registration that failed.
 func (s *Store) ReturnInitialAccessToken(ctx context.Context, id string) error {
 	_, err := s.exec(ctx, `UPDATE initial_access_tokens SET uses = uses - 1 WHERE id = $1 AND uses > 0`, id)
 	return err
 }
 
-// DeleteInitialAccessToken removes a record.
+// DeleteInitialAccessToken removes a record. It returns fosite.ErrNotFound where there is none.
 func (s *Store) DeleteInitialAccessToken(ctx context.Context, id string) error {
 	return missing(s.exec(ctx, `DELETE FROM initial_access_tokens WHERE id = $1`, id))
 }
 
-// ListInitialAccessTokens returns records in the order of their identifiers.
+// ListInitialAccessTokens returns records in the order of their identifiers, from the one after the
+// given identifier, and no more than limit.
 func (s *Store) ListInitialAccessTokens(ctx context.Context, after string, limit int) ([]*dcr.InitialAccessToken, error) {
 	rows, err := s.db.QueryContext(ctx, `SELECT record, uses FROM initial_access_tokens WHERE id > $1 ORDER BY id LIMIT $2`,
 		after, max(limit, 0))

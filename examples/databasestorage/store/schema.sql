@@ -1,8 +1,8 @@
 -- Times are nanoseconds since 1970 in UTC, and NULL where there is none. Text is compared
 -- byte by byte, which is SQLite's default; elsewhere ask for it (COLLATE "C").
 
--- A client is the JSON of its record. The other columns are what the record is found, counted
--- and ended by. last_used_at and keep_until move without the record, and win over it.
+-- A client is the JSON of its record. The other columns are for finding, counting and
+-- expiring clients. last_used_at and keep_until change without the record, and count in its place.
 CREATE TABLE IF NOT EXISTS clients (
 	id                   TEXT PRIMARY KEY NOT NULL,
 	version              INTEGER NOT NULL,
@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS clients (
 	expires_at           INTEGER
 ) STRICT;
 
--- For lists, and for the three that quotas and consent pages count by.
+-- For lists, and for what quotas and consent pages count.
 CREATE INDEX IF NOT EXISTS clients_listed ON clients (issuer, created_at, id);
 CREATE INDEX IF NOT EXISTS clients_by_subject ON clients (issuer, subject) WHERE subject <> '';
 CREATE INDEX IF NOT EXISTS clients_by_initial ON clients (issuer, initial_access_token) WHERE initial_access_token <> '';
@@ -39,7 +39,7 @@ INSERT INTO client_count SELECT 1, count(*) FROM clients WHERE true ON CONFLICT 
 CREATE TRIGGER IF NOT EXISTS client_came AFTER INSERT ON clients BEGIN UPDATE client_count SET clients = clients + 1; END;
 CREATE TRIGGER IF NOT EXISTS client_went AFTER DELETE ON clients BEGIN UPDATE client_count SET clients = clients - 1; END;
 
--- uses moves without the record, and wins over it.
+-- uses changes without the record, and counts in its place.
 CREATE TABLE IF NOT EXISTS initial_access_tokens (
 	id         TEXT PRIMARY KEY NOT NULL,
 	record     TEXT NOT NULL,

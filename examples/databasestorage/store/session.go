@@ -21,11 +21,11 @@ const (
 	refreshTokens  = "refresh"
 	pushedRequests = "pushed"
 	// registrationTokens are the entries of registration access tokens, which fosite keeps
-	// among the access tokens. They are no grants, and have no age.
+	// among the access tokens. They are not grants, and are not removed for their age.
 	registrationTokens = "registration"
 )
 
-// accessKind is the kind of what lies among the access tokens.
+// accessKind returns the kind of a session that fosite keeps among the access tokens.
 func accessKind(signature string) string {
 	if dcr.IsRegistrationTokenEntry(signature) {
 		return registrationTokens
@@ -34,19 +34,19 @@ func accessKind(signature string) string {
 }
 
 const (
-	// short is how long what is short-lived by its nature stays, where its session does not
-	// say.
+	// short is the lifetime of codes, of what belongs to them and of pushed requests, where the
+	// session has no expiry.
 	short = 15 * time.Minute
-	// margin is how much longer that stays which may not be gone before the code that it
-	// belongs to: a code without its PKCE session is redeemed without a verifier. It is also
-	// how much longer the identifier of an assertion is remembered, since clocks differ.
+	// margin is how much longer than its code a session stays that belongs to the code: fosite
+	// redeems a code without its PKCE session without a verifier. It is also how much longer the
+	// identifier of an assertion is kept, since clocks differ.
 	margin = time.Minute
-	// reuse is how long a refresh token without an end is remembered after its use, so that
-	// a second use is noticed.
+	// reuse is how long a refresh token that never expires is kept after its use, so that a
+	// second use is noticed.
 	reuse = 30 * 24 * time.Hour
 )
 
-// endOf returns when a session may go; the zero time means never.
+// endOf returns when a session expires; the zero time means never.
 func endOf(kind string, session fosite.Session, now time.Time) time.Time {
 	names := map[string]fosite.TokenType{
 		codes: fosite.AuthorizeCode, challenges: fosite.AuthorizeCode, openIDs: fosite.AuthorizeCode,
@@ -65,14 +65,14 @@ func endOf(kind string, session fosite.Session, now time.Time) time.Time {
 	return end
 }
 
-// hashed is what stands in the place of fosite's key, which may be a whole code or a
+// hashed returns what is stored in place of fosite's key, which may be a secret: a whole code or a
 // request_uri.
 func hashed(key string) []byte {
 	sum := sha256.Sum256([]byte(key))
 	return sum[:]
 }
 
-// create stores a session, in place of one with that key.
+// create stores a session. It replaces one with the same key.
 func (s *Store) create(ctx context.Context, kind, key string, request fosite.Requester) error {
 	text, err := requestText(request)
 	if err != nil {
@@ -88,9 +88,9 @@ func (s *Store) create(ctx context.Context, kind, key string, request fosite.Req
 	return err
 }
 
-// session reads a session into the value that fosite has for it, or into a new one, and
-// returns it with its client as that is now. With one that is not active comes the error
-// inactive.
+// session reads a session into the value that fosite gives, or into a new one, and returns its
+// request with the client as it is now. Where the session is not active, it returns the request and
+// the error inactive.
 func (s *Store) session(ctx context.Context, kind, key string, into fosite.Session, inactive error) (*fosite.AuthorizeRequest, error) {
 	var id, clientID, text string
 	var active bool
@@ -108,7 +108,7 @@ func (s *Store) session(ctx context.Context, kind, key string, into fosite.Sessi
 		return nil, err
 	}
 	request.ID = id
-	// Where the client is gone, so is what it was granted.
+	// Without its client a grant does not exist any more.
 	if request.Client, err = s.GetClient(ctx, clientID); err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (s *Store) session(ctx context.Context, kind, key string, into fosite.Sessi
 	return request, nil
 }
 
-// request is session for everything but pushed requests.
+// request is session for all kinds but pushed requests.
 func (s *Store) request(ctx context.Context, kind, key string, into fosite.Session, inactive error) (fosite.Requester, error) {
 	found, err := s.session(ctx, kind, key, into, inactive)
 	if found == nil {
@@ -127,7 +127,7 @@ func (s *Store) request(ctx context.Context, kind, key string, into fosite.Sessi
 	return &found.Request, err
 }
 
-// delete removes a session; one that is unknown is no error.
+// delete removes a session. An unknown one is no error.
 func (s *Store) delete(ctx context.Context, kind, key string) error {
 	_, err := s.exec(ctx, `DELETE FROM sessions WHERE kind = $1 AND key = $2`, kind, hashed(key))
 	return err
@@ -139,8 +139,8 @@ type execer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// deactivate marks a session as used. Of several calls at once one succeeds, the others get
-// the error already.
+// deactivate marks a session as used. Of several calls at once one succeeds, the others return the
+// error already.
 func (s *Store) deactivate(ctx context.Context, db execer, kind, key string, already error) error {
 	now := s.options.Now()
 	result, err := db.ExecContext(ctx, `UPDATE sessions SET active = false, expires_at = coalesce(expires_at, $4)
@@ -168,27 +168,29 @@ func (s *Store) deactivateRequest(ctx context.Context, db execer, kind, requestI
 	return explained(ctx, err)
 }
 
+// deleteRequest removes all sessions of one kind and one grant.
 func (s *Store) deleteRequest(ctx context.Context, db execer, kind, requestID string) error {
 	_, err := db.ExecContext(ctx, `DELETE FROM sessions WHERE kind = $1 AND request_id = $2`, kind, requestID)
 	return explained(ctx, err)
 }
 
-// RevokeClientGrants removes everything that a client was granted, all at once.
+// RevokeClientGrants removes all codes, tokens and pushed requests of a client, all at once. It keeps
+// the entry of its registration access token.
 func (s *Store) RevokeClientGrants(ctx context.Context, clientID string) error {
 	_, err := s.exec(ctx, `DELETE FROM sessions WHERE client_id = $1 AND kind <> $2`, clientID, registrationTokens)
 	return err
 }
 
 // DeleteOldSessions removes sessions that were requested before a time, whether they have
-// expired or not. It spares registration access tokens: a client is managed for as long as it
+// expired or not. It keeps registration access tokens: a client can be managed for as long as it
 // is registered.
 func (s *Store) DeleteOldSessions(ctx context.Context, before time.Time) error {
 	_, err := s.exec(ctx, `DELETE FROM sessions WHERE requested_at < $1 AND kind <> $2`, nanoseconds(before), registrationTokens)
 	return err
 }
 
-// DeleteExpiredSessions removes what can't be used any more: sessions, and identifiers of
-// assertions. An application calls it now and then, as it does dcr's Sweep.
+// DeleteExpiredSessions removes sessions and identifiers of assertions that have expired. An
+// application calls it now and then, as it calls Provider.Sweep.
 func (s *Store) DeleteExpiredSessions(ctx context.Context) error {
 	now := nanoseconds(s.options.Now())
 	_, sessions := s.exec(ctx, `DELETE FROM sessions WHERE expires_at <= $1`, now)

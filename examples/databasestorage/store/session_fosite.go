@@ -13,14 +13,15 @@ func (s *Store) CreateAuthorizeCodeSession(ctx context.Context, signature string
 	return s.create(ctx, codes, signature, request)
 }
 
-// GetAuthorizeCodeSession returns the session of a code, and with one that was used
-// fosite.ErrInvalidatedAuthorizeCode.
+// GetAuthorizeCodeSession returns the session of a code. For a code that was used it returns the
+// request and fosite.ErrInvalidatedAuthorizeCode.
 func (s *Store) GetAuthorizeCodeSession(ctx context.Context, signature string, session fosite.Session) (fosite.Requester, error) {
 	return s.request(ctx, codes, signature, apart(session), fosite.ErrInvalidatedAuthorizeCode)
 }
 
-// apart is for sessions that fosite reads while it makes a token. What it hands over then is
-// the session of that token, whose end is not to be that of another: it is left alone.
+// apart is for sessions that fosite reads while it makes a token. The session that it gives then is
+// that of the new token, whose expiry must not be overwritten. So the stored session is read into a
+// copy.
 func apart(session fosite.Session) fosite.Session {
 	if session == nil {
 		return nil
@@ -28,7 +29,7 @@ func apart(session fosite.Session) fosite.Session {
 	return session.Clone()
 }
 
-// InvalidateAuthorizeCodeSession marks a code as used. Of several servers one succeeds.
+// InvalidateAuthorizeCodeSession marks a code as used. Of several calls at once one succeeds.
 func (s *Store) InvalidateAuthorizeCodeSession(ctx context.Context, signature string) error {
 	return s.deactivate(ctx, s.db, codes, signature, fosite.ErrInvalidatedAuthorizeCode)
 }
@@ -44,8 +45,8 @@ func (s *Store) GetPKCERequestSession(ctx context.Context, signature string, ses
 }
 
 // DeletePKCERequestSession keeps the session until it expires with its code. fosite calls it
-// before it has compared the verifier, and takes a code without a session without any
-// verifier: a wrong one would open the code to whoever tries twice.
+// before it compares the verifier, and accepts a code without a session without any verifier. So
+// with a removal a second try with a wrong verifier would succeed.
 func (s *Store) DeletePKCERequestSession(context.Context, string) error { return nil }
 
 // CreateOpenIDConnectSession stores the OpenID Connect session of a code.
@@ -88,8 +89,8 @@ func (s *Store) CreateRefreshTokenSession(ctx context.Context, signature, _ stri
 	return s.create(ctx, refreshTokens, signature, request)
 }
 
-// GetRefreshTokenSession returns a refresh token that has not expired, and with one that was
-// used fosite.ErrInactiveToken.
+// GetRefreshTokenSession returns a refresh token that has not expired. For one that was used it
+// returns the request and fosite.ErrInactiveToken.
 func (s *Store) GetRefreshTokenSession(ctx context.Context, signature string, session fosite.Session) (fosite.Requester, error) {
 	return s.request(ctx, refreshTokens, signature, session, fosite.ErrInactiveToken)
 }
@@ -99,13 +100,14 @@ func (s *Store) DeleteRefreshTokenSession(ctx context.Context, signature string)
 	return s.delete(ctx, refreshTokens, signature)
 }
 
-// RevokeRefreshToken ends the refresh tokens of a grant.
+// RevokeRefreshToken marks the refresh tokens of a grant as used, so that a later use is noticed.
 func (s *Store) RevokeRefreshToken(ctx context.Context, requestID string) error {
 	return s.deactivateRequest(ctx, s.db, refreshTokens, requestID)
 }
 
-// RotateRefreshToken ends a refresh token and what else was issued for its grant. Of several
-// servers one succeeds, the others get fosite.ErrInactiveToken.
+// RotateRefreshToken marks a refresh token as used, with the others of its grant, and removes the
+// access tokens of the grant. Of several calls at once one succeeds, the others return
+// fosite.ErrInactiveToken.
 func (s *Store) RotateRefreshToken(ctx context.Context, requestID, signature string) error {
 	return s.write(ctx, func(tx *sql.Tx) error {
 		if err := s.deactivate(ctx, tx, refreshTokens, signature, fosite.ErrInactiveToken); err != nil {
@@ -137,7 +139,7 @@ func (s *Store) DeletePARSession(ctx context.Context, requestURI string) error {
 	return s.delete(ctx, pushedRequests, requestURI)
 }
 
-// ClientAssertionJWTValid returns fosite.ErrJTIKnown for an identifier that was seen.
+// ClientAssertionJWTValid returns fosite.ErrJTIKnown for an identifier that was used before.
 func (s *Store) ClientAssertionJWTValid(ctx context.Context, jti string) error {
 	seen, err := s.exists(ctx, `SELECT 1 FROM assertions WHERE jti = $1 AND expires_at > $2`, jti, nanoseconds(s.options.Now()))
 	if err == nil && seen {
@@ -146,13 +148,13 @@ func (s *Store) ClientAssertionJWTValid(ctx context.Context, jti string) error {
 	return err
 }
 
-// SetClientAssertionJWT notes an identifier. Of several servers one succeeds, the others get
-// fosite.ErrJTIKnown.
+// SetClientAssertionJWT records an identifier. Of several calls at once one succeeds, the others
+// return fosite.ErrJTIKnown.
 func (s *Store) SetClientAssertionJWT(ctx context.Context, jti string, expires time.Time) error {
-	noted, err := s.exec(ctx, `INSERT INTO assertions (jti, expires_at) VALUES ($1, $2)
+	recorded, err := s.exec(ctx, `INSERT INTO assertions (jti, expires_at) VALUES ($1, $2)
 		ON CONFLICT (jti) DO UPDATE SET expires_at = excluded.expires_at WHERE assertions.expires_at <= $3`,
 		jti, nanoseconds(expires.Add(margin)), nanoseconds(s.options.Now()))
-	if err == nil && noted == 0 {
+	if err == nil && recorded == 0 {
 		return fosite.ErrJTIKnown
 	}
 	return err

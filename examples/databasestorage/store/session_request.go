@@ -9,8 +9,8 @@ import (
 	"github.com/ory/fosite"
 )
 
-// storedRequest is the JSON form of a fosite request. The client is not in it: it is looked
-// up anew, so that what it may do now counts, and not what it might when it signed in.
+// storedRequest is the JSON form of a fosite request. The client is not in it: it is
+// looked up at each read, so that its present registration counts.
 type storedRequest struct {
 	RequestedAt       time.Time        `json:"requested_at"`
 	RequestedScope    fosite.Arguments `json:"requested_scope,omitempty"`
@@ -22,7 +22,7 @@ type storedRequest struct {
 	Pushed            *pushedRequest   `json:"pushed,omitempty"`
 }
 
-// pushedRequest is what a pushed request has besides.
+// pushedRequest has the other fields of a pushed request.
 type pushedRequest struct {
 	ResponseTypes        fosite.Arguments        `json:"response_types,omitempty"`
 	HandledResponseTypes fosite.Arguments        `json:"handled_response_types,omitempty"`
@@ -55,8 +55,8 @@ func requestText(r fosite.Requester) (string, error) {
 	return string(text), err
 }
 
-// withoutCredentials leaves out what a client has authenticated with: fosite stores the form
-// of a pushed request as it came.
+// withoutCredentials leaves out the credentials of the client: fosite stores the form of a pushed
+// request as it was sent.
 func withoutCredentials(form url.Values) url.Values {
 	form = maps.Clone(form)
 	for _, name := range []string{"client_secret", "client_assertion", "client_assertion_type"} {
@@ -65,6 +65,7 @@ func withoutCredentials(form url.Values) url.Values {
 	return form
 }
 
+// pushedPart returns the fields that only pushed requests have.
 func pushedPart(r fosite.AuthorizeRequester) *pushedRequest {
 	part := &pushedRequest{
 		ResponseTypes: r.GetResponseTypes(), State: r.GetState(),
@@ -79,7 +80,7 @@ func pushedPart(r fosite.AuthorizeRequester) *pushedRequest {
 	return part
 }
 
-// requestOf is the way back. It fills the session that it is given.
+// requestOf returns the request of a JSON text. It reads the session into the given one.
 func requestOf(text string, session fosite.Session) (*fosite.AuthorizeRequest, error) {
 	var stored storedRequest
 	if err := json.Unmarshal([]byte(text), &stored); err != nil {

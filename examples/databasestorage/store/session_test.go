@@ -111,7 +111,7 @@ func TestApart(t *testing.T) {
 }
 
 // TestPushed: a pushed request comes back whole, but for what the client has authenticated
-// with, which lies nowhere in the database; nor does its key.
+// with, which is nowhere in the database; nor is its key.
 func TestPushed(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -219,7 +219,7 @@ func TestRefresh(t *testing.T) {
 	require.ErrorIs(t, err, fosite.ErrNotFound)
 }
 
-// TestClientGone: with the client goes what it was granted, whether it is cleared up or not.
+// TestClientGone: a client that is deleted has no grants, whether they were removed or not.
 func TestClientGone(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

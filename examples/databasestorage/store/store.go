@@ -2,13 +2,15 @@
 // once: registered clients, initial access tokens, codes, tokens, pushed requests and
 // identifiers of client assertions.
 //
-// It is written for SQLite, and to be copied. Every change is one conditional statement, or
-// a transaction that has the write lock from its beginning, so that of several servers one
-// wins whatever they do at once. Another database has its own data source, its own names for
-// a few functions, and its own errors that mean that it is worth trying again. Where its
-// writers run side by side, the INSERT of CreateClient needs ON CONFLICT DO NOTHING, and the
-// choice of CreateClientEvicting needs FOR UPDATE SKIP LOCKED. Where its times are less exact than Go's,
-// those of a cursor and of a filter have to be cut in the same way.
+// It is written for SQLite, and is there to be copied. Every change is one conditional statement, or a
+// transaction that has the write lock from its beginning. So if several servers change the same
+// record at once, one of them succeeds.
+//
+// For another database, change the data source, the names of a few functions, and the error codes
+// that mean "try again" (isBusy). Where several writers run at once, the INSERT of CreateClient needs
+// ON CONFLICT DO NOTHING, and the choice of CreateClientEvicting needs FOR UPDATE SKIP LOCKED. Where
+// the database stores times less exactly than Go, cut the times of cursors and filters in the same
+// way.
 package store
 
 import (
@@ -38,7 +40,7 @@ var schema string
 // Store is a storage in one database file.
 type Store struct {
 	db      *sql.DB
-	own     sync.Map // of identifier to fosite.Client: static clients
+	static  sync.Map // of identifier to fosite.Client: static clients
 	options Options
 }
 
@@ -59,21 +61,22 @@ var (
 	_ dcr.InitialAccessTokenStorage = (*Store)(nil)
 )
 
-// Options sets what may differ. Zero means the default.
+// Options configures a Store. The zero value means the defaults.
 type Options struct {
-	// MaxClients bounds registered clients; default 1,000,000.
+	// MaxClients is how many registered clients there may be; default 1,000,000.
 	MaxClients int64
-	// NewSession returns an empty session of the type that the server uses. fosite names
-	// none where it reads a pushed request, or a session that it only wants to revoke.
+	// NewSession returns an empty session of the type that the server uses. fosite gives
+	// none where it reads a pushed request, or a session that it only revokes.
 	// Default *openid.DefaultSession.
 	NewSession func() fosite.Session
-	// Patience is how long a write waits for those of others; default 10 seconds. After that
-	// it is dcr.ErrUnavailable, and the client may try again.
+	// Patience is how long a write waits for other writers; default 10 seconds. After that
+	// it returns dcr.ErrUnavailable, and the client may try again.
 	Patience time.Duration
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 }
 
+// withDefaults returns the options with the defaults filled in.
 func (o Options) withDefaults() Options {
 	if o.MaxClients == 0 {
 		o.MaxClients = 1_000_000
@@ -90,11 +93,11 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// connections bounds those of one process. Reads run side by side, writes one after the
-// other.
+// connections is how many connections one process has. Reads run at the same time, writes one
+// after the other.
 const connections = 8
 
-// Open opens a database file, and creates what is missing in it.
+// Open opens a database file. It creates the file and its tables where they are missing.
 func Open(ctx context.Context, file string, options Options) (*Store, error) {
 	options = options.withDefaults()
 	db, err := sql.Open("sqlite", Source(file, options.Patience))
@@ -110,8 +113,8 @@ func Open(ctx context.Context, file string, options Options) (*Store, error) {
 	return s, nil
 }
 
-// Source returns the data source name of a file. In it a transaction has the write lock from
-// its beginning: one that wants it after a read could be refused at once.
+// Source returns the data source name of a file. With it a transaction takes the write lock at
+// its beginning: SQLite may refuse it to a transaction that has read before.
 func Source(file string, patience time.Duration) string {
 	source := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: url.Values{
 		"_txlock": {"immediate"},
@@ -120,7 +123,7 @@ func Source(file string, patience time.Duration) string {
 	return source.String()
 }
 
-// prepare sets the file up.
+// prepare creates the tables that are missing.
 func (s *Store) prepare(ctx context.Context) error {
 	if err := s.keepLog(ctx); err != nil {
 		return err
@@ -131,9 +134,10 @@ func (s *Store) prepare(ctx context.Context) error {
 	})
 }
 
-// keepLog gives the file a write-ahead log, which it remembers: readers and the writer do not
-// wait for each other then. That wants the file for itself and, unlike everything else, does
-// not wait for it; so where servers start at once, an empty transaction waits instead.
+// keepLog gives the file a write-ahead log, a setting that the file keeps: readers and the
+// writer then do not wait for each other. The change needs the file alone and, unlike other
+// statements, does not wait for it. So where servers start at once, an empty transaction waits for
+// the others, and the change is tried again.
 func (s *Store) keepLog(ctx context.Context) error {
 	for end := time.Now().Add(s.options.Patience); ; {
 		_, err := s.exec(ctx, `PRAGMA journal_mode = WAL`)
@@ -168,7 +172,7 @@ func (s *Store) exists(ctx context.Context, query string, args ...any) (bool, er
 	return err == nil, explained(ctx, err)
 }
 
-// write runs several statements as one.
+// write runs statements in one transaction, which is rolled back on an error.
 func (s *Store) write(ctx context.Context, statements func(tx *sql.Tx) error) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -181,7 +185,7 @@ func (s *Store) write(ctx context.Context, statements func(tx *sql.Tx) error) er
 	return explained(ctx, tx.Commit())
 }
 
-// explained turns an error of the database into one that the contracts name.
+// explained turns an error of the database into one that the contracts of dcr and fosite name.
 func explained(ctx context.Context, err error) error {
 	var refusal *sqlite.Error
 	switch {
@@ -197,17 +201,19 @@ func explained(ctx context.Context, err error) error {
 	return err
 }
 
-// isBusy: the low byte of a code is what happened, the rest is the detail.
+// isBusy reports whether a code of SQLite means that another connection has the lock. The low byte
+// of a code is the error, the rest is the detail.
 func isBusy(code int) bool {
 	return code&0xff == sqlite3.SQLITE_BUSY || code&0xff == sqlite3.SQLITE_LOCKED
 }
 
-// The times that fit a column. What lies beyond is as good as for ever.
+// The times that fit into a column. Times beyond are stored as these.
 var (
 	earliest = time.Unix(0, math.MinInt64)
 	latest   = time.Unix(0, math.MaxInt64)
 )
 
+// nanoseconds returns the value of a time column.
 func nanoseconds(t time.Time) int64 {
 	switch {
 	case t.Before(earliest):
@@ -218,12 +224,12 @@ func nanoseconds(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// orNull is for a column where a zero time means that there is none.
+// orNull returns the value of a time column that is NULL for the zero time.
 func orNull(t time.Time) sql.NullInt64 {
 	return sql.NullInt64{Int64: nanoseconds(t), Valid: !t.IsZero()}
 }
 
-// fromColumn is the way back.
+// fromColumn returns the time of such a column.
 func fromColumn(n sql.NullInt64) time.Time {
 	if !n.Valid {
 		return time.Time{}

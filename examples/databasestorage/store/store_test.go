@@ -30,8 +30,8 @@ func open(t *testing.T, file string, options store.Options) *store.Store {
 	return s
 }
 
-// what says to the suite what it can't know.
-func what(t *testing.T) storagetest.Options {
+// suite returns what the suite needs to know of the storage.
+func suite(t *testing.T) storagetest.Options {
 	return storagetest.Options{
 		AddStatic: func(_ context.Context, s storagetest.Storage, client fosite.Client) error {
 			s.(*store.Store).AddClient(client)
@@ -50,14 +50,14 @@ func what(t *testing.T) storagetest.Options {
 func TestContract(t *testing.T) {
 	t.Parallel()
 	s := open(t, newFile(t), store.Options{})
-	storagetest.Run(t, func(*testing.T) storagetest.Storage { return s }, what(t))
+	storagetest.Run(t, func(*testing.T) storagetest.Storage { return s }, suite(t))
 }
 
-// TestEveryRowRuns: there is no row that the storage lacks something for.
+// TestEveryRowRuns: the storage implements what each row needs.
 func TestEveryRowRuns(t *testing.T) {
 	t.Parallel()
 	s := open(t, newFile(t), store.Options{})
-	for _, row := range storagetest.Rows(what(t)) {
+	for _, row := range storagetest.Rows(suite(t)) {
 		ended, cancel := context.WithCancel(t.Context())
 		cancel() // so that the check itself takes no time
 		require.NotErrorIs(t, row.Check(ended, s), storagetest.ErrNotRun, row.Name)
@@ -112,7 +112,7 @@ func TestFull(t *testing.T) {
 	require.ErrorIs(t, s.CreateClient(ctx, &dcr.Client{ID: "fourth", Version: 1}), dcr.ErrFull)
 }
 
-// TestBusy: a write that waits in vain says that it may be tried again, and reads go on.
+// TestBusy: a write that waits too long returns dcr.ErrUnavailable, and reads go on.
 func TestBusy(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -142,7 +142,7 @@ func TestBusy(t *testing.T) {
 	require.NoError(t, s.DeleteClient(ctx, client.ID))
 }
 
-// TestFarTimes: a time that fits no column is as good as for ever, one way or the other.
+// TestFarTimes: a time that does not fit into a column is in the far future, or in the far past.
 func TestFarTimes(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
