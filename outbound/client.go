@@ -40,7 +40,7 @@ func NewRetryableClient(o Options) *retryablehttp.Client {
 }
 
 // newTransport returns a transport whose connections are guarded. A kept connection would be one more
-// thing that a stranger can hold on to, for fetches that are rare.
+// thing that others can hold on to, for fetches that are rare.
 func newTransport(o Options) *http.Transport {
 	plain := net.Dialer{Timeout: o.Timeout, Resolver: o.Resolver, Control: controlLoopback}
 	return &http.Transport{

@@ -34,7 +34,7 @@ type JWKSFetcher struct {
 
 // jwksEntry is what is known of one URL, guarded by JWKSFetcher.mu.
 type jwksEntry struct {
-	pending chan struct{} // closed when the fetch under way has ended; nil while none is
+	pending chan struct{} // closed when the fetch under way is done; nil while none is
 	fetched time.Time     // when the last fetch ended, successful or not
 	err     error         // why it failed
 	set     *jose.JSONWebKeySet

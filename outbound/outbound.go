@@ -1,6 +1,6 @@
 // Package outbound is the guarded HTTP client for URLs that somebody else chose: a client's jwks_uri, its
-// sector_identifier_uri or request_uris, a client identifier that is a URL. Such URLs are how a stranger
-// makes this server call into its own network (server-side request forgery), or wait for ever.
+// sector_identifier_uri or request_uris, a client identifier that is a URL. Such URLs are how others
+// make this server call into its own network (server-side request forgery), or wait for ever.
 //
 //	client := outbound.NewClient(outbound.Options{})
 //	body, err := outbound.Fetch(ctx, client, uri, "application/json")

@@ -174,7 +174,7 @@ func expect(done string, got, want error) error {
 
 const whyContext = "A request whose client has hung up holds the storage, or is half done."
 
-const saysContext = "A context that has ended makes a method return its error, with nothing done or all of it."
+const saysContext = "A context that is done makes a method return its error, with nothing done or all of it."
 
 // ended runs a check with a context that was cancelled and with one whose time is over.
 func ended(ctx context.Context, check func(over context.Context) error) error {
@@ -185,10 +185,10 @@ func ended(ctx context.Context, check func(over context.Context) error) error {
 	return errors.Join(check(cancelled), check(late))
 }
 
-// expectEnd checks the error of a method whose context has ended, and that one of the states
+// expectEnd checks the error of a method whose context is done, and that one of the states
 // is there that it may leave.
 func expectEnd(method string, over context.Context, got error, states ...func() error) error {
-	err := expect(method+" with a context that has ended", got, over.Err())
+	err := expect(method+" with a context that is done", got, over.Err())
 	if err != nil {
 		return err
 	}

@@ -298,7 +298,7 @@ func hasID(tokens []*dcr.InitialAccessToken, id string) bool {
 	return false
 }
 
-// half does nothing, or half of it, when the context has ended.
+// half does nothing, or half of it, when the context is done.
 func half(ctx context.Context, do func(ctx context.Context)) error {
 	if ctx.Err() != nil {
 		do(context.WithoutCancel(ctx))

@@ -247,7 +247,7 @@ func contextInitialCreate(i *initialTokens) error {
 	})
 }
 
-// whenEnded does something to a token with a context that has ended. Afterwards the
+// whenEnded does something to a token with a context that is done. Afterwards the
 // token is what it was or, where done may change it, what that made of it.
 func (i *initialTokens) whenEnded(method string, do func(over context.Context, id string) error, done func(token *dcr.InitialAccessToken)) error {
 	return ended(i.ctx, func(over context.Context) error {

@@ -38,8 +38,8 @@ import (
 // Storage is what is checked. Where clients and tokens lie in two storages, a struct
 // that embeds both is one.
 type Storage interface {
-	fosite.Storage
-	dcr.ClientStorage
+	fosite.Storage    // finds clients for fosite, static ones too
+	dcr.ClientStorage // keeps the dynamic clients
 }
 
 // Row checks one sentence of the contract.

@@ -1,11 +1,9 @@
-// Package house_test holds the tests of structure: imports between packages, and README and documents against code.
+// Package house_test holds the tests of structure: imports between packages, the order of the root's files, measures,
+// comments and words; and README and documents against code.
 package house_test
 
 import (
-	"go/parser"
-	"go/token"
-	"io/fs"
-	"os"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -17,97 +15,156 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
+// arrows lists the packages of this module, from top to bottom, and which of them each imports, tests left out. "." is
+// the root. What lies below the root knows no registered client, so it takes plain values. Packages under examples are
+// programs of adopters, who have no internal packages; those under integration have nothing but tests.
+var arrows = []struct {
+	folder  string
+	imports []string
+}{
+	{"admin", []string{"consent", "."}},
+	{"internal/dcrtest", []string{"policy", "."}},
+	{"policy", []string{".", "internal/capability", "internal/redirecturi"}},
+	{"consent", []string{".", "internal/plaintext", "internal/redirecturi", "outbound"}},
+	{"telemetry", []string{"."}},
+	{"storagetest", []string{"."}},
+	{".", []string{
+		"internal/members", "internal/assertion", "internal/capability", "internal/memory", "internal/plaintext",
+		"internal/ratelimit", "internal/request", "internal/redirecturi", "internal/strictjson", "outbound", "internal/keyset",
+	}},
+	{"internal/members", []string{"internal/redirecturi", "internal/strictjson", "outbound", "internal/keyset"}},
+	{"internal/assertion", []string{"internal/strictjson", "internal/keyset"}},
+	{"internal/request", nil},
+	{"internal/plaintext", []string{"outbound"}},
+	{"internal/capability", nil},
+	{"internal/memory", nil},
+	{"internal/ratelimit", nil},
+	{"internal/redirecturi", nil},
+	{"internal/strictjson", nil},
+	{"outbound", []string{"internal/keyset"}},
+	{"internal/keyset", nil},
+}
+
+// TestImportsPointOneWay: the table is exact, and each package imports only what stands below it there. So there is
+// nothing that imports the root below it, and an arrow that is not used any more is removed.
+func TestImportsPointOneWay(t *testing.T) {
+	t.Parallel()
+	found := map[string][]string{}
+	for file, imports := range imported(t) {
+		folder := path.Dir(file)
+		found[folder] = append(found[folder], own(imports)...)
+	}
+	seen := []string{}
+	for _, row := range slices.Backward(arrows) {
+		require.Subset(t, seen, row.imports, "in arrows, %s stands below what it imports", row.folder)
+		seen = append(seen, row.folder)
+		require.Contains(t, found, row.folder, "there is no such package: remove it from arrows")
+		require.ElementsMatch(t, row.imports, distinct(found[row.folder]), "what %s imports (the second list) is not what arrows say", row.folder)
+	}
+	for folder, imports := range found {
+		if strings.HasPrefix(folder, "examples/") {
+			require.NotContains(t, strings.Join(imports, " "), "internal/", "%s is an example, which has the public packages only", folder)
+			continue
+		}
+		require.Contains(t, seen, folder, "a new package: give it a row in arrows, above what it imports")
+	}
+}
+
+// only lists the imports that few may have: the root's files by name, other packages by folder, and what lies under
+// examples as one. The list is exact. An import that ends in a slash stands for all packages under it.
+var only = map[string][]string{
+	"net/http": {
+		"access.go", "discovery.go", "errors.go", "events.go", "management_handler.go", "provider.go", "provider_token.go",
+		"registration_handler.go", "admin", "examples", "internal/assertion", "internal/dcrtest", "internal/ratelimit", "internal/request", "outbound",
+	},
+	"github.com/ory/fosite/compose":       {"compose.go", "examples", "internal/dcrtest"},
+	"github.com/gorilla/mux":              {"fosite_dcr.go", "examples", "internal/dcrtest"},
+	"github.com/go-json-experiment/json/": {"internal/strictjson"},
+	"testing":                             {"internal/dcrtest", "storagetest"},
+	"github.com/stretchr/testify/":        {"internal/dcrtest"},
+	"database/sql":                        {"examples"},
+	"modernc.org/":                        {"examples"},
+}
+
+// TestWhoMayImportWhat holds files and packages to what only they may import. What an adopter imports brings neither
+// testify nor a database driver by an import of its own.
+func TestWhoMayImportWhat(t *testing.T) {
+	t.Parallel()
+	found := map[string][]string{}
+	for file, imports := range imported(t) {
+		who := path.Dir(file)
+		switch {
+		case who == ".":
+			who = file
+		case strings.HasPrefix(who, "examples/"):
+			who = "examples"
+		}
+		for _, name := range imports {
+			for few := range only {
+				if name == few || strings.HasSuffix(few, "/") && strings.HasPrefix(name, few) {
+					found[few] = append(found[few], who)
+				}
+			}
+		}
+	}
+	for _, few := range slices.Sorted(maps.Keys(only)) {
+		require.ElementsMatch(t, only[few], distinct(found[few]), "who imports %s (the second list) is not who may", few)
+	}
+}
+
+// TestLeavesAreTestedAlone: tests of what lies below the root need no registered client either.
+func TestLeavesAreTestedAlone(t *testing.T) {
+	t.Parallel()
+	var leaves []string
+	for _, row := range slices.Backward(arrows) {
+		if row.folder == "." {
+			break
+		}
+		leaves = append(leaves, row.folder)
+	}
+	for file, source := range goFiles(t) {
+		if slices.Contains(leaves, path.Dir(file)) {
+			require.Subset(t, leaves, own(importsOf(t, source)), "%s imports what lies above it", file)
+		}
+	}
+}
+
 // imported maps each Go file of the module, tests left out, to its direct imports.
 func imported(t *testing.T) map[string][]string {
 	t.Helper()
 	found := map[string][]string{}
-	tree := os.DirFS(dcrtest.Root(t))
-	err := fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
-			return err
+	for name, source := range goFiles(t) {
+		if !isTest(name) {
+			found[name] = importsOf(t, source)
 		}
-		source, err := fs.ReadFile(tree, name)
-		if err != nil {
-			return err
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, source, parser.ImportsOnly)
-		if err != nil {
-			return err
-		}
-		found[name] = []string{}
-		for _, spec := range file.Imports {
-			imported, err := strconv.Unquote(spec.Path.Value)
-			if err != nil {
-				return err
-			}
-			found[name] = append(found[name], imported)
-		}
-		return nil
-	})
-	require.NoError(t, err)
-	require.Contains(t, found, "fosite_dcr.go")
+	}
 	return found
 }
 
-// TestImportsPointOneWay: packages that know nothing of registration import nothing
-// that does, and the root package imports none of those that stand on it.
-func TestImportsPointOneWay(t *testing.T) {
-	t.Parallel()
-	leaves := []string{"internal/strictjson", "internal/redirecturi", "internal/keyset", "outbound"}
-	for file, imports := range imported(t) {
-		folder := path.Dir(file)
-		for _, name := range imports {
-			own, ok := strings.CutPrefix(name, dcrtest.Module)
-			own = strings.TrimPrefix(own, "/")
-			switch {
-			case !ok:
-			case slices.Contains(leaves, folder):
-				require.Equal(t, "internal/keyset", own, "%s: a leaf imports %s", file, name)
-				require.Equal(t, "outbound", folder, file)
-			case folder == ".":
-				require.Contains(t, leaves, own, "%s: the root imports %s", file, name)
-			}
-		}
+// importsOf returns the imports of a file.
+func importsOf(t *testing.T, source goSource) []string {
+	t.Helper()
+	var imports []string
+	for _, spec := range source.file.Imports {
+		name, err := strconv.Unquote(spec.Path.Value)
+		require.NoError(t, err)
+		imports = append(imports, name)
 	}
+	return imports
 }
 
-// TestWhoMayImportWhat holds single files to what only they may import.
-func TestWhoMayImportWhat(t *testing.T) {
-	t.Parallel()
-	only := map[string][]string{
-		"net/http": {"registration_handler.go", "management_handler.go", "discovery.go", "http.go",
-			"access.go", "initial_access_token.go", "cors.go", "provider.go", "provider_token.go", "provider_introspection.go", "client_authentication.go", "errors.go", "events.go", "visit.go"},
-		"github.com/ory/fosite/compose":               {"compose.go"},
-		"github.com/gorilla/mux":                      {"fosite_dcr.go"},
-		"github.com/go-json-experiment/json/jsontext": {},
-		"testing": {},
-	}
-	for file, imports := range imported(t) {
-		for _, name := range imports {
-			if path.Dir(file) == "." {
-				allowed, held := only[name]
-				require.True(t, !held || slices.Contains(allowed, file), "%s imports %s", file, name)
-			}
-			if strings.HasPrefix(name, "github.com/go-json-experiment/") {
-				require.Equal(t, "internal/strictjson", path.Dir(file), file)
-			}
+// own returns the folders of those imports that are packages of this module.
+func own(imports []string) []string {
+	var folders []string
+	for _, name := range imports {
+		if rest, ok := strings.CutPrefix(name+"/", dcrtest.Module+"/"); ok {
+			folders = append(folders, path.Clean(rest))
 		}
 	}
+	return folders
 }
 
-// TestAdoptersLinkNoTestCode: what an adopter imports brings neither testify nor a
-// database driver by an import of its own.
-func TestAdoptersLinkNoTestCode(t *testing.T) {
-	t.Parallel()
-	for file, imports := range imported(t) {
-		folder := path.Dir(file)
-		if folder == "internal/dcrtest" || strings.HasPrefix(folder, "examples") {
-			continue
-		}
-		for _, name := range imports {
-			require.False(t, strings.HasPrefix(name, "github.com/stretchr/testify"), "%s imports %s", file, name)
-			require.False(t, strings.Contains(name, "sqlite") || strings.Contains(name, "pgx") || strings.Contains(name, "go-sql-driver"), "%s imports %s", file, name)
-			require.True(t, name != "testing" || folder == "storagetest", "%s imports %s", file, name)
-		}
-	}
+func distinct(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
 }
