@@ -270,7 +270,7 @@ func redirectsOfApplication(c *relationCheck, _ context.Context, m *ClientMetada
 		name := "redirect_uris[" + strconv.Itoa(i) + "] "
 		switch {
 		case m.ApplicationType == applicationWeb && implicit && (kind != redirecturi.HTTPS || isLocalhostURL(raw)):
-			return ErrInvalidRedirectURI.WithDescription(name + "is not https on a host of its own, which application_type web with the implicit grant requires.")
+			return ErrInvalidRedirectURI.WithDescription(name + "is not https with a host other than localhost, which application_type web with the implicit grant requires.")
 		case m.ApplicationType == applicationNative && kind == redirecturi.HTTPS && c.refuseNativeHTTPS:
 			return ErrInvalidRedirectURI.WithDescription(name + "is https, which application_type native does not allow on this server.")
 		}

@@ -136,8 +136,8 @@ type caller struct {
 	unheeded bool
 }
 
-// problem is the one error type inside this package: what is answered, and what the answer and the event say
-// besides. What leaves the package wraps a *fosite.RFC6749Error.
+// problem is the one error type inside this package: what is answered, and what the answer and the event
+// say besides. What leaves the package wraps a *fosite.RFC6749Error.
 type problem struct {
 	answer *fosite.RFC6749Error
 	cause  error         // what the answer was made of; nil where the answer says it all
@@ -160,8 +160,8 @@ func (p *problem) Unwrap() []error {
 	return []error{p.answer, p.cause}
 }
 
-// fault marks an error as a failure of the server. fosite turns errors of a storage into "invalid_client" or
-// into silence, and keeps the mark inside: asFault finds it again.
+// fault marks an error as a failure of the server. fosite turns errors of a storage into "invalid_client"
+// or into silence, and keeps the mark inside: asFault finds it again.
 type fault struct{ cause error }
 
 func (f *fault) Error() string { return f.cause.Error() }
@@ -194,8 +194,8 @@ func asFault(err error) error {
 }
 
 // problemOf returns an error as a problem, which the caller may complete. A failure of the server comes
-// first. Otherwise the outermost error of the protocol, of this package or of fosite, is the answer, and what
-// a problem inside says besides stays. An error without either is a failure.
+// first. Otherwise the outermost error of the protocol, of this package or of fosite, is the answer, and
+// what a problem inside says besides stays. An error without either is a failure.
 func problemOf(err error) *problem {
 	p := &problem{}
 	var inside *problem

@@ -268,8 +268,8 @@ func (g *grants) revoke(ctx context.Context, clientID string) {
 }
 
 // expired removes the grants of an expired or evicted client whose record and entries are gone, and records
-// its removal. A client that others share may be registered anew under its identifier by now, after its grants
-// were removed: what is there then is left.
+// its removal. A client that others share may be registered anew under its identifier by now, after its
+// grants were removed: what is there then is left.
 func (g *grants) expired(ctx context.Context, removed *Client) {
 	if !removed.Shared || !g.exists(ctx, removed.ID) {
 		g.revoke(ctx, removed.ID)

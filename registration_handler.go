@@ -64,7 +64,9 @@ type registrar struct {
 }
 
 // RegistrationHandler returns the handler of the registration endpoint, for any router. It answers every
-// method: POST registers, the others get 405.
+// method: POST registers, the others get 405. A body that does not arrive by the end of the context is 408,
+// unless a wrapper of the ResponseWriter hides the connection, as http.TimeoutHandler does: set ReadTimeout
+// of the http.Server, too.
 func (s *registrar) RegistrationHandler() http.Handler {
 	return s.location.openTo([]string{http.MethodPost}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
@@ -254,8 +256,8 @@ type creator struct {
 	journal   *journal
 }
 
-// create writes the record and then the token's entry; both or none. Where the storage is full the
-// oldest client that was never used is evicted.
+// create writes the record and then the token's entry; both or none. Where the storage is full the oldest
+// client that was never used is evicted.
 func (c *creator) create(ctx context.Context, client *Client) error {
 	_, err := c.write(ctx, client, c.records.create)
 	for tries := 0; errors.Is(err, ErrFull) && c.records.evicter != nil && tries < createRounds; tries++ {
@@ -263,7 +265,8 @@ func (c *creator) create(ctx context.Context, client *Client) error {
 		if evicted, err = c.evictAndCreate(ctx, client, err); evicted == nil {
 			return err
 		}
-		// Otherwise there may be no room for the entry of the token, which the next client to be evicted makes.
+		// Otherwise there may be no room for the entry of the token, which the next client to be evicted
+		// makes.
 	}
 	return err
 }
@@ -287,8 +290,8 @@ func (c *creator) evictAndCreate(ctx context.Context, client *Client, full error
 	return evicted, err
 }
 
-// removeEntries removes the entries of a client that was evicted, which may be nil. In a transaction a failure
-// is one of the whole; otherwise it is an event, since the tokens are dead all the same.
+// removeEntries removes the entries of a client that was evicted, which may be nil. In a transaction a
+// failure is one of the whole; otherwise it is an event, since the tokens are dead all the same.
 func (c *creator) removeEntries(ctx context.Context, evicted *Client) error {
 	if evicted == nil {
 		return nil
@@ -305,8 +308,8 @@ func (c *creator) removeEntries(ctx context.Context, evicted *Client) error {
 	return nil
 }
 
-// write writes the record, by create, and the token's entry. Where one of them fails, or a quota turns out to
-// be passed, both are taken back; committed says that a transaction was committed before that.
+// write writes the record, by create, and the token's entry. Where one of them fails, or a quota turns out
+// to be passed, both are taken back; committed says that a transaction was committed before that.
 func (c *creator) write(ctx context.Context, client *Client, create func(context.Context, *Client) error) (committed bool, err error) {
 	created := false
 	err = c.records.inTransaction(ctx, func(ctx context.Context) error {
@@ -326,8 +329,8 @@ func (c *creator) write(ctx context.Context, client *Client, create func(context
 		}
 		return true, err
 	}
-	// A storage that failed may have created the record all the same. Under an identifier
-	// that others share it is left: nobody received it, and the next to ask takes it up.
+	// A storage that failed may have created the record all the same. Under an identifier that others share
+	// it is left: nobody received it, and the next to ask takes it up.
 	mayBeThere := created || !client.Shared && !errors.Is(err, ErrFull)
 	if mayBeThere && !errors.Is(err, ErrClientExists) && c.records.transactions == nil {
 		c.undo(ctx, client)
@@ -335,8 +338,8 @@ func (c *creator) write(ctx context.Context, client *Client, create func(context
 	return false, err
 }
 
-// undo takes back what may have been written, by a storage that failed in the
-// middle too. Should that fail, it stays as a client that nobody can use.
+// undo takes back what may have been written, by a storage that failed in the middle too. Should that fail,
+// it stays as a client that nobody can use.
 func (c *creator) undo(ctx context.Context, client *Client) {
 	ctx, cancel := cleanupContext(ctx)
 	defer cancel()
@@ -355,9 +358,9 @@ func creationFailed(err error) error {
 	return failure(err)
 }
 
-// sharing answers registrations that are alike down to the byte with one client (Registration.ShareIdentical;
-// RFC 7591, section 3.2.1, lets a server answer one identifier to several). Its identifier
-// is computed from what is registered, so that the storage's own check for a taken
+// sharing answers registrations that are alike down to the byte with one client
+// (Registration.ShareIdentical; RFC 7591, section 3.2.1, lets a server answer one identifier to several).
+// Its identifier is computed from what is registered, so that the storage's own check for a taken
 // identifier finds the client, whichever process registered it.
 type sharing struct {
 	location  *location
@@ -368,8 +371,8 @@ type sharing struct {
 	journal   *journal
 }
 
-// id returns the identifier for what is registered, and for what policies decided of it. Without the
-// secret of the server nobody can compute it.
+// id returns the identifier for what is registered, and for what policies decided of it. Without the secret
+// of the server nobody can compute it.
 func (s *sharing) id(ctx context.Context, registration *RegistrationRequest) (string, error) {
 	metadata, err := registration.Metadata.MarshalJSON()
 	if err != nil {
@@ -389,8 +392,8 @@ func (s *sharing) id(ctx context.Context, registration *RegistrationRequest) (st
 	return base32.StdEncoding.EncodeToString(mac.Sum(nil))[:len(newClientID())], nil
 }
 
-// share answers with the client that is registered already, or registers fresh, which has no identifier yet.
-// There is no registration access token: nobody may change or delete what others use.
+// share answers with the client that is registered already, or registers fresh, which has no identifier
+// yet. There is no registration access token: nobody may change or delete what others use.
 func (s *sharing) share(ctx context.Context, registration *RegistrationRequest, fresh *Client) (_ *ClientInformation, err error) {
 	if fresh.ID, err = s.id(ctx, registration); err != nil {
 		return nil, err
@@ -411,8 +414,8 @@ func (s *sharing) share(ctx context.Context, registration *RegistrationRequest, 
 
 var errSharedOvertaken = fmt.Errorf("%w: other requests got ahead with a shared client", ErrUnavailable)
 
-// once takes up the client that is there, or an expired one, or creates it. The error is
-// ErrClientExists, ErrConflict or fosite.ErrNotFound where another request got ahead.
+// once takes up the client that is there, or an expired one, or creates it. The error is ErrClientExists,
+// ErrConflict or fosite.ErrNotFound where another request got ahead.
 func (s *sharing) once(ctx context.Context, fresh *Client) (*Client, EventKind, error) {
 	found, err := s.records.get(ctx, fresh.ID)
 	switch {
@@ -474,6 +477,7 @@ func (s *sharing) revive(ctx context.Context, found, fresh *Client) (*Client, Ev
 	}
 	next := fresh.Clone()
 	next.Version = found.Version + 1
+	next.GrantsRevoked = found.GrantsRevoked + found.GrantsRevoked%2 + 2 // no consent of before counts
 	if !found.LastUsedAt.IsZero() {
 		next.LastUsedAt = fresh.CreatedAt // a storage keeps the later one, which is long ago
 	}

@@ -115,9 +115,10 @@ type ClientEvicter interface {
 	//
 	// Where no client can be evicted it returns an error that wraps ErrFull, and where the identifier is
 	// taken ErrClientExists; neither changes anything. A storage that has room by now may create without
-	// evicting, and returns nil then. Of several calls at once each evicts another client, if there are
-	// enough: a database that locks rows skips those which others hold. A client that is used or updated
-	// meanwhile stays: the condition holds when the record is removed.
+	// evicting, and returns nil then, unless it bounds access tokens, too: it may be they that have no
+	// room, and the entry of the evicted client makes some. Of several calls at once each evicts another
+	// client, if there are enough: a database that locks rows skips those which others hold. A client that
+	// is used or updated meanwhile stays: the condition holds when the record is removed.
 	CreateClientEvicting(ctx context.Context, client *Client, before time.Time) (evicted *Client, err error)
 }
 
@@ -202,8 +203,8 @@ type ClientFilter struct {
 	Subject            string // Subject is that of Client.Origin
 	InitialAccessToken string // InitialAccessToken is that of Client.Origin
 	NeverUsed          bool   // NeverUsed means clients that never got a token
-	// ExpiringBefore means clients that expire before this time, unless they are used or changed: ExpiresAt,
-	// or UnusedUntil of a client that was never used.
+	// ExpiringBefore means clients that expire before this time, unless they are used or changed:
+	// ExpiresAt, or UnusedUntil of a client that was never used.
 	ExpiringBefore time.Time
 	SoftwareID     string // SoftwareID is the software_id
 	// RedirectHost is the host of a redirect URI, without a port. The methods of Provider put it into lower
@@ -328,8 +329,8 @@ func (c ClientCursor) Follows(client *Client) bool {
 	return client.ID < c.ID
 }
 
-// records reads and writes clients. Whoever notes uses, lists, counts or sweeps has the optional interface for
-// that itself.
+// records reads and writes clients. Whoever notes uses, lists, counts or sweeps has the optional interface
+// for that itself.
 type records struct {
 	storage ClientStorage
 	// evicter makes room; nil where the storage can't.

@@ -145,10 +145,13 @@ func TestStatementBindsUpdates(t *testing.T) {
 	d := dcrtest.NewDirectory(t, "1")
 	setup := dcrtest.Setup{Config: d.Trusted()}
 	setup.Config.Management.Token.KeepOnUpdate = true
+	clock := new(dcrtest.Clock)
+	setup.Config.Now = clock.Now
 	s := dcrtest.Start(t, setup)
 	// One claim is more than the server has: what is registered is less than the claim.
-	first := d.Sign(t, dcrtest.StatementClaims("grant_types", []string{"authorization_code", "urn:example:more"}, "exp", time.Now().Unix()+1))
+	first := d.Sign(t, dcrtest.StatementClaims("grant_types", []string{"authorization_code", "urn:example:more"}, "exp", time.Now().Unix()+60))
 	client := s.Register(t, map[string]any{"software_statement": first, "client_uri": "https://bank.example/"})
+	clock.Forward(2 * time.Minute) // the statement has expired, and binds the client all the same
 	put := func(changes map[string]any) dcrtest.Answer {
 		body := map[string]any{"client_id": client.ID()}
 		maps.Copy(body, changes)

@@ -122,7 +122,7 @@ func (c *configView) GetTokenURLs(context.Context) []string { return c.audiences
 
 func (c *configView) GetJWKSFetcherStrategy(context.Context) fosite.JWKSFetcherStrategy { return c }
 
-// Resolve fetches keys. That a host of keys is down says nothing about the client.
+// Resolve fetches keys. That a server of keys is down says nothing about the client.
 func (c *configView) Resolve(ctx context.Context, location string, ignoreCache bool) (*jose.JSONWebKeySet, error) {
 	set, err := c.Configurator.GetJWKSFetcherStrategy(ctx).Resolve(ctx, location, ignoreCache)
 	if err != nil {

@@ -19,7 +19,7 @@ func TestGrants(t *testing.T) {
 		"urn:ietf:params:oauth:grant-type:jwt-bearer":     {false, false},
 		"urn:ietf:params:oauth:grant-type:device_code":    {true, true},
 		"urn:ietf:params:oauth:grant-type:token-exchange": {false, true},
-		"urn:openid:params:grant-type:ciba":               {true, true},
+		"urn:openid:params:grant-type:ciba":               {false, true},
 		"urn:example:own":                                 {false, true},
 		"":                                                {false, true},
 	} {

@@ -40,7 +40,7 @@ type Setup struct {
 	Fosite func(*fosite.Config)
 	// Storage is what the provider is composed with; nil means a new MemoryStore.
 	Storage any
-	// Static are clients of the operator's own, for the new MemoryStore.
+	// Static are static clients, for the new MemoryStore.
 	Static []fosite.Client
 	// Factories come before the package's own; nil means DefaultFactories.
 	Factories []compose.Factory

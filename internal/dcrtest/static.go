@@ -17,7 +17,7 @@ const (
 	// PortalID is the client_id of the static client with whose access tokens others register (StartClosed).
 	PortalID = "operator"
 	// PortalSecret is its secret.
-	PortalSecret = "the operator's own secret"
+	PortalSecret = "the static client's secret"
 	// PortalURI is its redirect URI.
 	PortalURI = "https://operator.example/cb"
 )

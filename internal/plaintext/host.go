@@ -37,7 +37,7 @@ func port(u *url.URL) string {
 	return ":" + port
 }
 
-// Host returns a host of a URL, without a port, as it may be shown, and a remark on it where users should
+// Host returns the host in a URL, without a port, as it may be shown, and a remark on it where users should
 // look twice: a phrase in English that begins with the host as shown. Both are ASCII; shown is empty for
 // an empty host only. An IPv6 address, which url.URL.Hostname returns without brackets, gets them.
 //

@@ -1,4 +1,4 @@
-// Package plaintext makes the names and hosts that strangers choose fit to be shown to users, and to be
+// Package plaintext makes the names and hosts that clients choose fit to be shown to users, and to be
 // compared.
 //
 // Line makes one line of a text, without characters that can't be seen or that change the order of others.
@@ -24,7 +24,7 @@ const (
 	mostMarks = 4
 )
 
-// Line returns a text of strangers as one line: white space is one space, and what can't be seen is left
+// Line returns a text of a client as one line: white space is one space, and what can't be seen is left
 // out. It cuts the line after LongestName characters. The result is valid UTF-8, empty where nothing of
 // the text can be seen, and it is the Line of itself (T21).
 func Line(s string) string {

@@ -20,7 +20,7 @@ const (
 	KindObject
 )
 
-// Value is one JSON value of a document that [Object] walks. Until the walk has ended without an error,
+// Value is one JSON value of a document that [Object] walks. Until the walk is done without an error,
 // what surrounds it may still turn out to be faulty.
 type Value struct {
 	raw  []byte
