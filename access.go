@@ -261,14 +261,16 @@ func (a *admission) callerOf(r *http.Request) caller {
 	}
 }
 
-// admit asks the access rule within the limits. A limit for each caller that is set comes before the rule,
-// the default, which is for anonymous registrants and for those whom the rule refuses, after it; and the
-// limit of all together after either, so that nobody uses it up alone.
-func (a *admission) admit(ctx context.Context, r *http.Request, who caller) (*Registrant, error) {
+// admit asks the access rule within the limits:
+//
+//   - A limit for each caller that the application has set counts before the rule is asked.
+//   - The default limit counts after it, for anonymous registrants and for callers that the rule refuses.
+//   - The limit of all callers together counts last, so that one caller can't use it up alone.
+func (a *admission) admit(ctx context.Context, r *http.Request, from caller) (*Registrant, error) {
 	rate := &a.limits.Rate
 	byDefault := rate.PerCaller.Count == 0
 	if !byDefault {
-		if err := a.take(ctx, "caller:", who, rate.PerCaller); err != nil {
+		if err := a.take(ctx, "caller:", from, rate.PerCaller); err != nil {
 			return nil, err
 		}
 		if err := a.takeTotal(ctx); err != nil {
@@ -280,7 +282,7 @@ func (a *admission) admit(ctx context.Context, r *http.Request, who caller) (*Re
 		return registrant, refusal
 	}
 	if refusal != nil || registrant.Anonymous {
-		if err := a.take(ctx, "caller:", who, defaultPerCaller); err != nil {
+		if err := a.take(ctx, "caller:", from, defaultPerCaller); err != nil {
 			return registrant, err
 		}
 	}
@@ -308,21 +310,21 @@ func (a *admission) ask(ctx context.Context, r *http.Request) (*Registrant, erro
 
 // limitUpdate bounds updates as registrations are, each by itself: they cost as much, and may have the
 // server fetch what the client points at.
-func (a *admission) limitUpdate(ctx context.Context, client *Client, who caller) error {
+func (a *admission) limitUpdate(ctx context.Context, client *Client, from caller) error {
 	bound := a.limits.Rate.PerCaller
 	if bound.Count == 0 && client.Origin.Anonymous {
 		bound = defaultPerCaller
 	}
-	return a.take(ctx, "update:", who, bound)
+	return a.take(ctx, "update:", from, bound)
 }
 
-func (a *admission) take(ctx context.Context, kind string, who caller, bound Rate) error {
+func (a *admission) take(ctx context.Context, kind string, from caller, bound Rate) error {
 	if !bound.bounds() {
 		return nil
 	}
-	key := kind + ratelimit.Network(who.address, a.limits.Rate.IPv4Prefix, a.limits.Rate.IPv6Prefix)
+	key := kind + ratelimit.Network(from.address, a.limits.Rate.IPv4Prefix, a.limits.Rate.IPv6Prefix)
 	answer := ErrTooManyRequests
-	if who.unheeded { // for the operator, who reads the event: a proxy that is taken for one caller
+	if from.unheeded { // for the operator, from reads the event: a proxy that is taken for one caller
 		answer = answer.WithDebug("The peer sent X-Forwarded-For. If it is a proxy of yours, name it in Config.Limits.TrustedProxies, or all behind it are one caller.")
 	}
 	return a.takeKey(ctx, key, bound, answer)

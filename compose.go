@@ -59,8 +59,8 @@ func composedBefore(config fosite.Configurator) *handler {
 }
 
 // handler is what the factory returns and fosite composes. It implements four of fosite's handler
-// interfaces, each for a reason of its own, and Extend finds it again through them. What it works with
-// Extend gives to it.
+// interfaces, each for a reason of its own, and Extend finds it again through them. Extend sets
+// what the handler works with.
 type handler struct {
 	// parts is what the factory received.
 	parts parts
@@ -259,7 +259,7 @@ func (h *handler) HandleAuthorizeEndpointRequest(ctx context.Context, request fo
 		return failure(errNotExtended)
 	}
 	if client, ok := request.GetClient().(*Client); ok && response.GetCode() != "" {
-		if err := h.grants.check(ctx, client, request.GetID()); err != nil {
+		if err := h.grants.refuseStale(ctx, client, request.GetID()); err != nil {
 			return fosite.ErrAccessDenied.WithHint("All grants of the client were revoked.").WithWrap(err)
 		}
 	}
@@ -289,7 +289,7 @@ func (h *handler) PopulateTokenEndpointResponse(ctx context.Context, request fos
 	case !ok || response.GetAccessToken() == "":
 		return fosite.ErrUnknownRequest
 	}
-	if err := h.grants.check(ctx, client, request.GetID()); err != nil {
+	if err := h.grants.refuseStale(ctx, client, request.GetID()); err != nil {
 		return err
 	}
 	keepUntil := time.Time{}
@@ -334,7 +334,7 @@ func (h *handler) RevokeToken(ctx context.Context, token string, _ fosite.TokenT
 	if !ok || h.tokens == nil {
 		return fosite.ErrUnknownRequest
 	}
-	record := h.tokens.find(ctx, registered, token)
+	record := h.tokens.recordOf(ctx, registered, token)
 	if record.Signature == "" {
 		return fosite.ErrUnknownRequest
 	}

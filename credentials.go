@@ -371,8 +371,8 @@ func (t *registrationTokens) rotate(client *Client, presented, next Registration
 	client.RegistrationToken = next
 }
 
-// find returns the record of a token that is the client's own, and an empty one for any other.
-func (t *registrationTokens) find(ctx context.Context, client *Client, token string) RegistrationTokenRecord {
+// recordOf returns the record of a token that is the client's own, and an empty one for any other.
+func (t *registrationTokens) recordOf(ctx context.Context, client *Client, token string) RegistrationTokenRecord {
 	if t.strategy.ValidateAccessToken(ctx, t.request(nil), token) != nil {
 		return RegistrationTokenRecord{}
 	}

@@ -81,8 +81,7 @@ var (
 	// ErrUnavailable is wrapped by a storage that can't work now but will later. The answer is 503 instead
 	// of 500.
 	ErrUnavailable = errors.New("dcr: the storage is not available")
-	// ErrNotSupported is wrapped by what Provider returns where the storage lacks an optional interface,
-	// and ErrBadArgument for an argument that can not be meant.
+	// ErrNotSupported is wrapped by what Provider returns where the storage lacks an optional interface.
 	ErrNotSupported = errors.New("dcr: the storage can not do this")
 	// ErrBadArgument is wrapped by what Provider returns for an argument that can not be meant.
 	ErrBadArgument = errors.New("dcr: bad argument")

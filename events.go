@@ -178,8 +178,8 @@ func AsOperator(ctx context.Context, name string) context.Context {
 }
 
 // crossing is what has to cross fosite, which hands on a context alone: who sent the request, for events,
-// and what this package finds out on the way. It is the one value of this kind that the package puts into a
-// context.
+// and what this package finds out on the way. Besides it a context has the operator (AsOperator), and what
+// built-in access rules look tokens up with.
 type crossing struct {
 	caller
 	// authenticates says that fosite authenticates a client in this request; clientID is then the first one

@@ -89,7 +89,7 @@ func (t *initialTokens) giveBack(ctx context.Context, who *Registrant) {
 
 // InitialAccessTokenRequest says what token to mint.
 type InitialAccessTokenRequest struct {
-	Label      string        // Label, Subject, Policy and GrantTypes are those of the record
+	Label      string        // Label is a note of the application
 	Subject    string        // Subject is kept with the clients that the token registers
 	Policy     string        // Policy names one of Config.NamedPolicies; empty means none
 	GrantTypes []string      // GrantTypes bounds what these clients may register; nil means all

@@ -169,7 +169,7 @@ func (l *lifetimes) awaitCode(ctx context.Context, client *Client, codeLifespan 
 //
 // While a client stays, its Client.GrantsRevoked says how far a removal is:
 //
-//	even --mark--> odd --RevokeClientGrants--> odd --unmark--> even
+//	even --mark--> odd --RevokeClientGrants--> odd --count--> even
 //	               |  a request that began before   |  a request that begins
 //	               |  the mark gets nothing         |  afterwards passes
 //
@@ -184,12 +184,12 @@ type grants struct {
 	journal    *journal
 }
 
-// markGrants marks a record: from its commit on, until end is done, no request gets tokens for the client.
+// markGrants marks a record: from its commit on, until removeAll is done, no request gets tokens for the client.
 func markGrants(c *Client) { c.GrantsRevoked += 1 + c.GrantsRevoked%2 }
 
-// end removes all grants of a client that stays, whose record was marked, and lets requests pass again that
+// removeAll removes all grants of a client that stays, whose record was marked, and lets requests pass again that
 // begin afterwards.
-func (g *grants) end(ctx context.Context, marked *Client) error {
+func (g *grants) removeAll(ctx context.Context, marked *Client) error {
 	if err := g.revoker.RevokeClientGrants(ctx, marked.ID); err != nil {
 		return err
 	}
@@ -206,10 +206,10 @@ func (g *grants) end(ctx context.Context, marked *Client) error {
 	return err
 }
 
-// check refuses a request that was under way while all grants of its client were revoked: what it has
+// refuseStale refuses a request that was under way while all grants of its client were revoked: what it has
 // stored since the removal would live on. Client is the record that the request began with. An odd count
 // says that a removal is under way, or was cut short: then it is done again.
-func (g *grants) check(ctx context.Context, client *Client, requestID string) error {
+func (g *grants) refuseStale(ctx context.Context, client *Client, requestID string) error {
 	if g.revoker == nil || strings.HasPrefix(client.ID, "https://") { // a document's client is in no storage
 		return nil
 	}
@@ -228,7 +228,7 @@ func (g *grants) check(ctx context.Context, client *Client, requestID string) er
 	case now.GrantsRevoked == client.GrantsRevoked && now.GrantsRevoked%2 == 0 && now.CreatedAt.Equal(client.CreatedAt):
 		return nil
 	case now.GrantsRevoked%2 == 1: // an identifier that came back has another CreatedAt
-		if err := g.end(cleanup, now); err != nil {
+		if err := g.removeAll(cleanup, now); err != nil {
 			g.journal.cleanupFailed(ctx, client.ID, err)
 		}
 	}

@@ -137,8 +137,8 @@ func (m *ManagementRequest) refused(err error) error {
 }
 
 // read returns beside an error what it knows of the request by then.
-func (s *manager) read(ctx context.Context, r *http.Request, who caller) (*ManagementRequest, error) {
-	m := &ManagementRequest{Method: r.Method, caller: who}
+func (s *manager) read(ctx context.Context, r *http.Request, from caller) (*ManagementRequest, error) {
+	m := &ManagementRequest{Method: r.Method, caller: from}
 	err := readingError(request.Method(r, http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete))
 	if err != nil {
 		return m, err
@@ -397,7 +397,7 @@ func (s *manager) commit(ctx context.Context, before, next *Client, rotate bool)
 func (s *manager) endGrants(ctx context.Context, before, after *Client) error {
 	cleanup, cancel := cleanupContext(ctx)
 	defer cancel()
-	if err := s.grants.end(cleanup, after); err != nil {
+	if err := s.grants.removeAll(cleanup, after); err != nil {
 		s.takeBack(cleanup, before, after)
 		return err
 	}
@@ -412,7 +412,7 @@ func (s *manager) takeBack(ctx context.Context, before, after *Client) {
 	restored.Version, restored.GrantsRevoked = after.Version+1, after.GrantsRevoked+1
 	err := s.records.update(ctx, restored, after.Version)
 	if errors.Is(err, ErrConflict) {
-		err = s.grants.end(ctx, after)
+		err = s.grants.removeAll(ctx, after)
 	}
 	if err != nil && !errors.Is(err, fosite.ErrNotFound) {
 		s.journal.cleanupFailed(ctx, after.ID, err)

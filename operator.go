@@ -123,7 +123,7 @@ func (o *operator) RevokeTokens(ctx context.Context, id string) error {
 	cleanup, cancel := cleanupContext(ctx)
 	defer cancel()
 	o.grants.tokens.clear(cleanup, id, before.tokenRecords()...)
-	if err := o.grants.end(cleanup, after); err != nil {
+	if err := o.grants.removeAll(cleanup, after); err != nil {
 		o.journal.cleanupFailed(ctx, id, err)
 		return err
 	}

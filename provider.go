@@ -42,7 +42,7 @@ type Provider struct {
 var _ fosite.OAuth2Provider = (*Provider)(nil)
 
 // NewAuthorizeRequest is fosite's, with these differences: a request with PKCE and without state passes
-// where Config.AllowMissingState says so; the redirect URI of a registered client may differ from the
+// where Authorization.AllowMissingState says so; the redirect URI of a registered client may differ from the
 // registered one in the port of a loopback address and in nothing else; what the registration rules out,
 // such as a public client without PKCE, is refused before anybody is asked; resources (RFC 8707) are
 // requested audiences; and a storage that fails is a server error.
@@ -126,7 +126,7 @@ func (p *Provider) NewAuthorizeResponse(ctx context.Context, request fosite.Auth
 }
 
 // RenewClient puts the client as it is now into a request that has waited, for its user to sign in for
-// example, and refuses what the registration rules out by now (T36, T38). A host calls it before it looks
+// example, and refuses what the registration rules out by now (T36, T38). An application calls it before it looks
 // at consent.Needed and at the consents that it remembers; NewAuthorizeResponse does it in any case.
 func (p *Provider) RenewClient(ctx context.Context, request fosite.AuthorizeRequester) error {
 	return translate(nil, p.renewClient(ctx, request))

@@ -104,13 +104,13 @@ func (s *registrar) NewRegistrationRequest(ctx context.Context, r *http.Request)
 }
 
 // read returns beside an error what it knows of the registration by then.
-func (s *registrar) read(ctx context.Context, r *http.Request, who caller) (*RegistrationRequest, error) {
-	registration := &RegistrationRequest{caller: who}
+func (s *registrar) read(ctx context.Context, r *http.Request, from caller) (*RegistrationRequest, error) {
+	registration := &RegistrationRequest{caller: from}
 	if err := readingError(firstOf(request.Method(r, http.MethodPost), request.JSON(r))); err != nil {
 		return registration, err
 	}
 	var err error
-	if registration.Registrant, err = s.admission.admit(ctx, r, who); err != nil {
+	if registration.Registrant, err = s.admission.admit(ctx, r, from); err != nil {
 		return registration, err
 	}
 	if registration.issuer, err = s.location.issuer(ctx); err != nil {

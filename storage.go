@@ -155,8 +155,8 @@ type ExpiredDeleter interface {
 	DeleteExpiredClients(ctx context.Context, e Expiry, limit int) ([]*Client, error)
 }
 
-// GrantRevoker is an optional interface of a storage: it removes what a deleted client leaves behind.
-// Without it these entries are dead all the same, since their client is gone, and lie in the storage until
+// GrantRevoker is an optional interface of a storage: it removes what a client was granted. Without it the
+// grants of a deleted client are dead all the same, since their client is gone, and lie in the storage until
 // they expire.
 type GrantRevoker interface {
 	// RevokeClientGrants removes authorization codes with their PKCE and OpenID sessions, pushed requests,

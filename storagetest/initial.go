@@ -20,12 +20,7 @@ const (
 	saysExhausted = "UseInitialAccessToken returns dcr.ErrExhausted, and changes nothing, where MaxUses is not zero and reached, or ExpiresAt is not zero and not after now."
 )
 
-// initialRows are about dcr.InitialAccessTokenStorage.
-func initialRows() []Row {
-	return based("dcr.InitialAccessTokenStorage", "",
-		slices.Concat(initialRecordRows, initialListRows, initialUseRows, initialContextRows, initialRaceRows))
-}
-
+// initialRecordRows are about the records of dcr.InitialAccessTokenStorage.
 var initialRecordRows = []Row{
 	{Name: "initial/read_back", Check: onToken(initialReadBack), Says: saysLossless,
 		Why: "A token that was handed out is refused, or its clients escape the policy, the owner or the bounds that it was minted with."},
@@ -421,4 +416,9 @@ func (i *initialTokens) listed(want *dcr.InitialAccessToken) error {
 		return fmt.Errorf("ListInitialAccessTokens up to 1: %d records, though there is another", len(found))
 	}
 	return same("ListInitialAccessTokens", found[0], want)
+}
+
+// use counts a use at a time at which all tokens of the samples work.
+func (i *initialTokens) use(id string) error {
+	return i.tokens.UseInitialAccessToken(i.ctx, id, time.Now())
 }

@@ -35,11 +35,6 @@ var initialUseRows = []Row{
 		Why: "One token's failed registration gives a use to another."},
 }
 
-// use counts a use at a time at which all tokens of the samples work.
-func (i *initialTokens) use(id string) error {
-	return i.tokens.UseInitialAccessToken(i.ctx, id, time.Now())
-}
-
 // uses counts several.
 func (i *initialTokens) uses(id string, n int) error {
 	for range n {

@@ -26,7 +26,7 @@ const (
 // listRows are about finding and counting clients. The clients of a row are those of an
 // issuer that no other row has, registered in a time that no real client is of.
 func listRows(o Options) []Row {
-	rows := []Row{
+	return []Row{
 		{Name: "list/plain", Check: listing(listPlain), Says: "ListClients and CountClients return the registered clients that fit, and their number.",
 			Why: "No operator sees any client, and no quota holds."},
 		{Name: "list/order", Check: listing(listOrder), Says: saysOrder,
@@ -53,7 +53,6 @@ func listRows(o Options) []Row {
 			Says: "ListClients and CountClients know registered clients only.",
 			Why:  "A static client counts as registered, and is offered for deletion."},
 	}
-	return based(needsList, "create/read_back", slices.Concat(rows, listFilterRows, listPageRows))
 }
 
 // lister lists the clients of one row.
