@@ -40,7 +40,7 @@ func TestCount(t *testing.T) {
 			s := dcrtest.Start(t, dcrtest.Setup{})
 			var shown string
 			for i, clientName := range row.names {
-				answer := s.Post(t, managed("client_name", clientName))
+				answer := s.Post(t, dcrtest.Managed("client_name", clientName))
 				if answer.Status != 201 { // refused names can't be taken for others
 					require.Positive(t, i, answer.Body)
 					row.want--
@@ -50,7 +50,7 @@ func TestCount(t *testing.T) {
 					shown = answer.ID()
 				}
 			}
-			client := clientOf(t, s.Store, shown)
+			client := dcrtest.RecordOf(t, s.Store, shown)
 			d, err := consent.Describe(t.Context(), s.Provider, client)
 			require.NoError(t, err)
 			require.Equal(t, row.want, d.SameName)
@@ -64,7 +64,7 @@ func TestCount(t *testing.T) {
 func TestCountBounded(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{})
-	client := clientOf(t, s.Store, s.Register(t, managed()).ID())
+	client := dcrtest.RecordOf(t, s.Store, s.Register(t, dcrtest.Managed()).ID())
 	for i := range 1100 {
 		other := client.Clone()
 		other.ID = fmt.Sprintf("other-%d", i)
@@ -84,8 +84,8 @@ func TestCountOfOthers(t *testing.T) {
 	t.Parallel()
 	store := dcr.NewMemoryStore()
 	one, other := dcrtest.Start(t, dcrtest.Setup{Storage: store}), dcrtest.Start(t, dcrtest.Setup{Storage: store})
-	client := clientOf(t, store, one.Register(t, managed()).ID())
-	other.Register(t, managed())
+	client := dcrtest.RecordOf(t, store, one.Register(t, dcrtest.Managed()).ID())
+	other.Register(t, dcrtest.Managed())
 	sameName := func(c *dcr.Client) int {
 		t.Helper()
 		d, err := consent.Describe(t.Context(), one.Provider, c)
@@ -93,7 +93,7 @@ func TestCountOfOthers(t *testing.T) {
 		return d.SameName
 	}
 	require.Zero(t, sameName(client), "T41")
-	second := one.Register(t, managed())
+	second := one.Register(t, dcrtest.Managed())
 	require.Equal(t, 1, sameName(client))
 
 	document := client.Clone() // as of a client whose identifier is the URL of a document
@@ -104,12 +104,12 @@ func TestCountOfOthers(t *testing.T) {
 
 	require.NoError(t, one.Provider.DeleteClient(t.Context(), second.ID()))
 	require.Zero(t, sameName(client))
-	renamed := one.Register(t, managed("client_name", "Other"))
+	renamed := one.Register(t, dcrtest.Managed("client_name", "Other"))
 	require.Zero(t, sameName(client))
-	require.Equal(t, 200, one.Manage(t, "PUT", renamed, replacing(renamed)).Status)
+	require.Equal(t, 200, one.Manage(t, "PUT", renamed, dcrtest.Replacing(renamed)).Status)
 	require.Equal(t, 1, sameName(client), "an update counts")
 
-	blind := dcrtest.Start(t, dcrtest.Setup{Storage: uncountedStore{store}})
+	blind := dcrtest.Start(t, dcrtest.Setup{Storage: dcrtest.UncountedStore{MemoryStore: store}})
 	d, err := consent.Describe(t.Context(), blind.Provider, client)
 	require.NoError(t, err)
 	require.Equal(t, described(t, client), d)
@@ -122,9 +122,9 @@ func TestCountOfOthers(t *testing.T) {
 func TestCountOfShownName(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, dcrtest.Setup{})
-	s.Register(t, managed("client_name", "Big Bank"))
-	s.Register(t, managed("client_name", "Big Bank"))
-	posing := clientOf(t, s.Store, s.Register(t, managed("client_name", "zxq 1234", "client_name#en", "Big Bank")).ID())
+	s.Register(t, dcrtest.Managed("client_name", "Big Bank"))
+	s.Register(t, dcrtest.Managed("client_name", "Big Bank"))
+	posing := dcrtest.RecordOf(t, s.Store, s.Register(t, dcrtest.Managed("client_name", "zxq 1234", "client_name#en", "Big Bank")).ID())
 	d, err := consent.Describe(t.Context(), s.Provider, posing, "en")
 	require.NoError(t, err)
 	require.Equal(t, "Big Bank", d.Name)

@@ -248,13 +248,13 @@ func TestKeyOverHTTP(t *testing.T) {
 	start := func(t *testing.T) (*dcrtest.Server, dcrtest.Answer, func() string) {
 		t.Helper()
 		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Management: dcr.Management{Token: dcr.RegistrationToken{KeepOnUpdate: true}}}})
-		client := s.Register(t, managed("redirect_uris", []string{managedRedirect, "https://client.example/other"}))
-		return s, client, func() string { return consent.Key(clientOf(t, s.Store, client.ID())) }
+		client := s.Register(t, dcrtest.Managed("redirect_uris", []string{dcrtest.RedirectURI, "https://client.example/other"}))
+		return s, client, func() string { return consent.Key(dcrtest.RecordOf(t, s.Store, client.ID())) }
 	}
 	update := func(t *testing.T, s *dcrtest.Server, client dcrtest.Answer, pairs ...any) {
 		t.Helper()
-		uris := []any{"redirect_uris", []string{managedRedirect, "https://client.example/other"}}
-		answer := s.Manage(t, http.MethodPut, client, replacing(client, append(uris, pairs...)...))
+		uris := []any{"redirect_uris", []string{dcrtest.RedirectURI, "https://client.example/other"}}
+		answer := s.Manage(t, http.MethodPut, client, dcrtest.Replacing(client, append(uris, pairs...)...))
 		require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 	}
 	t.Run("redirect_uri", func(t *testing.T) {
@@ -294,8 +294,8 @@ func TestKeyOverHTTP(t *testing.T) {
 		s, client, key := start(t)
 		agreed := key()
 		basic := dcrtest.Basic(client.ID(), client.Secret())
-		code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), managedRedirect, "scope", "openid"))
-		tokens := s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, managedRedirect), basic)
+		code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "scope", "openid"))
+		tokens := s.Form(t, "/oauth2/token", dcrtest.CodeForm("", code, dcrtest.RedirectURI), basic)
 		require.Equal(t, http.StatusOK, tokens.Status, tokens.Body)
 		refreshed := s.Form(t, "/oauth2/token", dcrtest.RefreshForm("", tokens.Text("refresh_token")), basic)
 		require.Equal(t, http.StatusOK, refreshed.Status, refreshed.Body)
@@ -308,18 +308,18 @@ func TestKeyOverHTTP(t *testing.T) {
 			return nil
 		})
 		s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Policies: []dcr.Policy{rotate}}})
-		client := s.Register(t, managed())
-		agreed := consent.Key(clientOf(t, s.Store, client.ID()))
-		answer := s.Manage(t, http.MethodPut, client, replacing(client))
+		client := s.Register(t, dcrtest.Managed())
+		agreed := consent.Key(dcrtest.RecordOf(t, s.Store, client.ID()))
+		answer := s.Manage(t, http.MethodPut, client, dcrtest.Replacing(client))
 		require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 		require.NotEmpty(t, answer.Secret())
 		require.NotEqual(t, client.Secret(), answer.Secret())
-		require.Equal(t, agreed, consent.Key(clientOf(t, s.Store, client.ID())))
+		require.Equal(t, agreed, consent.Key(dcrtest.RecordOf(t, s.Store, client.ID())))
 	})
 	t.Run("client_of_a_request", func(t *testing.T) {
 		t.Parallel()
 		s, client, key := start(t)
-		for _, redirect := range []string{managedRedirect, "https://client.example/other"} {
+		for _, redirect := range []string{dcrtest.RedirectURI, "https://client.example/other"} {
 			query := dcrtest.AuthorizeQuery(client.ID(), redirect)
 			request, err := s.Provider.NewAuthorizeRequest(t.Context(), httptest.NewRequest(http.MethodGet, s.URL+"/oauth2/auth?"+query.Encode(), nil))
 			require.NoError(t, err)
