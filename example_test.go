@@ -404,12 +404,12 @@ func ExampleProvider_ShowsAuthorizeError() {
 	authorize(answer, httptest.NewRequest(http.MethodGet, "/oauth2/auth?"+query.Encode(), nil))
 	authorize(answer, httptest.NewRequest(http.MethodPost, "/oauth2/auth", nil)) // Allow
 	landed, _ := url.Parse(answer.Header().Get("Location"))
+	router := mux.NewRouter().UseEncodedPath()
 	document := provider.MetadataHandler(func(context.Context) map[string]any {
 		return map[string]any{"authorization_endpoint": "https://as.example/oauth2/auth", "token_endpoint": "https://as.example/oauth2/token"}
 	})
-	routes := http.NewServeMux()
 	for _, path := range provider.MetadataPaths(context.Background()) {
-		routes.Handle(path, document)
+		router.Handle(path, document)
 	}
 
 	fmt.Println(answer.Code, landed.Host, landed.Query().Get("iss"))
