@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html"
 	"log"
@@ -74,9 +75,11 @@ func post(handler http.Handler, metadata string, headers ...string) (status int,
 }
 
 // composed is what an application has already; the examples differ in the rest.
-func composed(cfg dcr.Config) *dcr.Provider {
+func composed(cfg dcr.Config) *dcr.Provider { return composedWith(dcr.NewMemoryStore(), cfg) }
+
+func composedWith(storage fosite.Storage, cfg dcr.Config) *dcr.Provider {
 	config := &fosite.Config{AccessTokenIssuer: "https://as.example", GlobalSecret: []byte("thirty-two bytes or more, kept safe")}
-	provider, err := dcr.Extend(compose.Compose(config, dcr.NewMemoryStore(), compose.NewOAuth2HMACStrategy(config),
+	provider, err := dcr.Extend(compose.Compose(config, storage, compose.NewOAuth2HMACStrategy(config),
 		compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2TokenIntrospectionFactory, compose.OAuth2PKCEFactory,
 		dcr.NewFactory(cfg)))
 	if err != nil {
@@ -311,9 +314,8 @@ func ExampleProvider_MintInitialAccessToken() {
 	// Partner Ltd 401
 }
 
-// The endpoints of fosite as an application writes them: with registered clients there are two
-// questions more at the authorization endpoint, and none at the others.
-func ExampleProvider_ShowsAuthorizeError() {
+// authorizeEndpoint is fosite's authorization endpoint as an application writes it. Its user is alice.
+func authorizeEndpoint(provider *dcr.Provider) http.HandlerFunc {
 	var kept fosite.AuthorizeRequester // of a browser's session, in a real application
 	var shownFor string
 	table := map[string][]string{}
@@ -327,10 +329,19 @@ func ExampleProvider_ShowsAuthorizeError() {
 	pressedAllow := func(r *http.Request, key string) bool { return r.Method == http.MethodPost && key == shownFor }
 	remembered := func(key string) []string { return table[key] }
 	remember := func(key string, wants []string) { table[key] = wants }
-	provider := composed(dcr.MCPConfig("https://mcp.example", "mcp"))
-
 	covers := func(allowed, wants []string) bool {
 		return !slices.ContainsFunc(wants, func(what string) bool { return !slices.Contains(allowed, what) })
+	}
+	showError := func(w http.ResponseWriter, problem *fosite.RFC6749Error) {
+		w.WriteHeader(problem.CodeField)
+		switch {
+		case problem.CodeField >= http.StatusInternalServerError:
+			fmt.Fprintln(w, "This server has a problem. Try again later.")
+		case errors.Is(problem, fosite.ErrInvalidClient): // and at no other error: who connects anew loses what there was
+			fmt.Fprintln(w, "The app is not known here any more. Remove it and connect it anew.")
+		default:
+			fmt.Fprintln(w, html.EscapeString(problem.GetDescription()))
+		}
 	}
 	authorize := func(w http.ResponseWriter, r *http.Request) {
 		ctx, user := r.Context(), signedIn(r)
@@ -342,8 +353,7 @@ func ExampleProvider_ShowsAuthorizeError() {
 			request, err = provider.NewAuthorizeRequest(ctx, r)
 		}
 		if err != nil && provider.ShowsAuthorizeError(request, err, user != "") { // the first question
-			w.WriteHeader(http.StatusBadRequest)
-			fmt.Fprintln(w, html.EscapeString(fosite.ErrorToRFC6749Error(err).GetDescription()))
+			showError(w, fosite.ErrorToRFC6749Error(err))
 			return
 		} else if err != nil {
 			provider.WriteAuthorizeError(ctx, w, request, err)
@@ -376,6 +386,14 @@ func ExampleProvider_ShowsAuthorizeError() {
 		}
 		provider.WriteAuthorizeResponse(ctx, w, request, response)
 	}
+	return authorize
+}
+
+// The endpoints of fosite as an application writes them: with registered clients there are two
+// questions more at the authorization endpoint, and none at the others.
+func ExampleProvider_ShowsAuthorizeError() {
+	provider := composed(dcr.MCPConfig("https://mcp.example", "mcp"))
+	authorize := authorizeEndpoint(provider)
 	token := func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
 		request, err := provider.NewAccessRequest(ctx, r, new(fosite.DefaultSession))
@@ -427,6 +445,46 @@ func ExampleProvider_ShowsAuthorizeError() {
 	// may An Editor have [mcp] ?
 	// 303 localhost:49152 https://as.example
 	// 200 true
+}
+
+// outage is a storage that can be switched off.
+type outage struct {
+	*dcr.MemoryStore
+	err error
+}
+
+func (o *outage) GetClient(ctx context.Context, id string) (fosite.Client, error) {
+	if o.err != nil {
+		return nil, o.err
+	}
+	return o.MemoryStore.GetClient(ctx, id)
+}
+
+// A page says what the user can do: connect an app anew that is not known, and wait while the server has a
+// problem (AUTH-02, AUTH-05).
+func ExampleProvider_ShowsAuthorizeError_page() {
+	storage := &outage{MemoryStore: dcr.NewMemoryStore()}
+	provider := composedWith(storage, dcr.MCPConfig("https://mcp.example", "mcp"))
+	authorize := authorizeEndpoint(provider)
+	_, client := post(provider.RegistrationHandler(), `{"token_endpoint_auth_method": "none", "redirect_uris": ["https://app.example/cb"]}`)
+	show := func(clientID any, redirectURI string) {
+		answer := httptest.NewRecorder()
+		query := url.Values{"response_type": {"code"}, "client_id": {clientID.(string)}, "redirect_uri": {redirectURI}}
+		authorize(answer, httptest.NewRequest(http.MethodGet, "/oauth2/auth?"+query.Encode(), nil))
+		sentences := strings.Split(answer.Body.String(), ". ")
+		fmt.Print(answer.Code, " ", sentences[len(sentences)-1])
+	}
+	show("gone", "https://app.example/cb")
+	show(client["client_id"], "https://elsewhere.example/cb")
+	storage.err = dcr.ErrUnavailable
+	show(client["client_id"], "https://app.example/cb")
+	storage.err = errors.New("connection reset")
+	show(client["client_id"], "https://app.example/cb")
+	// Output:
+	// 401 Remove it and connect it anew.
+	// 400 The &#39;redirect_uri&#39; parameter does not match any of the OAuth 2.0 Client&#39;s pre-registered redirect urls.
+	// 503 Try again later.
+	// 500 Try again later.
 }
 
 // What is legal and hardly meant is said, too.
