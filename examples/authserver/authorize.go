@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/rand"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,15 +12,6 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/consent"
 )
 
-// pendingRequest is an authorization request whose user is asked something. It stays
-// here, and a form carries only its key. So the request cannot be changed between the page and
-// the decision, and a pushed request, which fosite returns only once, is not lost.
-type pendingRequest struct {
-	fosite.AuthorizeRequester
-
-	browser string // the session cookie of the browser that brought it
-}
-
 // authorize is the authorization endpoint.
 func (s *server) authorize(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
@@ -30,14 +20,12 @@ func (s *server) authorize(w http.ResponseWriter, r *http.Request) {
 		s.repeatAsLink(w, r)
 		return
 	}
-	request, err := s.provider.NewAuthorizeRequest(r.Context(), r)
+	pending, err := s.newPending(r)
 	if err != nil {
-		s.refuse(w, r, request, err)
+		s.refuse(w, r, pending.request, err)
 		return
 	}
-	key := rand.Text()
-	s.pending.put(key, pendingRequest{request, s.sessions.identify(w, r)})
-	s.proceed(w, r, key, request)
+	s.proceed(w, r, pending)
 }
 
 func (s *server) repeatAsLink(w http.ResponseWriter, r *http.Request) {
@@ -49,27 +37,23 @@ func (s *server) repeatAsLink(w http.ResponseWriter, r *http.Request) {
 }
 
 // proceed does what comes next for a pending request: sign in, ask, or answer.
-func (s *server) proceed(w http.ResponseWriter, r *http.Request, key string, request fosite.AuthorizeRequester) {
-	// The client may have changed, or its grants may have been revoked, while its user signed in.
-	if err := s.provider.RenewClient(r.Context(), request); err != nil {
-		s.pending.take(key)
-		s.refuse(w, r, request, err)
-		return
-	}
+func (s *server) proceed(w http.ResponseWriter, r *http.Request, pending *pendingRequest) {
 	who := s.sessions.login(r)
-	silent := slices.Contains(prompts(request), "none") // the client wants an answer without a page
+	silent := slices.Contains(prompts(pending.request), "none") // the client wants an answer without a page
 	switch {
-	case needsSignIn(who, request) && silent:
-		s.refuse(w, r, request, fosite.ErrLoginRequired)
-	case needsSignIn(who, request):
-		s.pages.signIn(w, http.StatusOK, signInPage{Request: key})
-	case s.needsConsent(who, request) && silent:
-		s.refuse(w, r, request, fosite.ErrConsentRequired)
-	case s.needsConsent(who, request):
-		s.pages.consent(w, s.newConsentPage(r, key, who, request))
+	case needsSignIn(who, pending.request) && silent:
+		s.refuse(w, r, pending.request, fosite.ErrLoginRequired)
+	case needsSignIn(who, pending.request):
+		s.pages.signIn(w, http.StatusOK, signInPage{Request: s.seal(pending, s.sessions.browser(w, r))})
+	case s.needsConsent(who, pending.request) && silent:
+		s.refuse(w, r, pending.request, fosite.ErrConsentRequired)
+	case s.needsConsent(who, pending.request):
+		pending.Asked = consentKey(who, pending.request)
+		s.pages.consent(w, s.newConsentPage(r, s.seal(pending, s.sessions.id(r)), who, pending.request))
+	case !s.decided.put(who.user, pending.Nonce, true):
+		s.pages.expired(w)
 	default:
-		s.pending.take(key)
-		s.allow(w, r, who, request)
+		s.allow(w, r, who, pending.request)
 	}
 }
 
@@ -122,37 +106,43 @@ func wanted(request fosite.AuthorizeRequester) []string {
 
 // showConsent is where a browser arrives after signing in.
 func (s *server) showConsent(w http.ResponseWriter, r *http.Request) {
-	key := r.URL.Query().Get("request")
-	pending, ok := s.pending.get(key)
-	if !ok || pending.browser != s.sessions.id(r) {
+	pending, ok := s.open(r.URL.Query().Get("request"), s.sessions.id(r))
+	if !ok {
 		s.pages.expired(w)
 		return
 	}
-	s.proceed(w, r, key, pending.AuthorizeRequester)
+	if err := s.readAgain(r, pending); err != nil {
+		s.refuse(w, r, pending.request, err)
+		return
+	}
+	s.proceed(w, r, pending)
 }
 
-// decide handles the answer of the consent page. It removes the pending request, so that a page
-// decides once. It accepts the answer only from the browser that the page was shown to.
+// decide handles the answer of the consent page. It accepts the answer only from the browser that the page
+// was shown to, as long as the same user is signed in.
 func (s *server) decide(w http.ResponseWriter, r *http.Request) {
 	who := s.sessions.login(r)
-	pending, ok := s.pending.get(r.PostFormValue("request"))
-	if !ok || who == nil || pending.browser != s.sessions.id(r) || needsSignIn(who, pending) {
+	pending, ok := s.open(r.PostFormValue("request"), s.sessions.id(r))
+	if !ok || who == nil || pending.Asked == "" {
 		s.pages.expired(w)
 		return
 	}
-	if _, ok = s.pending.take(r.PostFormValue("request")); !ok {
-		s.pages.expired(w) // pressed twice
+	if err := s.readAgain(r, pending); err != nil {
+		s.refuse(w, r, pending.request, err)
 		return
 	}
-	request := pending.AuthorizeRequester
-	switch r.PostFormValue("decision") {
-	case "allow":
-		if canProveItself(request) {
-			s.consents.put(consentKey(who, request), wanted(request))
+	switch {
+	case needsSignIn(who, pending.request):
+		s.pages.expired(w)
+	case !s.decided.put(who.user, pending.Nonce, true):
+		s.pages.expired(w) // pressed twice
+	case r.PostFormValue("decision") == "allow":
+		if canProveItself(pending.request) {
+			s.consents.put(who.user, pending.Asked, wanted(pending.request)) // the client as the page showed it
 		}
-		s.allow(w, r, who, request)
+		s.allow(w, r, who, pending.request)
 	default:
-		s.refuse(w, r, request, fosite.ErrAccessDenied.WithHint("The user did not allow the request."))
+		s.refuse(w, r, pending.request, fosite.ErrAccessDenied.WithHint("The user did not allow the request."))
 	}
 }
 
@@ -192,17 +182,16 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) {
 		s.pages.signIn(w, http.StatusForbidden, signInPage{Request: key, User: user, Failed: true})
 		return
 	}
-	before := s.sessions.id(r)
+	pending, ok := s.open(key, s.sessions.all(r)...)
 	now := s.sessions.signIn(w, r, user)
-	pending, ok := s.pending.get(key)
 	switch {
 	case key == "":
 		http.Redirect(w, r, "/", http.StatusSeeOther)
-	case !ok || pending.browser != before:
+	case !ok:
 		s.pages.expired(w)
 	default:
-		s.pending.put(key, pendingRequest{pending.AuthorizeRequester, now})
-		http.Redirect(w, r, "/consent?"+url.Values{"request": {key}}.Encode(), http.StatusSeeOther)
+		pending.Asked = "" // another user, perhaps
+		http.Redirect(w, r, "/consent?"+url.Values{"request": {s.seal(pending, now)}}.Encode(), http.StatusSeeOther)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/cipher"
 	"crypto/rand"
 	"crypto/rsa"
 	"fmt"
@@ -36,8 +37,11 @@ type server struct {
 	key      *jose.JSONWebKey
 	users    *users
 	sessions *sessions
-	// pending keeps authorization requests while their user signs in and decides.
-	pending *shelf[pendingRequest]
+	fosite   *fosite.Config
+	// sealer seals authorization requests while their user signs in and decides, and decided keeps which
+	// were decided.
+	sealer  cipher.AEAD
+	decided *shelf[bool]
 	// consents keeps what users have allowed to confidential clients, by consentKey.
 	consents *shelf[[]string]
 	pages    *pages
@@ -54,13 +58,18 @@ func newServer(o options, log *slog.Logger) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	sealer, err := newSealer()
+	if err != nil {
+		return nil, err
+	}
 	s := &server{
 		options:  o,
 		key:      key,
 		users:    newUsers(),
 		sessions: newSessions(strings.HasPrefix(o.issuer, "https://")),
-		pending:  newShelf[pendingRequest](5_000, 10*time.Minute),
-		consents: newShelf[[]string](10_000, 30*24*time.Hour),
+		sealer:   sealer,
+		decided:  newShelf[bool](1_000, pageLifetime),
+		consents: newShelf[[]string](1_000, 30*24*time.Hour),
 		pages:    newPages(log),
 		log:      log,
 
@@ -76,7 +85,8 @@ func newServer(o options, log *slog.Logger) (*server, error) {
 // compose builds the provider of fosite and extends it with registration.
 func (s *server) compose() (*dcr.Provider, error) {
 	config := s.fositeConfig()
-	store := dcr.NewMemoryStore()
+	s.fosite = config
+	store := storage{dcr.NewMemoryStore()}
 	for _, rs := range s.options.resourceServers {
 		client, err := s.staticClient(config, rs)
 		if err != nil {

@@ -3,12 +3,15 @@ package main
 import (
 	"crypto/rand"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 )
 
-// sessions recognises browsers by a cookie with a random value. For a browser whose user is signed
-// in, the value leads to the login. For another it leads nowhere, and only binds authorization
-// requests to that browser.
+// sessions recognises browsers by cookies with random values. The cookie of a session leads to the login
+// of a user. The one of a visit, from before somebody signs in, leads nowhere, and only binds the pages
+// that are shown to that browser. Two pages that a browser fetches before it has a cookie make two visits,
+// each with a cookie of its own name, so that both forms can be used.
 type sessions struct {
 	cookie string
 	secure bool
@@ -22,7 +25,7 @@ type login struct {
 }
 
 func newSessions(secure bool) *sessions {
-	s := &sessions{cookie: "authserver_session", secure: secure, logins: newShelf[login](10_000, 8*time.Hour)}
+	s := &sessions{cookie: "authserver_session", secure: secure, logins: newShelf[login](100, 8*time.Hour)}
 	if secure {
 		// Browsers accept a cookie of this name only from the host itself, over TLS, so that
 		// no other host of the domain can set one.
@@ -31,22 +34,47 @@ func newSessions(secure bool) *sessions {
 	return s
 }
 
-// id returns the value of the browser's cookie; empty where it has none, or one that this server
+// id returns the value of the session's cookie; empty where the browser has none, or one that this server
 // did not make.
 func (s *sessions) id(r *http.Request) string {
 	cookie, err := r.Cookie(s.cookie)
-	if err != nil || len(cookie.Value) != len(rand.Text()) {
+	if err != nil || !isID(cookie) {
 		return ""
 	}
 	return cookie.Value
 }
 
-// identify returns the value of the browser's cookie and gives it one if it has none.
-func (s *sessions) identify(w http.ResponseWriter, r *http.Request) string {
-	if id := s.id(r); id != "" {
-		return id
+func isID(cookie *http.Cookie) bool { return len(cookie.Value) == len(rand.Text()) }
+
+// visits are the cookies of a browser from before somebody signed in.
+func (s *sessions) visits(r *http.Request) []*http.Cookie {
+	visits := slices.DeleteFunc(r.Cookies(), func(cookie *http.Cookie) bool {
+		return !strings.HasPrefix(cookie.Name, s.cookie+"_") || !isID(cookie)
+	})
+	return visits[:min(len(visits), 10)]
+}
+
+// browser returns the value that stands for a browser: that of its session, or of its visit, which begins
+// now if it has none.
+func (s *sessions) browser(w http.ResponseWriter, r *http.Request) string {
+	if s.login(r) != nil {
+		return s.id(r)
 	}
-	return s.renew(w)
+	name, value := s.cookie+"_"+rand.Text()[:6], rand.Text()
+	if visits := s.visits(r); len(visits) > 0 {
+		name, value = visits[0].Name, visits[0].Value
+	}
+	s.set(w, name, value, pageLifetime)
+	return value
+}
+
+// all returns every value that may stand for a browser.
+func (s *sessions) all(r *http.Request) []string {
+	values := []string{s.id(r)}
+	for _, visit := range s.visits(r) {
+		values = append(values, visit.Value)
+	}
+	return values
 }
 
 // login returns who is signed in, or nil.
@@ -60,29 +88,30 @@ func (s *sessions) login(r *http.Request) *login {
 // signIn records who is signed in, under a new value: an attacker may know the one
 // from before (session fixation).
 func (s *sessions) signIn(w http.ResponseWriter, r *http.Request, user string) string {
-	s.logins.take(s.id(r))
-	id := s.renew(w)
-	s.logins.put(id, login{user, time.Now()})
-	return id
-}
-
-// signOut removes the login, and the cookie of the browser.
-func (s *sessions) signOut(w http.ResponseWriter, r *http.Request) {
-	s.logins.take(s.id(r))
-	s.set(w, "", -1)
-}
-
-func (s *sessions) renew(w http.ResponseWriter) string {
+	s.end(r)
 	id := rand.Text()
-	s.set(w, id, 0)
+	s.logins.put(user, id, login{user, time.Now()})
+	s.set(w, s.cookie, id, 0)
 	return id
 }
 
-// set writes the cookie. Lax lets a client's link to the authorization endpoint carry
-// it, and no form or script of another site.
-func (s *sessions) set(w http.ResponseWriter, value string, maxAge int) {
+// signOut removes the login, and the cookie of the session.
+func (s *sessions) signOut(w http.ResponseWriter, r *http.Request) {
+	s.end(r)
+	s.set(w, s.cookie, "", -time.Second)
+}
+
+func (s *sessions) end(r *http.Request) {
+	if who := s.login(r); who != nil {
+		s.logins.remove(who.user, s.id(r))
+	}
+}
+
+// set writes a cookie; without a lifetime it stays until the browser is closed. Lax lets a client's link to
+// the authorization endpoint carry it, and no form or script of another site.
+func (s *sessions) set(w http.ResponseWriter, name, value string, lifetime time.Duration) {
 	http.SetCookie(w, &http.Cookie{
-		Name: s.cookie, Value: value, Path: "/", MaxAge: maxAge,
+		Name: name, Value: value, Path: "/", MaxAge: int(lifetime.Seconds()),
 		HttpOnly: true, Secure: s.secure, SameSite: http.SameSiteLaxMode,
 	})
 }

@@ -1,78 +1,66 @@
 package main
 
 import (
-	"container/list"
+	"slices"
 	"sync"
 	"time"
 )
 
-// shelf keeps values for some time, under keys that cannot be guessed. It is bounded: where it is
-// full, the oldest value is evicted. So the values that anonymous callers make the server keep need
-// a known amount of memory.
+// shelf keeps values for some time, under keys that cannot be guessed. It is bounded for each owner: who
+// has as many as that loses the oldest of his own, and nobody else does.
 type shelf[V any] struct {
 	size     int
 	lifetime time.Duration
 
 	mu    sync.Mutex
-	order *list.List // of shelved[V], oldest first, which is also the first to expire
-	items map[string]*list.Element
+	items map[string]shelved[V]
+	keys  map[string][]string // by owner, oldest first, which is also the first to expire
 }
 
 type shelved[V any] struct {
-	key   string
 	value V
 	until time.Time
 }
 
 func newShelf[V any](size int, lifetime time.Duration) *shelf[V] {
-	return &shelf[V]{size: size, lifetime: lifetime, order: list.New(), items: map[string]*list.Element{}}
+	return &shelf[V]{size: size, lifetime: lifetime, items: map[string]shelved[V]{}, keys: map[string][]string{}}
 }
 
-// put keeps a value, in place of what the key had before.
-func (s *shelf[V]) put(key string, value V) {
+// put keeps a value of an owner, in place of what the key had before. It reports whether there was
+// nothing: of several calls at once with one key, one is the first.
+func (s *shelf[V]) put(owner, key string, value V) (first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.remove(s.items[key])
 	now := time.Now()
-	for first := s.order.Front(); first != nil; first = s.order.Front() {
-		if s.order.Len() < s.size && now.Before(first.Value.(shelved[V]).until) {
-			break
-		}
-		s.remove(first)
+	before, ok := s.items[key]
+	keys := s.keys[owner]
+	if ok {
+		keys = slices.DeleteFunc(keys, func(k string) bool { return k == key })
 	}
-	s.items[key] = s.order.PushBack(shelved[V]{key, value, now.Add(s.lifetime)})
+	for len(keys) > 0 && (len(keys) >= s.size || !now.Before(s.items[keys[0]].until)) {
+		delete(s.items, keys[0])
+		keys = keys[1:]
+	}
+	s.items[key] = shelved[V]{value, now.Add(s.lifetime)}
+	s.keys[owner] = append(slices.Clone(keys), key)
+	return !ok || !now.Before(before.until)
 }
 
 // get returns the value of a key, if there still is one.
 func (s *shelf[V]) get(key string) (value V, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.find(key)
-}
-
-// take is get, and removes the value: of several calls at once one gets it.
-func (s *shelf[V]) take(key string) (value V, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	value, ok = s.find(key)
-	s.remove(s.items[key])
-	return value, ok
-}
-
-func (s *shelf[V]) find(key string) (value V, ok bool) {
-	element := s.items[key]
-	if element == nil {
-		return value, false
-	}
-	found := element.Value.(shelved[V])
-	if !time.Now().Before(found.until) {
+	found, ok := s.items[key]
+	if !ok || !time.Now().Before(found.until) {
 		return value, false
 	}
 	return found.value, true
 }
 
-func (s *shelf[V]) remove(element *list.Element) {
-	if element != nil {
-		delete(s.items, s.order.Remove(element).(shelved[V]).key)
-	}
+// remove forgets a value of an owner.
+func (s *shelf[V]) remove(owner, key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.items, key)
+	s.keys[owner] = slices.DeleteFunc(s.keys[owner], func(k string) bool { return k == key })
 }
