@@ -2,20 +2,14 @@ package dcr_test
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"html"
 	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +18,6 @@ import (
 	"github.com/ory/fosite/compose"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
-	"github.com/fosite-contrib/fosite-dcr/consent"
 	"github.com/fosite-contrib/fosite-dcr/policy"
 )
 
@@ -75,11 +68,9 @@ func post(handler http.Handler, metadata string, headers ...string) (status int,
 }
 
 // composed is what an application has already; the examples differ in the rest.
-func composed(cfg dcr.Config) *dcr.Provider { return composedWith(dcr.NewMemoryStore(), cfg) }
-
-func composedWith(storage fosite.Storage, cfg dcr.Config) *dcr.Provider {
+func composed(cfg dcr.Config) *dcr.Provider {
 	config := &fosite.Config{AccessTokenIssuer: "https://as.example", GlobalSecret: []byte("thirty-two bytes or more, kept safe")}
-	provider, err := dcr.Extend(compose.Compose(config, storage, compose.NewOAuth2HMACStrategy(config),
+	provider, err := dcr.Extend(compose.Compose(config, dcr.NewMemoryStore(), compose.NewOAuth2HMACStrategy(config),
 		compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2TokenIntrospectionFactory, compose.OAuth2PKCEFactory,
 		dcr.NewFactory(cfg)))
 	if err != nil {
@@ -314,114 +305,9 @@ func ExampleProvider_MintInitialAccessToken() {
 	// Partner Ltd 401
 }
 
-// authorizeEndpoint is fosite's authorization endpoint as an application writes it. Its user is alice.
-func authorizeEndpoint(provider *dcr.Provider) http.HandlerFunc {
-	var kept fosite.AuthorizeRequester // of a browser's session, in a real application
-	var shownFor string
-	table := map[string][]string{}
-	signedIn := func(*http.Request) string { return "alice" }
-	waiting := func(*http.Request) fosite.AuthorizeRequester { return kept }
-	signIn := func(http.ResponseWriter, *http.Request, fosite.AuthorizeRequester) {}
-	askUser := func(_ http.ResponseWriter, _ *http.Request, request fosite.AuthorizeRequester, key string) {
-		kept, shownFor = request, key
-		fmt.Println("may", request.GetClient().(*dcr.Client).Metadata.ClientName, "have", request.GetRequestedScopes(), "?")
-	}
-	pressedAllow := func(r *http.Request, key string) bool { return r.Method == http.MethodPost && key == shownFor }
-	remembered := func(key string) []string { return table[key] }
-	remember := func(key string, wants []string) { table[key] = wants }
-	covers := func(allowed, wants []string) bool {
-		return !slices.ContainsFunc(wants, func(what string) bool { return !slices.Contains(allowed, what) })
-	}
-	showError := func(w http.ResponseWriter, problem *fosite.RFC6749Error) {
-		w.WriteHeader(problem.CodeField)
-		switch {
-		case problem.CodeField >= http.StatusInternalServerError:
-			fmt.Fprintln(w, "This server has a problem. Try again later.")
-		case errors.Is(problem, fosite.ErrInvalidClient): // and at no other error: who connects anew loses what there was
-			fmt.Fprintln(w, "The app is not known here any more. Remove it and connect it anew.")
-		default:
-			fmt.Fprintln(w, html.EscapeString(problem.GetDescription()))
-		}
-	}
-	authorize := func(w http.ResponseWriter, r *http.Request) {
-		ctx, user := r.Context(), signedIn(r)
-		var err error
-		request := waiting(r) // for a page that this user has answered now; nil at the first visit
-		if request != nil {
-			err = provider.RenewClient(ctx, request) // the client may have changed meanwhile
-		} else {
-			request, err = provider.NewAuthorizeRequest(ctx, r)
-		}
-		if err != nil && provider.ShowsAuthorizeError(request, err, user != "") { // the first question
-			showError(w, fosite.ErrorToRFC6749Error(err))
-			return
-		} else if err != nil {
-			provider.WriteAuthorizeError(ctx, w, request, err)
-			return
-		}
-		if user == "" {
-			signIn(w, r, request)
-			return
-		}
-		client := request.GetClient()
-		key := user + " " + consent.Key(client)
-		wants := slices.Concat([]string{"sign-in"}, request.GetRequestedScopes(), request.GetRequestedAudience())
-		switch {
-		case pressedAllow(r, key): // on a page that was shown for this key
-			remember(key, wants)
-		case consent.Needed(request) || client.IsPublic() || !covers(remembered(key), wants): // the second
-			askUser(w, r, request, key)
-			return
-		}
-		for _, scope := range request.GetRequestedScopes() {
-			request.GrantScope(scope)
-		}
-		for _, audience := range request.GetRequestedAudience() {
-			request.GrantAudience(audience)
-		}
-		response, err := provider.NewAuthorizeResponse(ctx, request, &fosite.DefaultSession{Subject: user})
-		if err != nil {
-			provider.WriteAuthorizeError(ctx, w, request, err)
-			return
-		}
-		provider.WriteAuthorizeResponse(ctx, w, request, response)
-	}
-	return authorize
-}
-
-// The endpoints of fosite as an application writes them: with registered clients there are two
-// questions more at the authorization endpoint, and none at the others.
-func ExampleProvider_ShowsAuthorizeError() {
+// Clients look for the server's metadata first (RFC 8414).
+func ExampleProvider_MetadataHandler() {
 	provider := composed(dcr.MCPConfig("https://mcp.example", "mcp"))
-	authorize := authorizeEndpoint(provider)
-	token := func(w http.ResponseWriter, r *http.Request) {
-		ctx := r.Context()
-		request, err := provider.NewAccessRequest(ctx, r, new(fosite.DefaultSession))
-		if err != nil {
-			provider.WriteAccessError(ctx, w, request, err)
-			return
-		}
-		response, err := provider.NewAccessResponse(ctx, request)
-		if err != nil {
-			provider.WriteAccessError(ctx, w, request, err)
-			return
-		}
-		provider.WriteAccessResponse(ctx, w, request, response)
-	}
-
-	_, client := post(provider.RegistrationHandler(), `{"client_name": "An Editor", "token_endpoint_auth_method": "none", "redirect_uris": ["http://localhost/callback"]}`)
-	verifier := strings.Repeat("a secret of the client ", 2)[:43]
-	verifier = base64.RawURLEncoding.EncodeToString([]byte(verifier))
-	challenge := sha256.Sum256([]byte(verifier))
-	query := url.Values{
-		"response_type": {"code"}, "client_id": {client["client_id"].(string)}, "redirect_uri": {"http://localhost:49152/callback"},
-		"scope": {"mcp"}, "resource": {"https://mcp.example"},
-		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {"S256"},
-	}
-	answer := httptest.NewRecorder()
-	authorize(answer, httptest.NewRequest(http.MethodGet, "/oauth2/auth?"+query.Encode(), nil))
-	authorize(answer, httptest.NewRequest(http.MethodPost, "/oauth2/auth", nil)) // Allow
-	landed, _ := url.Parse(answer.Header().Get("Location"))
 	router := mux.NewRouter().UseEncodedPath()
 	document := provider.MetadataHandler(func(context.Context) map[string]any {
 		return map[string]any{"authorization_endpoint": "https://as.example/oauth2/auth", "token_endpoint": "https://as.example/oauth2/token"}
@@ -430,61 +316,14 @@ func ExampleProvider_ShowsAuthorizeError() {
 		router.Handle(path, document)
 	}
 
-	fmt.Println(answer.Code, landed.Host, landed.Query().Get("iss"))
-
-	form := url.Values{
-		"grant_type": {"authorization_code"}, "client_id": query["client_id"], "redirect_uri": query["redirect_uri"],
-		"code": {landed.Query().Get("code")}, "code_verifier": {verifier},
+	answer := httptest.NewRecorder()
+	router.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/.well-known/oauth-authorization-server", nil))
+	var members map[string]any
+	if err := json.Unmarshal(answer.Body.Bytes(), &members); err != nil {
+		log.Fatal(err)
 	}
-	r := httptest.NewRequest(http.MethodPost, "/oauth2/token", strings.NewReader(form.Encode()))
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	answer = httptest.NewRecorder()
-	token(answer, r)
-	fmt.Println(answer.Code, strings.Contains(answer.Body.String(), `"access_token"`))
-	// Output:
-	// may An Editor have [mcp] ?
-	// 303 localhost:49152 https://as.example
-	// 200 true
-}
-
-// outage is a storage that can be switched off.
-type outage struct {
-	*dcr.MemoryStore
-	err error
-}
-
-func (o *outage) GetClient(ctx context.Context, id string) (fosite.Client, error) {
-	if o.err != nil {
-		return nil, o.err
-	}
-	return o.MemoryStore.GetClient(ctx, id)
-}
-
-// A page says what the user can do: connect an app anew that is not known, and wait while the server has a
-// problem (AUTH-02, AUTH-05).
-func ExampleProvider_ShowsAuthorizeError_page() {
-	storage := &outage{MemoryStore: dcr.NewMemoryStore()}
-	provider := composedWith(storage, dcr.MCPConfig("https://mcp.example", "mcp"))
-	authorize := authorizeEndpoint(provider)
-	_, client := post(provider.RegistrationHandler(), `{"token_endpoint_auth_method": "none", "redirect_uris": ["https://app.example/cb"]}`)
-	show := func(clientID any, redirectURI string) {
-		answer := httptest.NewRecorder()
-		query := url.Values{"response_type": {"code"}, "client_id": {clientID.(string)}, "redirect_uri": {redirectURI}}
-		authorize(answer, httptest.NewRequest(http.MethodGet, "/oauth2/auth?"+query.Encode(), nil))
-		sentences := strings.Split(answer.Body.String(), ". ")
-		fmt.Print(answer.Code, " ", sentences[len(sentences)-1])
-	}
-	show("gone", "https://app.example/cb")
-	show(client["client_id"], "https://elsewhere.example/cb")
-	storage.err = dcr.ErrUnavailable
-	show(client["client_id"], "https://app.example/cb")
-	storage.err = errors.New("connection reset")
-	show(client["client_id"], "https://app.example/cb")
-	// Output:
-	// 401 Remove it and connect it anew.
-	// 400 The &#39;redirect_uri&#39; parameter does not match any of the OAuth 2.0 Client&#39;s pre-registered redirect urls.
-	// 503 Try again later.
-	// 500 Try again later.
+	fmt.Println(answer.Code, members["registration_endpoint"], members["token_endpoint"])
+	// Output: 200 https://as.example/register https://as.example/oauth2/token
 }
 
 // What is legal and hardly meant is said, too.

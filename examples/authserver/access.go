@@ -14,7 +14,9 @@ import (
 func (s *server) access() dcr.Access {
 	switch s.options.registration {
 	case registrationToken:
-		return dcr.AnyOf(initialAccessToken(s.options.initialAccessToken), dcr.AccessToken())
+		// The fixed token of the command line, an OAuth access token with the registration scope, or one
+		// that an operator minted on the pages under /admin.
+		return dcr.AnyOf(fixedToken(s.options.initialAccessToken), dcr.AccessToken(), dcr.InitialAccessTokens())
 	case registrationUser:
 		// A browser sends the cookie of the session from any page, so SignedIn refuses
 		// requests of other origins; nil means no exception from that.
@@ -23,8 +25,8 @@ func (s *server) access() dcr.Access {
 	return dcr.Open()
 }
 
-// initialAccessToken is an access rule that an application writes itself: one fixed token.
-func initialAccessToken(want string) dcr.AccessFunc {
+// fixedToken is an access rule that an application writes itself.
+func fixedToken(want string) dcr.AccessFunc {
 	return func(_ context.Context, r *http.Request) (*dcr.Registrant, error) {
 		if want == "" || !sameSecret(bearerToken(r), want) {
 			return nil, dcr.ErrMissingToken // so that the next rule of AnyOf decides

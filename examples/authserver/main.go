@@ -120,6 +120,9 @@ func printNotice(out io.Writer, s *server) {
 	if s.admin != nil {
 		line("  operator      %s as %s, password %s (new at every start)", s.url("/admin/"), adminUser, s.operators.password)
 	}
+	if s.admin != nil && s.options.registration == registrationToken {
+		line("  mint tokens   %s, with which clients register", s.url("/admin/tokens"))
+	}
 	line("  tokens        %s", s.options.tokens)
 	line("  storage       memory: what is registered is gone when the server stops")
 	if s.options.registration == registrationOpen {

@@ -66,7 +66,7 @@ func parseOptions(args []string, errOut io.Writer) (options, error) {
 	flags.StringVar(&o.addr, "addr", o.addr, "`address` to listen on; port 0 takes a free one")
 	flags.StringVar(&o.issuer, "issuer", "", "`URL` under which the server is reached (default http:// and the address)")
 	flags.StringVar(&o.registration, "registration", o.registration, "who may register: open (loopback only), token or user")
-	flags.StringVar(&o.initialAccessToken, "initial-access-token", "", "`token` that may register with -registration token, besides access tokens with the registration scope")
+	flags.StringVar(&o.initialAccessToken, "initial-access-token", "", "`token` that may register with -registration token, besides access tokens with the registration scope and those that the operator mints under /admin")
 	flags.Func("resource-server", "`ID:SECRET` of a static client that may introspect every token; repeatable", o.addResourceServer)
 	flags.StringVar(&o.storage, "storage", o.storage, "where clients and tokens are kept: memory")
 	flags.BoolVar(&o.rotate, "rotate", o.rotate, "replace the registration access token with every update")

@@ -119,6 +119,16 @@ func TestRegistrationToken(t *testing.T) {
 			require.Equal(t, c.challenge, answer.header.Get("WWW-Authenticate"))
 		})
 	}
+	t.Run("7591-3-04/minted_by_the_operator", func(t *testing.T) {
+		minted := b.send(http.MethodPost, "/admin/api/initial-access-tokens", strings.NewReader(`{"label": "Partner", "uses": 2}`),
+			b.s.operator("Content-Type", "application/json")...)
+		require.Equal(t, http.StatusCreated, minted.status, minted.body)
+		token := text(minted.json(t), "token")
+		for _, status := range []int{http.StatusCreated, http.StatusCreated, http.StatusUnauthorized} {
+			answer := b.tryRegister(client, "Authorization", bearer(token))
+			require.Equal(t, status, answer.status, answer.body)
+		}
+	})
 	t.Run("none_configured", func(t *testing.T) {
 		b := start(t, func(o *options) { o.registration = registrationToken }).browser(t)
 		require.Equal(t, http.StatusUnauthorized, b.tryRegister(client, "Authorization", "Bearer ").status)
