@@ -202,9 +202,9 @@ func (o *operator) Sweep(ctx context.Context) (int, error) {
 	if o.expired == nil {
 		return 0, errNoSweep
 	}
-	removed := 0
+	removed, expiry := 0, o.lifetimes.expiry()
 	for {
-		clients, err := o.expired.DeleteExpiredClients(ctx, o.lifetimes.expiry(), sweepBatch)
+		clients, err := o.expired.DeleteExpiredClients(ctx, expiry, sweepBatch)
 		removed += len(clients)
 		for _, client := range clients {
 			o.grants.tokens.clear(ctx, client.ID, client.tokenRecords()...)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -91,8 +92,13 @@ func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Reques
 	for _, credential := range pushedCredentials {
 		ar.GetRequestForm().Del(credential)
 	}
+	ar.GetRequestForm().Set(pushedBy, crossingOf(ctx).address.String())
 	return ar, p.answer(ctx, r, err)
 }
+
+// pushedBy is a parameter of a pushed request until its response is made: the address of the caller, by which a
+// MemoryStore shares out what is pushed in the name of public clients (T59).
+const pushedBy = "dcr.pushed_by"
 
 // pushedCredentials are parameters of a pushed request that have done their work when the client is
 // authenticated; fosite would hand them to the storage with the rest (T27).
@@ -100,6 +106,9 @@ var pushedCredentials = []string{"client_secret", "client_assertion", "client_as
 
 // NewPushedAuthorizeResponse is fosite's; a storage that is down for a while is 503.
 func (p *Provider) NewPushedAuthorizeResponse(ctx context.Context, request fosite.AuthorizeRequester, session fosite.Session) (fosite.PushedAuthorizeResponder, error) {
+	address, _ := netip.ParseAddr(request.GetRequestForm().Get(pushedBy)) // not valid where there is none
+	request.GetRequestForm().Del(pushedBy)
+	ctx = withCrossing(ctx, &crossing{caller: caller{address: address}})
 	response, err := p.Fosite.NewPushedAuthorizeResponse(ctx, request, session)
 	return response, translate(nil, err)
 }

@@ -58,6 +58,12 @@ import (
 // clients that it removes, by deletion, sweep and eviction; an application that removes clients by itself
 // calls Provider.Forget, or purges the entries whose client is gone.
 //
+// Of fosite's own interfaces this package wants what they leave open. A refresh token, a code and a pushed
+// request are used once: of several calls at once of RotateRefreshToken, InvalidateAuthorizeCodeSession and
+// DeletePARSession exactly one succeeds, and the others get fosite.ErrInactiveToken,
+// fosite.ErrInvalidatedAuthorizeCode and fosite.ErrNotFound. A refresh token or a code that was used stays
+// known as used until it expires, though DeleteRefreshTokenSession is called for it or it is written again.
+//
 // Before a client that signs its assertions is let in, fosite calls ClientAssertionJWTValid with a key for
 // the identifier of the assertion ("jti"), and then SetClientAssertionJWT with its expiry ("exp"), which
 // lies up to ten and a half minutes ahead. Both return nil for an identifier that is unknown, and
@@ -151,7 +157,8 @@ type ExpiredDeleter interface {
 	// records as they were; fewer than limit means that no more were found. A client that is used or
 	// updated meanwhile stays: the condition holds when the record is removed. Several processes may call
 	// it at once, and each record is returned to one of them. Beside an error it may return those that were
-	// removed all the same.
+	// removed all the same. The calls of one sweep have the same Expiry, so that a storage without an index
+	// walks once.
 	DeleteExpiredClients(ctx context.Context, e Expiry, limit int) ([]*Client, error)
 }
 

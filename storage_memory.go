@@ -2,7 +2,6 @@ package dcr
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,10 +12,14 @@ import (
 	"github.com/ory/fosite"
 
 	"github.com/fosite-contrib/fosite-dcr/internal/memory"
+	"github.com/fosite-contrib/fosite-dcr/internal/ratelimit"
 )
 
-// sessions are the sessions of a MemoryStore. The alias keeps the field unexported.
-type sessions = memory.Sessions
+// What a MemoryStore embeds. The aliases keep the fields unexported.
+type (
+	sessions       = memory.Sessions
+	initialRecords = memory.InitialTokens[InitialAccessToken]
+)
 
 // MemoryStore is a complete fosite storage in memory: registered clients, static clients, authorization
 // codes, access and refresh tokens, PKCE and OpenID Connect sessions, pushed requests and identifiers of
@@ -28,9 +31,9 @@ type sessions = memory.Sessions
 //
 // It is safe for many goroutines. What has expired is dropped a little at a time as new entries come, never
 // in one walk, and everything is bounded ([MemoryLimits]). At a bound a new entry is refused with an error
-// that wraps ErrFull, and nothing but clients that were never used is evicted: an identifier of an
-// assertion that were forgotten early could be replayed, and a PKCE session that were gone would let its
-// code pass without a verifier.
+// that wraps ErrFull, and nothing but clients that were never used is evicted. Nobody fills the store for
+// everybody else: see [MemoryLimits]. Of the refresh tokens of a grant that were used, the last 64 are
+// remembered, so that reuse ends the grant.
 //
 // A session is kept with the identifier of its client, and gets the client as it is when the session is
 // read. Where the client is gone the session is not found. A client without an identifier, or whose
@@ -38,6 +41,7 @@ type sessions = memory.Sessions
 // and out with their Clone method; what comes back is the stored session, whatever a Get method is given.
 type MemoryStore struct {
 	*sessions
+	*initialRecords
 
 	now   func() time.Time
 	limit MemoryLimits
@@ -55,7 +59,10 @@ type MemoryStore struct {
 	waitingMu sync.Mutex
 	waiting   memory.Queue
 
-	initial *memory.Records[InitialAccessToken]
+	// expired holds what the last walk for a sweep has found and nobody has removed yet.
+	sweepMu   sync.Mutex
+	expired   []string
+	expiredBy Expiry
 }
 
 var (
@@ -69,17 +76,20 @@ var (
 	_ InitialAccessTokenStorage = (*MemoryStore)(nil)
 )
 
-// MemoryLimits bounds a MemoryStore. Zero means the default.
+// MemoryLimits bounds a MemoryStore. Zero means the default. A bound for all is shared out (T59). Of what a user
+// agreed to, one user has at most a fiftieth, and at most 100 with one client. Of what needs no user, one client has
+// at most a hundredth, and a public client for each caller. Each share is at least 100. Whoever is over a share loses
+// the oldest of his own, and is refused where that would be unsafe.
 type MemoryLimits struct {
 	// Clients bounds registered clients; default 100,000. Static clients do not count. At the bound the
 	// oldest that was never used is evicted for a new one, unless it is still in its eviction grace
 	// (Lifecycle).
 	Clients int
-	// Tokens bounds access tokens, and refresh tokens as many again; default 500,000. Each registered
-	// client has one access token entry for its registration access token.
+	// Tokens bounds access tokens of users, and as many each of access tokens without a user (client
+	// credentials), grants with refresh tokens, and registration access tokens; default 500,000.
 	Tokens int
 	// Codes bounds authorization codes, and as many each of PKCE sessions, OpenID Connect sessions and
-	// pushed requests; default 100,000.
+	// pushed requests; default 100,000. One with more than 4 KiB of parameters counts as several.
 	Codes      int
 	Assertions int // Assertions bounds identifiers of client assertions ("jti"); default 1,000,000
 }
@@ -99,7 +109,10 @@ func WithMemoryClock(now func() time.Time) MemoryOption {
 
 // NewMemoryStore returns an empty store.
 func NewMemoryStore(options ...MemoryOption) *MemoryStore {
-	s := &MemoryStore{now: time.Now, initial: memory.NewRecords((*InitialAccessToken).clone, ErrClientExists)}
+	s := &MemoryStore{now: time.Now, initialRecords: memory.NewInitialTokens(memory.InitialTokenOptions[InitialAccessToken]{
+		Clone: (*InitialAccessToken).clone, Taken: ErrClientExists, Exhausted: ErrExhausted, Usable: (*InitialAccessToken).Usable,
+		ID: func(t *InitialAccessToken) string { return t.ID }, Uses: func(t *InitialAccessToken) *int { return &t.Uses },
+	})}
 	for _, option := range options {
 		option(s)
 	}
@@ -110,9 +123,17 @@ func NewMemoryStore(options ...MemoryOption) *MemoryStore {
 	setDefault(&l.Assertions, 1_000_000)
 	s.sessions = memory.New(memory.Options{
 		Now: s.now, Tokens: l.Tokens, Codes: l.Codes, Assertions: l.Assertions,
-		Client: s.GetClient, Full: memoryFull, Spare: IsRegistrationTokenEntry,
+		Client: s.GetClient, Full: memoryFull, Slim: IsRegistrationTokenEntry, Slims: l.Tokens, Caller: callerNetwork,
 	})
 	return s
+}
+
+// callerNetwork names who pushes a request, where this package knows.
+func callerNetwork(ctx context.Context) string {
+	if c := crossingOf(ctx); c != nil && c.address.IsValid() {
+		return ratelimit.Network(c.address, 32, 64)
+	}
+	return ""
 }
 
 // AddClient adds a static client, in place of any client with that identifier. It is returned by GetClient
@@ -279,20 +300,38 @@ func (s *MemoryStore) TouchClient(ctx context.Context, id string, lastUsed, keep
 	}
 }
 
-// DeleteExpiredClients removes clients that have expired, as ExpiredDeleter has it.
+// DeleteExpiredClients removes clients that have expired, as ExpiredDeleter has it. It walks over all clients once for
+// an Expiry, and the calls that follow with the same one go on with what the walk has found.
 func (s *MemoryStore) DeleteExpiredClients(ctx context.Context, e Expiry, limit int) ([]*Client, error) {
 	if err := ctx.Err(); err != nil || limit <= 0 {
 		return nil, err
 	}
+	s.sweepMu.Lock()
+	defer s.sweepMu.Unlock()
+	if len(s.expired) == 0 || s.expiredBy != e {
+		s.expired, s.expiredBy = s.findExpired(ctx, e), e
+	}
 	var removed []*Client
-	s.clients.Range(func(_, value any) bool {
-		stored, ok := value.(*Client)
-		if ok && e.Expired(stored) && s.removeRecord(stored) {
+	for len(s.expired) > 0 && len(removed) < limit && ctx.Err() == nil {
+		last := len(s.expired) - 1
+		stored, err := s.record(s.expired[last])
+		s.expired = s.expired[:last]
+		if err == nil && e.Expired(stored) && s.removeRecord(stored) {
 			removed = append(removed, stored.Clone()) // others may still read the stored one
 		}
-		return len(removed) < limit && ctx.Err() == nil
-	})
+	}
 	return removed, ctx.Err()
+}
+
+// findExpired returns the identifiers of clients that have expired.
+func (s *MemoryStore) findExpired(ctx context.Context, e Expiry) (ids []string) {
+	s.clients.Range(func(_, value any) bool {
+		if stored, ok := value.(*Client); ok && e.Expired(stored) {
+			ids = append(ids, stored.ID)
+		}
+		return ctx.Err() == nil
+	})
+	return ids
 }
 
 // memoryPlace keeps an identifier for a client that is about to be stored. Nothing but a creation finds it.
@@ -453,47 +492,4 @@ func newest(clients []*Client, limit int) []*Client {
 		return strings.Compare(b.ID, a.ID)
 	})
 	return clients[:min(len(clients), max(limit, 0))]
-}
-
-// CreateInitialAccessToken stores a record, as InitialAccessTokenStorage has it.
-func (s *MemoryStore) CreateInitialAccessToken(ctx context.Context, token *InitialAccessToken) error {
-	return s.initial.Add(ctx, token.ID, token)
-}
-
-// GetInitialAccessToken returns a copy of a record.
-func (s *MemoryStore) GetInitialAccessToken(ctx context.Context, id string) (*InitialAccessToken, error) {
-	return s.initial.Get(ctx, id)
-}
-
-// UseInitialAccessToken counts a use, if one remains.
-func (s *MemoryStore) UseInitialAccessToken(ctx context.Context, id string, now time.Time) error {
-	return s.initial.Change(ctx, id, func(token *InitialAccessToken) error {
-		if !token.Usable(now) {
-			return ErrExhausted
-		}
-		token.Uses++
-		return nil
-	})
-}
-
-// ReturnInitialAccessToken takes a use back.
-func (s *MemoryStore) ReturnInitialAccessToken(ctx context.Context, id string) error {
-	err := s.initial.Change(ctx, id, func(token *InitialAccessToken) error {
-		token.Uses = max(0, token.Uses-1)
-		return nil
-	})
-	if errors.Is(err, fosite.ErrNotFound) {
-		return nil // revoked meanwhile
-	}
-	return err
-}
-
-// DeleteInitialAccessToken removes a record.
-func (s *MemoryStore) DeleteInitialAccessToken(ctx context.Context, id string) error {
-	return s.initial.Delete(ctx, id)
-}
-
-// ListInitialAccessTokens returns records in the order of their identifiers.
-func (s *MemoryStore) ListInitialAccessTokens(ctx context.Context, after string, limit int) ([]*InitialAccessToken, error) {
-	return s.initial.After(ctx, after, limit)
 }

@@ -30,6 +30,7 @@ type broken struct {
 	deleteToken func(context.Context, string) error
 	setJTI      func(context.Context, string, time.Time) error
 	validJTI    func(context.Context, string) error
+	once        brokenOnce
 	initial     brokenInitial
 	expire      func(context.Context, dcr.Expiry, int) ([]*dcr.Client, error)
 	list        func(context.Context, dcr.ClientFilter, dcr.ClientCursor, int) ([]*dcr.Client, error)

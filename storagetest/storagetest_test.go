@@ -105,7 +105,7 @@ func TestDefects(t *testing.T) {
 	for name := range rows {
 		unused[name] = true
 	}
-	for _, d := range slices.Concat(clientDefects, changeDefects, useDefects, entryDefects, grantDefects, assertionDefects,
+	for _, d := range slices.Concat(clientDefects, changeDefects, useDefects, entryDefects, grantDefects, onceDefects, assertionDefects,
 		initialRecordDefects, initialListDefects, initialUseDefects, initialReturnDefects, initialContextDefects, expiryDefects,
 		listDefects, pageDefects, countDefects, filterDefects(), evictionDefects, fullDefects) {
 		for _, name := range d.caught {
@@ -204,7 +204,7 @@ func TestNotRun(t *testing.T) {
 			require.NoError(t, err, row.Name)
 		} else {
 			require.ErrorIs(t, err, storagetest.ErrNotRun, row.Name)
-			require.Regexp(t, `^the storage does not implement (dcr|oauth2)\.\w+$|^the test does not set storagetest\.Options\.\w+$`, err.Error(), row.Name)
+			require.Regexp(t, `^the storage does not implement (dcr|oauth2|fosite)\.\w+$|^the test does not set storagetest\.Options\.\w+$`, err.Error(), row.Name)
 		}
 	}
 	storagetest.Run(t, func(*testing.T) storagetest.Storage { return plainStorage{store, store} })

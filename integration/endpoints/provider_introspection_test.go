@@ -233,6 +233,13 @@ func (s *forgetfulStore) CreatePARSession(_ context.Context, uri string, r fosit
 	return s.keep("pushed "+uri, r)
 }
 
+func (s *forgetfulStore) DeletePARSession(_ context.Context, uri string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.requests, "pushed "+uri)
+	return nil
+}
+
 func (s *forgetfulStore) GetPARSession(_ context.Context, uri string) (fosite.AuthorizeRequester, error) {
 	request, err := s.find("pushed " + uri)
 	if err != nil {

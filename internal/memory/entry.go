@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"container/list"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ const (
 	margin = time.Minute
 )
 
-// entry is one entry of a table. Of an entry in a table only inactive, at and place
+// entry is one entry of a table. Of an entry in a table only inactive, at and places
 // change, under the lock of the table.
 type entry struct {
 	timed    // its key, and the time from which it is expired; zero means never
@@ -26,6 +27,11 @@ type entry struct {
 	client   fosite.Client            // as it came, where Options.Client need not know it
 	request  *fosite.Request          // without the client; nil for an assertion
 	pushed   *fosite.AuthorizeRequest // of a pushed request, besides
+	grant    *grant                   // of a grant with refresh tokens, besides
+
+	weight int // bytes of its parameters
+	shares []share
+	places []*list.Element // with its owners, in the order of shares
 }
 
 // newEntry copies a request for storage.
@@ -37,8 +43,29 @@ func newEntry(now time.Time, key string, request fosite.Requester, x expiry) *en
 			e.client = client
 		}
 	}
+	for name, values := range e.request.Form {
+		for _, value := range values {
+			e.weight += len(name) + len(value)
+		}
+	}
 	e.at = x.at(now, e.request.Session)
 	return e
+}
+
+// units is what an entry counts.
+func (e *entry) units() int { return 1 + e.weight/unit }
+
+// user is whose session it is, "" for nobody's.
+func (e *entry) user() string {
+	if e.request.Session == nil {
+		return ""
+	}
+	return e.request.Session.GetSubject()
+}
+
+// withoutUser reports whether the session of an access token needed no user.
+func (e *entry) withoutUser() bool {
+	return e.request.Form.Get("grant_type") == "client_credentials"
 }
 
 // expiry says when an entry expires: when the session has a kind of token expire, or

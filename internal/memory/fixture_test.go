@@ -39,7 +39,7 @@ type fixture struct {
 func newFixture(change ...func(*memory.Options)) *fixture {
 	f := &fixture{time: start, clients: map[string]fosite.Client{}}
 	f.options = memory.Options{
-		Now: f.now, Tokens: 100, Codes: 100, Assertions: 100, Client: f.client,
+		Now: f.now, Tokens: 100, Codes: 100, Assertions: 100, Slims: 100, Client: f.client,
 		Full: func(kind string) error { return errors.Join(errFull, errors.New(kind)) },
 	}
 	for _, c := range change {
@@ -109,6 +109,7 @@ type kind struct {
 	margin     time.Duration // how much longer than its expiry it is kept
 	token      bool          // it never expires if its session does not say
 	stays      bool          // in spite of delete
+	unknown    error         // of delete where there is nothing
 	create     func(ctx context.Context, f *fixture, key string, r *fosite.Request) error
 	get        func(ctx context.Context, f *fixture, key string) (fosite.Requester, error)
 	delete     func(ctx context.Context, f *fixture, key string) error // nil if there is none
@@ -160,7 +161,7 @@ var kinds = []kind{
 		},
 		delete: func(ctx context.Context, f *fixture, key string) error { return f.DeleteRefreshTokenSession(ctx, key) },
 	}, {
-		name: "pushed", full: "pushed request",
+		name: "pushed", full: "pushed request", unknown: fosite.ErrNotFound,
 		create: func(ctx context.Context, f *fixture, key string, r *fosite.Request) error {
 			return f.CreatePARSession(ctx, key, &fosite.AuthorizeRequest{Request: *r})
 		},

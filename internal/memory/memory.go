@@ -18,11 +18,12 @@ import (
 	"github.com/ory/fosite/handler/pkce"
 )
 
-// Options are what [New] needs. All are required but Spare; bounds have no defaults.
+// Options are what [New] needs. All are required but Slim, Slims and Caller; bounds have no defaults.
 type Options struct {
 	// Now is the clock.
 	Now func() time.Time
-	// Tokens bounds access tokens, and refresh tokens as many again.
+	// Tokens bounds access tokens of users, access tokens without a user (client credentials), and grants
+	// with refresh tokens, each for itself.
 	Tokens int
 	// Codes bounds authorization codes, and as many each of PKCE sessions, OpenID Connect
 	// sessions and pushed requests.
@@ -37,18 +38,27 @@ type Options struct {
 	// Full makes the error of a table that has no room for another entry of a kind, for
 	// example "authorization code". It is called under a lock and may not call Sessions.
 	Full func(kind string) error
-	// Spare reports whether an access token entry is none of its client's grants, so that
-	// RevokeClientGrants leaves it. nil: every entry is a grant. It is called under a lock and
-	// may not call Sessions.
-	Spare func(key string) bool
+	// Slim reports whether an access token session holds nothing but its client's identifier, its scopes
+	// and its expiry, and is none of its client's grants: it is kept in a small table of its own, without a
+	// look at its client, and RevokeClientGrants leaves it. nil: every session is a grant.
+	Slim func(key string) bool
+	// Slims bounds these sessions.
+	Slims int
+	// Caller says who sent the request of a context, "" where that is not known. nil: never. What is
+	// pushed in the name of a public client, which did not authenticate, is bounded for client and caller.
+	Caller func(ctx context.Context) string
 }
 
 // Sessions holds sessions until they expire. It is safe for many goroutines.
 //
-// What has expired is removed a little at a time as new entries come, never in one walk.
-// Where there is no room for a new entry it is refused, and none is evicted: an identifier of
-// an assertion that were forgotten early could be replayed, and a PKCE session that were gone
-// would let its code pass without a verifier.
+// What has expired is removed a little at a time as new entries come, never in one walk. No session is
+// evicted for somebody else's: a table that is full refuses new entries. And nobody fills a table for everybody else:
+// of codes, of access tokens and of grants with refresh tokens one user has at most 100 with one client, and at
+// most a fiftieth of the table, and then the oldest of the user's own is evicted; of pushed requests and access
+// tokens without a user one client has at most a hundredth of the table, or 100 if that is more, and loses its
+// own oldest. Identifiers of assertions are bounded in the same way, where the key is
+// "dcr.<client>.<identifier>", but none is evicted: one that were forgotten early could be replayed. A session
+// whose parameters have more than 4 KiB counts as several.
 //
 // A session is kept with the identifier of its client, and gets the client as it is when the
 // session is read. Where the client is gone the session is not found. A client without an
@@ -58,11 +68,15 @@ type Options struct {
 type Sessions struct {
 	now    func() time.Time
 	client func(ctx context.Context, id string) (fosite.Client, error)
-	spare  func(key string) bool
+	slim   func(key string) bool
+	caller func(ctx context.Context) string
 
-	codes, challenges, openIDs, pushed table
-	access, refresh                    table
-	assertions                         table
+	codes, challenges, openIDs table
+	access                     table
+	refresh                    grants
+	pushed, machine            table
+	assertions                 table
+	slims                      slimTable
 }
 
 var (
@@ -75,7 +89,14 @@ var (
 
 // New returns Sessions that hold nothing yet.
 func New(o Options) *Sessions {
-	s := &Sessions{now: o.Now, client: o.Client, spare: o.Spare}
+	s := &Sessions{now: o.Now, client: o.Client, slim: o.Slim, caller: o.Caller}
+	if s.slim == nil {
+		s.slim = func(string) bool { return false }
+	}
+	if s.caller == nil {
+		s.caller = func(context.Context) string { return "" }
+	}
+	full := func(kind string) func() error { return func() error { return o.Full(kind) } }
 	for _, row := range []struct {
 		table *table
 		kind  string
@@ -86,10 +107,18 @@ func New(o Options) *Sessions {
 		{&s.openIDs, "OpenID Connect session", o.Codes},
 		{&s.pushed, "pushed request", o.Codes},
 		{&s.access, "access token", o.Tokens},
-		{&s.refresh, "refresh token", o.Tokens},
+		{&s.machine, "access token without a user", o.Tokens},
 		{&s.assertions, "client assertion", o.Assertions},
 	} {
-		row.table.init(row.limit, func() error { return o.Full(row.kind) })
+		row.table.init(row.limit, full(row.kind))
+	}
+	s.refresh.init(o.Tokens, full("refresh token"))
+	s.slims = slimTable{limit: o.Slims, full: full("registration access token"), entries: map[string]slimEntry{}}
+	s.assertions.refuse = true
+	// What belongs to a code goes with it, and never before it.
+	s.codes.evicted = func(e *entry) {
+		s.challenges.delete(e.key)
+		s.openIDs.delete(e.key)
 	}
 	return s
 }
@@ -98,7 +127,7 @@ func New(o Options) *Sessions {
 // It is kept until the session has the code expire, or else for 15 minutes. It fails where the
 // store is full.
 func (s *Sessions) CreateAuthorizeCodeSession(_ context.Context, code string, request fosite.Requester) error {
-	return s.create(&s.codes, code, request, ofCode)
+	return s.createForUser(&s.codes, code, request, ofCode)
 }
 
 // GetAuthorizeCodeSession returns a copy of the session of a code. For a code that was used
@@ -156,18 +185,41 @@ func (s *Sessions) DeleteOpenIDConnectSession(_ context.Context, code string) er
 // signature. It is kept until the session has the token expire, or else until it is removed.
 // It fails where the store is full.
 func (s *Sessions) CreateAccessTokenSession(_ context.Context, signature string, request fosite.Requester) error {
-	return s.create(&s.access, signature, request, ofAccess)
+	if s.slim(signature) {
+		return s.slims.put(signature, request)
+	}
+	now := s.now()
+	e := newEntry(now, signature, request, ofAccess)
+	if e.withoutUser() {
+		e.shares = clientShares(s.machine.limit, e.clientID)
+		return s.machine.put(now, e)
+	}
+	e.shares = userShares(s.access.limit, e.user(), e.clientID)
+	return s.access.put(now, e)
 }
 
 // GetAccessTokenSession returns a copy of the session of an access token, and
-// fosite.ErrNotFound for one that is unknown or has expired. The session argument is ignored.
-func (s *Sessions) GetAccessTokenSession(ctx context.Context, signature string, _ fosite.Session) (fosite.Requester, error) {
-	return s.read(ctx, &s.access, signature, nil)
+// fosite.ErrNotFound for one that is unknown or has expired. The session argument is ignored, but for a slim
+// session, which is read into it, and whose client has nothing but its identifier.
+func (s *Sessions) GetAccessTokenSession(ctx context.Context, signature string, session fosite.Session) (fosite.Requester, error) {
+	if s.slim(signature) {
+		return s.slims.get(s.now(), signature, session)
+	}
+	found, err := s.read(ctx, &s.access, signature, nil)
+	if errors.Is(err, fosite.ErrNotFound) {
+		return s.read(ctx, &s.machine, signature, nil)
+	}
+	return found, err
 }
 
 // DeleteAccessTokenSession removes an access token. One that is unknown is no error.
 func (s *Sessions) DeleteAccessTokenSession(_ context.Context, signature string) error {
-	s.access.delete(signature)
+	switch {
+	case s.slim(signature):
+		s.slims.delete(signature)
+	case !s.access.delete(signature):
+		s.machine.delete(signature)
+	}
 	return nil
 }
 
@@ -175,6 +227,7 @@ func (s *Sessions) DeleteAccessTokenSession(_ context.Context, signature string)
 // of its request. A grant that is unknown is no error.
 func (s *Sessions) RevokeAccessToken(_ context.Context, requestID string) error {
 	s.access.deleteRequest(requestID)
+	s.machine.deleteRequest(requestID)
 	return nil
 }
 
@@ -182,47 +235,58 @@ func (s *Sessions) RevokeAccessToken(_ context.Context, requestID string) error 
 // signature. It is kept until the session has the token expire, or else until it is removed.
 // It fails where the store is full.
 func (s *Sessions) CreateRefreshTokenSession(_ context.Context, signature, _ string, request fosite.Requester) error {
-	return s.create(&s.refresh, signature, request, ofRefresh)
+	now := s.now()
+	e := newEntry(now, request.GetID(), request, ofRefresh)
+	e.shares = userShares(s.refresh.limit, e.user(), e.clientID)
+	return s.refresh.put(now, signature, e)
 }
 
 // GetRefreshTokenSession returns a copy of the session of a refresh token. For one that was
-// used or revoked it returns the session and fosite.ErrInactiveToken, for one that is unknown
-// or has expired fosite.ErrNotFound. The session argument is ignored.
+// used or revoked it returns fosite.ErrInactiveToken with the identifier of the request, the
+// client and the subject, which is all that is kept; for one that is unknown or has expired
+// fosite.ErrNotFound. The session argument is ignored.
 func (s *Sessions) GetRefreshTokenSession(ctx context.Context, signature string, _ fosite.Session) (fosite.Requester, error) {
-	return s.read(ctx, &s.refresh, signature, fosite.ErrInactiveToken)
+	e, err := s.refresh.get(s.now(), signature)
+	return s.restored(ctx, e, err, fosite.ErrInactiveToken)
 }
 
-// DeleteRefreshTokenSession removes a refresh token. One that is unknown is no error.
+// DeleteRefreshTokenSession removes a refresh token. One that was used stays known as used:
+// fosite deletes it once its reuse was answered by revoking the grant, and a refresh that was under way may
+// have tokens of the grant stored after that. One that is unknown is no error.
 func (s *Sessions) DeleteRefreshTokenSession(_ context.Context, signature string) error {
-	s.refresh.delete(signature)
+	s.refresh.delete(s.now(), signature)
 	return nil
 }
 
 // RevokeRefreshToken makes the refresh tokens of a grant inactive, which is known by the
-// identifier of its request. They are kept until they expire, or for 30 days if they never
-// do, so that their use is noticed. A grant that is unknown is no error.
+// identifier of its request. The last 64 are remembered until they expire, or for 30 days if
+// they never do, so that their use is noticed. A grant that is unknown is no error.
 func (s *Sessions) RevokeRefreshToken(_ context.Context, requestID string) error {
-	s.refresh.deactivateRequest(s.now(), requestID)
+	s.refresh.revoke(s.now(), requestID)
 	return nil
 }
 
 // RotateRefreshToken makes a refresh token inactive, with the other refresh tokens of its
 // grant, and removes the access tokens of the grant. Of several calls at once exactly one
 // succeeds, the others get fosite.ErrInactiveToken. It returns fosite.ErrNotFound for a token
-// that is unknown or has expired. An inactive token is kept as RevokeRefreshToken says.
+// that is unknown or has expired. An inactive token is remembered as RevokeRefreshToken says.
 func (s *Sessions) RotateRefreshToken(ctx context.Context, requestID string, signature string) error {
-	if err := s.refresh.deactivate(s.now(), signature, fosite.ErrInactiveToken); err != nil {
+	if err := s.refresh.rotate(s.now(), requestID, signature); err != nil {
 		return err
 	}
-	s.refresh.deactivateRequest(s.now(), requestID)
 	return s.RevokeAccessToken(ctx, requestID)
 }
 
 // CreatePARSession stores a pushed request, in place of one with that URI. It is kept until
 // its session has it expire, or else for 15 minutes. It fails where the store is full.
-func (s *Sessions) CreatePARSession(_ context.Context, requestURI string, request fosite.AuthorizeRequester) error {
+func (s *Sessions) CreatePARSession(ctx context.Context, requestURI string, request fosite.AuthorizeRequester) error {
 	now := s.now()
 	e := newEntry(now, requestURI, request, ofPushed)
+	owner := e.clientID
+	if client := request.GetClient(); client != nil && client.IsPublic() {
+		owner += "\x00" + s.caller(ctx)
+	}
+	e.shares = clientShares(s.pushed.limit, owner)
 	e.pushed = copyAuthorizeRequest(request, e.request)
 	return s.pushed.put(now, e)
 }
@@ -241,26 +305,26 @@ func (s *Sessions) GetPARSession(ctx context.Context, requestURI string) (fosite
 	return copyAuthorizeRequest(e.pushed, request), nil
 }
 
-// DeletePARSession removes a pushed request. One that is unknown is no error.
+// DeletePARSession removes a pushed request. Of several calls at once exactly one succeeds, the others get
+// fosite.ErrNotFound, as for one that is unknown: so a request is used once.
 func (s *Sessions) DeletePARSession(_ context.Context, requestURI string) error {
-	s.pushed.delete(requestURI)
+	if !s.pushed.delete(requestURI) {
+		return fosite.ErrNotFound
+	}
 	return nil
 }
 
 // RevokeClientGrants removes what a client was granted: codes with their sessions, pushed
-// requests, access and refresh tokens. A registration access token is no grant and stays. A
-// client that is unknown is no error. It fails only where ctx is done.
+// requests, access and refresh tokens. A slim session is no grant and stays. A client that is
+// unknown is no error. It fails only where ctx is done.
 func (s *Sessions) RevokeClientGrants(ctx context.Context, clientID string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.codes.deleteClient(clientID, nil)
-	s.pushed.deleteClient(clientID, nil)
-	s.refresh.deleteClient(clientID, nil)
-	s.access.deleteClient(clientID, s.spare)
-	// After the codes: a code without its PKCE session is redeemed without a verifier.
-	s.challenges.deleteClient(clientID, nil)
-	s.openIDs.deleteClient(clientID, nil)
+	// The codes first: a code without its PKCE session is redeemed without a verifier.
+	for _, t := range []*table{&s.codes, &s.pushed, &s.refresh.table, &s.access, &s.machine, &s.challenges, &s.openIDs} {
+		t.deleteClient(clientID)
+	}
 	return nil
 }
 
@@ -278,18 +342,31 @@ func (s *Sessions) ClientAssertionJWTValid(_ context.Context, jti string) error 
 // others get fosite.ErrJTIKnown. It fails where the store is full.
 func (s *Sessions) SetClientAssertionJWT(_ context.Context, jti string, expires time.Time) error {
 	// fosite accepts an assertion until the end of the second in which it expires.
-	e := &entry{timed: timed{key: jti, at: expires.Add(margin)}}
+	e := &entry{timed: timed{key: jti, at: expires.Add(margin)}, shares: assertionShares(s.assertions.limit, jti)}
 	return s.assertions.putNew(s.now(), e, fosite.ErrJTIKnown)
 }
 
+// create stores what is bounded by the code that it belongs to.
 func (s *Sessions) create(t *table, key string, request fosite.Requester, x expiry) error {
 	now := s.now()
 	return t.put(now, newEntry(now, key, request, x))
 }
 
+func (s *Sessions) createForUser(t *table, key string, request fosite.Requester, x expiry) error {
+	now := s.now()
+	e := newEntry(now, key, request, x)
+	e.shares = userShares(t.limit, e.user(), e.clientID)
+	return t.put(now, e)
+}
+
 // read returns a copy of a session, and the error inactive with one that is.
 func (s *Sessions) read(ctx context.Context, t *table, key string, inactive error) (fosite.Requester, error) {
 	e, err := t.get(s.now(), key)
+	return s.restored(ctx, e, err, inactive)
+}
+
+// restored returns a copy of the session of an entry that was found, or the error that says that it was not.
+func (s *Sessions) restored(ctx context.Context, e entry, err, inactive error) (fosite.Requester, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -8,31 +8,36 @@ import (
 	"github.com/ory/fosite"
 )
 
-const (
-	// remembered is how long a refresh token that never expires is remembered after it was
-	// used, so that its reuse is noticed.
-	remembered = 30 * 24 * time.Hour
-	// dropped is how many expired entries are removed at most when an entry is added.
-	dropped = 4
-)
+// dropped is how many expired entries are removed at most when an entry is added.
+const dropped = 4
 
-// table holds entries of one kind until they expire, at most limit of them. They are found
-// by key, by the request that they belong to and by their client.
+// table holds entries of one kind until they expire, at most limit units of them. They are found by key, by
+// the request that they belong to and by their client.
+//
+// An owner that is over its share loses the first of its own. Where the table is full every new entry is
+// refused.
 type table struct {
-	limit int
-	full  func() error // makes the error of a table that has no room
+	limit  int
+	full   func() error // makes the error of a table that has no room
+	refuse bool         // refuse what is over a share: nothing may be evicted
+
+	// Both are called under the lock, and may be nil: removed with every entry that is removed, evicted with
+	// one that is evicted for another of its owner.
+	removed, evicted func(*entry)
 
 	mu        sync.RWMutex
 	entries   map[string]*entry
+	units     int
 	byRequest index
 	byClient  index
+	owners    owners
 	expiring  timeHeap // those that expire, all of them in entries
 }
 
 func (t *table) init(limit int, full func() error) {
 	t.limit, t.full = limit, full
 	t.entries = map[string]*entry{}
-	t.byRequest, t.byClient = index{}, index{}
+	t.byRequest, t.byClient, t.owners = index{}, index{}, owners{}
 }
 
 // get returns an entry, or fosite.ErrNotFound.
@@ -46,7 +51,8 @@ func (t *table) get(now time.Time, key string) (entry, error) {
 	return *e, nil
 }
 
-// put adds an entry, in place of one with that key.
+// put adds an entry, in place of one with that key. One that is inactive stays as it is: a key that was used
+// is not revived.
 func (t *table) put(now time.Time, e *entry) error {
 	return t.putNew(now, e, nil)
 }
@@ -57,13 +63,29 @@ func (t *table) putNew(now time.Time, e *entry, taken error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.drop(now)
-	old := t.entries[e.key]
-	switch {
-	case old != nil && taken != nil && !old.expired(now):
-		return taken
-	case old != nil:
+	if old := t.entries[e.key]; old != nil && !old.expired(now) {
+		if taken != nil || old.inactive {
+			return taken
+		}
 		t.remove(old)
-	case len(t.entries) >= t.limit:
+	} else if old != nil {
+		t.remove(old)
+	}
+	return t.place(e)
+}
+
+// place adds an entry whose key is free, where there is room.
+func (t *table) place(e *entry) error {
+	for first := t.owners.first(e); first != nil; first = t.owners.first(e) {
+		if t.refuse {
+			return t.full()
+		}
+		t.remove(first)
+		if t.evicted != nil {
+			t.evicted(first)
+		}
+	}
+	if t.units+e.units() > t.limit {
 		return t.full()
 	}
 	t.add(e)
@@ -92,32 +114,20 @@ func (t *table) deactivate(now time.Time, key string, already error) error {
 	case e.inactive:
 		return already
 	}
-	t.setInactive(now, e)
+	e.inactive = true
+	t.owners.spent(e, true)
 	return nil
 }
 
-// deactivateRequest makes all entries of a request inactive.
-func (t *table) deactivateRequest(now time.Time, requestID string) {
+// delete removes the entry with a key, and reports whether there is one.
+func (t *table) delete(key string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.byRequest.each(requestID, func(e *entry) { t.setInactive(now, e) })
-}
-
-func (t *table) setInactive(now time.Time, e *entry) {
-	e.inactive = true
-	if e.at.IsZero() {
-		e.at = now.Add(remembered)
-		heap.Push(&t.expiring, &e.timed)
-	}
-}
-
-// delete removes the entry with a key, if there is one.
-func (t *table) delete(key string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if e, ok := t.entries[key]; ok {
+	e, ok := t.entries[key]
+	if ok {
 		t.remove(e)
 	}
+	return ok
 }
 
 // deleteRequest removes the entries of a request.
@@ -127,24 +137,21 @@ func (t *table) deleteRequest(requestID string) {
 	t.byRequest.each(requestID, t.remove)
 }
 
-// deleteClient removes the entries of a client, without those that spare reports. A nil
-// spare reports none.
-func (t *table) deleteClient(clientID string, spare func(key string) bool) {
+// deleteClient removes the entries of a client.
+func (t *table) deleteClient(clientID string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.byClient.each(clientID, func(e *entry) {
-		if spare == nil || !spare(e.key) {
-			t.remove(e)
-		}
-	})
+	t.byClient.each(clientID, t.remove)
 }
 
 func (t *table) add(e *entry) {
 	t.entries[e.key] = e
+	t.units += e.units()
 	if e.request != nil {
 		t.byRequest.add(e.request.ID, e)
 		t.byClient.add(e.clientID, e)
 	}
+	t.owners.add(e)
 	if !e.at.IsZero() {
 		heap.Push(&t.expiring, &e.timed)
 	}
@@ -152,52 +159,33 @@ func (t *table) add(e *entry) {
 
 func (t *table) remove(e *entry) {
 	delete(t.entries, e.key)
+	t.units -= e.units()
 	if e.request != nil {
 		t.byRequest.remove(e.request.ID, e)
 		t.byClient.remove(e.clientID, e)
 	}
+	t.owners.remove(e)
 	if !e.at.IsZero() {
 		heap.Remove(&t.expiring, e.place)
 	}
+	if t.removed != nil {
+		t.removed(e)
+	}
 }
 
-// index finds entries by a name that several may have. Most names have one: a set costs
-// more than the entry.
-type index map[string]named
-
-type named struct {
-	one  *entry              // if it is the only one
-	more map[*entry]struct{} // otherwise all
-}
-
-func (x index) add(name string, e *entry) {
-	found := x[name]
+// expire has an entry expire at another time.
+func (t *table) expire(e *entry, at time.Time) {
 	switch {
-	case found.more != nil:
-		found.more[e] = struct{}{}
-	case found.one != nil && found.one != e:
-		x[name] = named{more: map[*entry]struct{}{found.one: {}, e: {}}}
-	default:
-		x[name] = named{one: e}
-	}
-}
-
-func (x index) remove(name string, e *entry) {
-	found := x[name]
-	delete(found.more, e)
-	if found.one == e || found.one == nil && len(found.more) == 0 {
-		delete(x, name)
-	}
-}
-
-// each calls do with every entry of a name; do may remove it.
-func (x index) each(name string, do func(*entry)) {
-	found := x[name]
-	if found.one != nil {
-		do(found.one)
+	case e.at.Equal(at):
 		return
-	}
-	for e := range found.more {
-		do(e)
+	case e.at.IsZero():
+		e.at = at
+		heap.Push(&t.expiring, &e.timed)
+	case at.IsZero():
+		heap.Remove(&t.expiring, e.place)
+		e.at = at
+	default:
+		e.at = at
+		heap.Fix(&t.expiring, e.place)
 	}
 }

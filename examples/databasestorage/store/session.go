@@ -72,7 +72,7 @@ func hashed(key string) []byte {
 	return sum[:]
 }
 
-// create stores a session. It replaces one with the same key.
+// create stores a session. It replaces one with the same key, but none that was used.
 func (s *Store) create(ctx context.Context, kind, key string, request fosite.Requester) error {
 	text, err := requestText(request)
 	if err != nil {
@@ -82,8 +82,11 @@ func (s *Store) create(ctx context.Context, kind, key string, request fosite.Req
 	if client := request.GetClient(); client != nil {
 		clientID = client.GetID()
 	}
-	_, err = s.exec(ctx, `INSERT OR REPLACE INTO sessions (kind, key, request_id, client_id, active, requested_at, expires_at, request)
-		VALUES ($1, $2, $3, $4, true, $5, $6, $7)`, kind, hashed(key), request.GetID(), clientID,
+	_, err = s.exec(ctx, `INSERT INTO sessions (kind, key, request_id, client_id, active, requested_at, expires_at, request)
+		VALUES ($1, $2, $3, $4, true, $5, $6, $7)
+		ON CONFLICT (kind, key) DO UPDATE SET request_id = excluded.request_id, client_id = excluded.client_id,
+			requested_at = excluded.requested_at, expires_at = excluded.expires_at, request = excluded.request
+		WHERE sessions.active`, kind, hashed(key), request.GetID(), clientID,
 		nanoseconds(request.GetRequestedAt()), orNull(endOf(kind, request.GetSession(), s.options.Now())), text)
 	return err
 }
@@ -130,6 +133,16 @@ func (s *Store) request(ctx context.Context, kind, key string, into fosite.Sessi
 // delete removes a session. An unknown one is no error.
 func (s *Store) delete(ctx context.Context, kind, key string) error {
 	_, err := s.exec(ctx, `DELETE FROM sessions WHERE kind = $1 AND key = $2`, kind, hashed(key))
+	return err
+}
+
+// use removes a session that is good for once. Of several calls at once one succeeds, the others return
+// fosite.ErrNotFound.
+func (s *Store) use(ctx context.Context, kind, key string) error {
+	removed, err := s.exec(ctx, `DELETE FROM sessions WHERE kind = $1 AND key = $2`, kind, hashed(key))
+	if err == nil && removed == 0 {
+		return fosite.ErrNotFound
+	}
 	return err
 }
 

@@ -95,9 +95,11 @@ func (s *Store) GetRefreshTokenSession(ctx context.Context, signature string, se
 	return s.request(ctx, refreshTokens, signature, session, fosite.ErrInactiveToken)
 }
 
-// DeleteRefreshTokenSession removes a refresh token.
+// DeleteRefreshTokenSession removes a refresh token, unless it was used: fosite deletes a token that is used
+// again, and a third use has to be noticed, too.
 func (s *Store) DeleteRefreshTokenSession(ctx context.Context, signature string) error {
-	return s.delete(ctx, refreshTokens, signature)
+	_, err := s.exec(ctx, `DELETE FROM sessions WHERE kind = $1 AND key = $2 AND active`, refreshTokens, hashed(signature))
+	return err
 }
 
 // RevokeRefreshToken marks the refresh tokens of a grant as used, so that a later use is noticed.
@@ -134,9 +136,10 @@ func (s *Store) GetPARSession(ctx context.Context, requestURI string) (fosite.Au
 	return request, nil
 }
 
-// DeletePARSession removes a pushed request.
+// DeletePARSession removes a pushed request. Of several calls at once one succeeds, the others return
+// fosite.ErrNotFound.
 func (s *Store) DeletePARSession(ctx context.Context, requestURI string) error {
-	return s.delete(ctx, pushedRequests, requestURI)
+	return s.use(ctx, pushedRequests, requestURI)
 }
 
 // ClientAssertionJWTValid returns fosite.ErrJTIKnown for an identifier that was used before.

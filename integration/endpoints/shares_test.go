@@ -1,0 +1,99 @@
+package endpoints_test
+
+import (
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+)
+
+// crowded is a server with little room, behind a proxy.
+func crowded(t *testing.T, limits dcr.MemoryLimits) *dcrtest.Server {
+	t.Helper()
+	store := dcr.NewMemoryStore(dcr.WithMemoryLimits(limits))
+	store.AddClient(dcrtest.Introspector(t))
+	return dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{
+		Limits:   dcr.Limits{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}},
+		Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"authorization_code", "refresh_token", "client_credentials"}},
+	}})
+}
+
+// TestRefreshInALoop: a client that refreshes without pause keeps nobody out, itself included.
+func TestRefreshInALoop(t *testing.T) {
+	t.Parallel() // T59
+	s := crowded(t, dcr.MemoryLimits{Tokens: 3})
+	client := dcrtest.RegisterFor(t, s, "none")
+	answer := client.Tokens(t, s)
+	first := answer.Text("refresh_token")
+	for range 200 {
+		answer = client.Send(t, "/oauth2/token", "none", dcrtest.RefreshForm("", answer.Text("refresh_token")))
+		require.Equal(t, http.StatusOK, answer.Status, answer.Body)
+	}
+	other := dcrtest.RegisterFor(t, s, "none")
+	tokens := other.Tokens(t, s)
+
+	reused := client.Send(t, "/oauth2/token", "none", dcrtest.RefreshForm("", first))
+	require.Equal(t, "invalid_grant", reused.Text("error"), reused.Body)
+	last := client.Send(t, "/oauth2/token", "none", dcrtest.RefreshForm("", answer.Text("refresh_token")))
+	require.Equal(t, http.StatusOK, last.Status, "one of which nothing is known any more ends nothing: %s", last.Body)
+	reused = client.Send(t, "/oauth2/token", "none", dcrtest.RefreshForm("", answer.Text("refresh_token")))
+	require.Equal(t, "invalid_grant", reused.Text("error"), reused.Body)
+	last = client.Send(t, "/oauth2/token", "none", dcrtest.RefreshForm("", last.Text("refresh_token")))
+	require.Equal(t, "invalid_grant", last.Text("error"), last.Body)
+	require.Equal(t, http.StatusOK, other.Send(t, "/oauth2/token", "none", dcrtest.RefreshForm("", tokens.Text("refresh_token"))).Status)
+}
+
+// TestClientCredentialsInALoop: the tokens of one client take no room of users, of registrations and of other clients.
+func TestClientCredentialsInALoop(t *testing.T) {
+	t.Parallel() // T59
+	s := crowded(t, dcr.MemoryLimits{Tokens: 20_000})
+	metadata := map[string]any{"redirect_uris": list{dcrtest.RedirectURI}, "grant_types": list{"authorization_code", "refresh_token", "client_credentials"}}
+	loop, other := s.Register(t, metadata), s.Register(t, metadata)
+	request := func(client dcrtest.Answer) string {
+		answer := s.Form(t, "/oauth2/token", url.Values{"grant_type": {"client_credentials"}}, dcrtest.Basic(client.ID(), client.Secret()))
+		require.Equal(t, http.StatusOK, answer.Status, answer.Body)
+		return answer.Text("access_token")
+	}
+	kept := request(other)
+	mine := dcrtest.SignIn(t, s, loop).Text("access_token")
+	first := request(loop)
+	for range 200 {
+		request(loop)
+	}
+	dcrtest.RequireActive(t, s, kept, other.ID())
+	dcrtest.RequireActive(t, s, mine, loop.ID())
+	dcrtest.RequireInactive(t, s, first)
+	s.Register(t, dcrtest.Managed())
+}
+
+// TestPushedInALoop: what is pushed in the name of a public client takes no room of others who use it.
+func TestPushedInALoop(t *testing.T) {
+	t.Parallel() // T59
+	s := crowded(t, dcr.MemoryLimits{Codes: 200})
+	client := dcrtest.RegisterFor(t, s, "none")
+	push := func(address string, pairs ...string) string {
+		form := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, pairs...)
+		answer := s.Form(t, "/oauth2/par", form, dcrtest.Header("X-Forwarded-For", address))
+		require.Equal(t, http.StatusCreated, answer.Status, answer.Body)
+		return answer.Text("request_uri")
+	}
+	honest, first := push("192.0.2.1"), push("192.0.2.2")
+	for range 150 {
+		push("192.0.2.2")
+	}
+	large := strings.Repeat("x", 30_000)
+	for range 20 {
+		push("192.0.2.2", "nonce", large)
+	}
+	pick := func(uri string) dcrtest.Answer {
+		return s.Authorize(t, url.Values{"client_id": {client.ID()}, "request_uri": {uri}})
+	}
+	require.Contains(t, pick(honest).Header.Get("Location"), "code=")
+	require.NotContains(t, pick(first).Header.Get("Location"), "code=", "the oldest of the same caller")
+}

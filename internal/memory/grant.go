@@ -1,0 +1,214 @@
+package memory
+
+import (
+	"time"
+
+	"github.com/ory/fosite"
+)
+
+const (
+	// remembered is how long a refresh token that never expires is remembered after it was
+	// used, so that its reuse is noticed.
+	remembered = 30 * 24 * time.Hour
+	// spentTokens is how many used refresh tokens of a grant are remembered, the latest.
+	spentTokens = 64
+)
+
+// grant is what a client holds by one request of a user: its refresh tokens. Of those that were used nothing
+// is kept but the signature.
+type grant struct {
+	live  map[string]liveToken
+	spent []spentToken // in the order in which they were used
+}
+
+type liveToken struct {
+	request *fosite.Request // without the client
+	at      time.Time       // from which it is expired; zero means never
+}
+
+type spentToken struct {
+	signature string
+	at        time.Time // from which it is forgotten
+}
+
+// grants is a table of grants by the identifier of their request, and finds them by their refresh tokens.
+type grants struct {
+	table
+	bySignature map[string]*entry
+}
+
+func (t *grants) init(limit int, full func() error) {
+	t.table.init(limit, full)
+	t.bySignature = map[string]*entry{}
+	t.removed = func(e *entry) {
+		for signature := range e.grant.live {
+			delete(t.bySignature, signature)
+		}
+		for _, token := range e.grant.spent {
+			delete(t.bySignature, token.signature)
+		}
+	}
+}
+
+// find returns the grant of a token that has not expired; live says whether it is one that can be used.
+func (t *grants) find(now time.Time, signature string) (e *entry, token liveToken, live bool) {
+	e = t.bySignature[signature]
+	if e == nil {
+		return nil, token, false
+	}
+	if token, live = e.grant.live[signature]; live {
+		if past(now, token.at) {
+			return nil, token, false
+		}
+		return e, token, true
+	}
+	for _, spent := range e.grant.spent {
+		if spent.signature == signature && !past(now, spent.at) {
+			return e, token, false
+		}
+	}
+	return nil, token, false
+}
+
+// get returns the entry of a refresh token. Of one that was used it has the identifier of the request, the
+// client and the user.
+func (t *grants) get(now time.Time, signature string) (entry, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	e, token, live := t.find(now, signature)
+	if e == nil {
+		return entry{}, fosite.ErrNotFound
+	}
+	found := *e
+	found.inactive = !live
+	if live {
+		found.request = token.request
+	}
+	return found, nil
+}
+
+// put adds a refresh token to the grant of its request, in place of one with that signature. One that was
+// used stays used.
+func (t *grants) put(now time.Time, signature string, e *entry) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.drop(now)
+	if old, _, live := t.find(now, signature); old != nil && !live {
+		return nil
+	}
+	t.discard(signature)
+	added := liveToken{e.request, e.at}
+	g := t.entries[e.key]
+	if g == nil {
+		e.request = &fosite.Request{ID: e.key, Session: &fosite.DefaultSession{Subject: e.user()}}
+		e.grant, g = &grant{live: map[string]liveToken{}}, e
+		if err := t.place(e); err != nil {
+			return err
+		}
+	}
+	g.grant.live[signature], t.bySignature[signature] = added, g
+	t.changed(g)
+	return nil
+}
+
+// discard forgets a token. A grant without any goes with its last one.
+func (t *grants) discard(signature string) {
+	e := t.bySignature[signature]
+	if e == nil {
+		return
+	}
+	delete(t.bySignature, signature)
+	delete(e.grant.live, signature)
+	for i, token := range e.grant.spent {
+		if token.signature == signature {
+			e.grant.spent = append(e.grant.spent[:i:i], e.grant.spent[i+1:]...)
+			break
+		}
+	}
+	if len(e.grant.live)+len(e.grant.spent) == 0 {
+		t.remove(e)
+		return
+	}
+	t.changed(e)
+}
+
+// delete forgets a refresh token. One that was used stays known: fosite deletes it where it is used again,
+// and if it is used once more the grant has to end, whoever got tokens meanwhile.
+func (t *grants) delete(now time.Time, signature string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e, _, live := t.find(now, signature); e == nil || live {
+		t.discard(signature)
+	}
+}
+
+// rotate spends a refresh token, and with it the others of its grant. One that is spent already is
+// fosite.ErrInactiveToken.
+func (t *grants) rotate(now time.Time, requestID, signature string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e, _, live := t.find(now, signature)
+	switch {
+	case e == nil:
+		return fosite.ErrNotFound
+	case !live:
+		return fosite.ErrInactiveToken
+	}
+	t.spend(now, e)
+	t.spend(now, t.entries[requestID])
+	return nil
+}
+
+// revoke spends the refresh tokens of a grant.
+func (t *grants) revoke(now time.Time, requestID string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.spend(now, t.entries[requestID])
+}
+
+func (t *grants) spend(now time.Time, e *entry) {
+	if e == nil || len(e.grant.live) == 0 {
+		return
+	}
+	g := e.grant
+	for signature, token := range g.live {
+		if token.at.IsZero() {
+			token.at = now.Add(remembered)
+		}
+		g.spent = append(g.spent, spentToken{signature, token.at})
+	}
+	clear(g.live)
+	for _, token := range g.spent[:max(0, len(g.spent)-spentTokens)] {
+		delete(t.bySignature, token.signature)
+	}
+	g.spent = append([]spentToken(nil), g.spent[max(0, len(g.spent)-spentTokens):]...)
+	t.changed(e)
+}
+
+// changed has a grant expire with the last of its tokens. One without a token that can be used is evicted
+// first.
+func (t *grants) changed(e *entry) {
+	at, never := time.Time{}, false
+	for _, token := range e.grant.live {
+		never = never || token.at.IsZero()
+		at = later(at, token.at)
+	}
+	for _, token := range e.grant.spent {
+		at = later(at, token.at)
+	}
+	if never {
+		at = time.Time{}
+	}
+	t.expire(e, at)
+	t.owners.spent(e, len(e.grant.live) == 0)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// past reports whether a time has come; the zero time never does.
+func past(now, at time.Time) bool { return !at.IsZero() && !now.Before(at) }

@@ -1,0 +1,101 @@
+package memory
+
+import (
+	"container/list"
+	"strings"
+)
+
+const (
+	// pairShare is how much of a table one user may have with one client, in units. It is also the least
+	// that anybody may have.
+	pairShare = 100
+	// unit is how many bytes of parameters count as one entry: a bound on a number is a bound on bytes.
+	unit = 4 << 10
+)
+
+// share is what one owner may have of a table, in units, so that nobody fills it for everybody else.
+type share struct {
+	owner string
+	most  int
+}
+
+// userShares are for what a user agreed to: it is bounded for each user and client, so that one client
+// can't use up what a user may have with others, and for each user, who may have many clients. A session
+// without a user is bounded by the table alone.
+func userShares(limit int, user, clientID string) []share {
+	if user == "" {
+		return nil
+	}
+	return []share{
+		{"client\x00" + user + "\x00" + clientID, pairShare},
+		{"user\x00" + user, max(limit/50, pairShare)},
+	}
+}
+
+// clientShares are for what needs no user.
+func clientShares(limit int, client string) []share {
+	return []share{{client, max(limit/100, pairShare)}}
+}
+
+// assertionShares bound identifiers of assertions for each client, where the key says whose it is:
+// "dcr.<client>.<identifier>".
+func assertionShares(limit int, key string) []share {
+	rest, ok := strings.CutPrefix(key, "dcr.")
+	client, _, whole := strings.Cut(rest, ".")
+	if !ok || !whole {
+		return nil
+	}
+	return clientShares(limit, client)
+}
+
+// owned is what one owner has of a table, those first that are evicted first.
+type owned struct {
+	entries list.List // of *entry
+	units   int
+}
+
+// owners are the owners of the entries of a table.
+type owners map[string]*owned
+
+func (o owners) add(e *entry) {
+	e.places = make([]*list.Element, len(e.shares))
+	for i, s := range e.shares {
+		if o[s.owner] == nil {
+			o[s.owner] = &owned{}
+		}
+		o[s.owner].units += e.units()
+		e.places[i] = o[s.owner].entries.PushBack(e)
+	}
+}
+
+func (o owners) remove(e *entry) {
+	for i, s := range e.shares {
+		has := o[s.owner]
+		has.units -= e.units()
+		has.entries.Remove(e.places[i])
+		if has.entries.Len() == 0 {
+			delete(o, s.owner)
+		}
+	}
+}
+
+// spent puts an entry before the live ones of its owners, or behind them again.
+func (o owners) spent(e *entry, spent bool) {
+	for i, s := range e.shares {
+		if spent {
+			o[s.owner].entries.MoveToFront(e.places[i])
+		} else {
+			o[s.owner].entries.MoveToBack(e.places[i])
+		}
+	}
+}
+
+// first returns the entry that is evicted for another one of its owners, and nil where they have room.
+func (o owners) first(e *entry) *entry {
+	for _, s := range e.shares {
+		if has := o[s.owner]; has != nil && has.units+e.units() > s.most {
+			return has.entries.Front().Value.(*entry)
+		}
+	}
+	return nil
+}
