@@ -153,6 +153,22 @@ func TestRoomParallel(t *testing.T) {
 	}
 }
 
+// TestRoomForAllAtOnce: while there are old clients to evict, none of many registrations at once is refused for the
+// room that another one has taken.
+func TestRoomForAllAtOnce(t *testing.T) {
+	t.Parallel() // LIFE-02
+	const bound = 40
+	s := startRoom(t, dcr.MemoryLimits{Clients: bound}, 0)
+	for range bound {
+		s.Register(t, dcrtest.Managed())
+	}
+	s.clock.Forward(11 * time.Minute)
+	for _, answer := range dcrtest.AllAtOnce(bound, func(int) dcrtest.Answer { return s.Post(t, dcrtest.Managed()) }) {
+		require.Equal(t, http.StatusCreated, answer.Status, answer.Body)
+	}
+	require.Equal(t, bound, dcrtest.CountRecords(t, s.store))
+}
+
 // roomless hides CreateClientEvicting by a method of another form.
 type roomless struct{ *dcr.MemoryStore }
 
