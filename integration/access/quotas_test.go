@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -178,7 +179,8 @@ func TestQuotaComposition(t *testing.T) {
 // written is seen by others once it is committed.
 type committedStore struct {
 	*dcr.MemoryStore
-	counted func(inTransaction bool) // runs when clients were counted
+	counted func() // runs when clients were counted
+	commits atomic.Int64
 }
 
 // openTransactionKey is the key of an openTransaction in a context.
@@ -191,6 +193,7 @@ func (s *committedStore) BeginTX(ctx context.Context) (context.Context, error) {
 }
 
 func (s *committedStore) Commit(ctx context.Context) error {
+	s.commits.Add(1)
 	for _, client := range ctx.Value(openTransactionKey{}).(*openTransaction).created {
 		if err := s.MemoryStore.CreateClient(ctx, client); err != nil {
 			return err
@@ -223,7 +226,7 @@ func (s *committedStore) CountClients(ctx context.Context, filter dcr.ClientFilt
 			}
 		}
 	}
-	s.counted(open)
+	s.counted()
 	return min(found, most), err
 }
 
@@ -231,10 +234,11 @@ func (s *committedStore) CountClients(ctx context.Context, filter dcr.ClientFilt
 // registrations at once don't pass a quota together (T31, LIFE-06).
 func TestQuotaInTransactions(t *testing.T) {
 	t.Parallel()
-	var both sync.WaitGroup // two registrations that have both counted before either commits
+	var both sync.WaitGroup // two registrations that have both counted before either writes
 	both.Add(2)
-	store := &committedStore{MemoryStore: dcr.NewMemoryStore(), counted: func(inTransaction bool) {
-		if inTransaction {
+	var counts atomic.Int64
+	store := &committedStore{MemoryStore: dcr.NewMemoryStore(), counted: func() {
+		if counts.Add(1) <= 2 {
 			both.Done()
 			both.Wait()
 		}
@@ -245,8 +249,22 @@ func TestQuotaInTransactions(t *testing.T) {
 			return &dcr.Registrant{Kind: "user", Subject: "alice"}, nil
 		}),
 	}})
-	dcrtest.AllAtOnce(2, func(int) dcrtest.Answer { return s.Post(t, dcrtest.PlainRegistration) })
-	found, err := store.MemoryStore.CountClients(t.Context(), dcr.ClientFilter{Subject: "alice"}, 10)
-	require.NoError(t, err)
-	require.LessOrEqual(t, found, 1)
+	registered := 0
+	for _, answer := range dcrtest.AllAtOnce(2, func(int) dcrtest.Answer { return s.Post(t, dcrtest.PlainRegistration) }) {
+		if answer.Status == http.StatusCreated {
+			registered++
+		} else {
+			dcrtest.RequireError(t, answer, http.StatusForbidden, "access_denied")
+		}
+	}
+	require.EqualValues(t, 2, store.commits.Load(), "both wrote, in transactions of their own")
+	require.LessOrEqual(t, registered, 1)
+	alice := func() int {
+		found, err := store.MemoryStore.CountClients(t.Context(), dcr.ClientFilter{Subject: "alice"}, 10)
+		require.NoError(t, err)
+		return found
+	}
+	require.Equal(t, registered, alice(), "what was refused is gone")
+	s.Post(t, dcrtest.PlainRegistration)
+	require.Equal(t, 1, alice(), "the quota is not used up by what was refused")
 }

@@ -68,7 +68,10 @@ func TestRequestObjectThatLooksLikeAPush(t *testing.T) {
 		attacker := dcrtest.RegisterFor(t, s, "none")
 		query := pushedQuery(t, attacker, dcrtest.AuthorizeQuery("", dcrtest.RedirectURI))
 		query.Set("client_id", victim.ID())
-		require.NotContains(t, s.Authorize(t, query).Header.Get("Location"), "code=")
+		refusal := dcrtest.RequireRedirectError(t, s.Authorize(t, query), "invalid_request")
+		require.Contains(t, refusal.Get("error_description"), "The 'client_id' must match the one sent in the pushed authorization request.")
+		own := pushedQuery(t, attacker, dcrtest.AuthorizeQuery("", dcrtest.RedirectURI))
+		require.NotEmpty(t, s.Code(t, own), "nothing else is wrong with the request")
 	})
 }
 
