@@ -85,7 +85,8 @@ var (
 	ErrNotSupported = errors.New("dcr: the storage can not do this")
 	// ErrBadArgument is wrapped by what Provider returns for an argument that can not be meant.
 	ErrBadArgument = errors.New("dcr: bad argument")
-	// ErrFull is wrapped by a storage that has no room; it wraps ErrUnavailable.
+	// ErrFull is wrapped by a storage that has no room; it wraps ErrUnavailable. An error beside it with a method
+	// RetryAfter() time.Duration says when there may be room again; otherwise Retry-After is 30 seconds.
 	ErrFull = fmt.Errorf("%w: it has no room", ErrUnavailable)
 )
 
@@ -212,6 +213,10 @@ func problemOf(err error) *problem {
 	default:
 		p.answer = (&fault{err}).answer()
 	}
+	var known interface{ RetryAfter() time.Duration }
+	if p.wait == 0 && errors.As(err, &known) {
+		p.wait = known.RetryAfter()
+	}
 	return p
 }
 
@@ -296,7 +301,7 @@ func writeError(w http.ResponseWriter, err error, allow string) {
 // retryAfter is the value of the Retry-After header, in whole seconds.
 func (p *problem) retryAfter() string {
 	wait := p.wait
-	if wait == 0 {
+	if wait <= 0 {
 		wait = retryAfter
 	}
 	return strconv.Itoa(int((min(wait, longestWait) + time.Second - 1) / time.Second))

@@ -115,13 +115,6 @@ func (l *lifetimes) idleUntil(c *Client) time.Time {
 	return later(c.LastUsedAt.Add(l.lifecycle.Idle), c.KeepUntil)
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
 // touchInterval is how exact LastUsedAt and KeepUntil are: a client that is used all the time costs one
 // write in so long.
 const touchInterval = time.Minute

@@ -100,6 +100,29 @@ type ClientStorage interface {
 	DeleteClient(ctx context.Context, id string) error
 }
 
+// Replace is what UpdateClient has to do where a storage keeps whole records and can swap one for another: it
+// returns the record to store in place of stored, a copy of next that keeps the later uses. It returns
+// fosite.ErrNotFound where stored is nil, and ErrConflict where it has another version than the given one.
+func Replace(stored, next *Client, version int64) (*Client, error) {
+	switch {
+	case stored == nil:
+		return nil, fosite.ErrNotFound
+	case stored.Version != version:
+		return nil, ErrConflict
+	}
+	next = next.Clone()
+	next.LastUsedAt = later(next.LastUsedAt, stored.LastUsedAt)
+	next.KeepUntil = later(next.KeepUntil, stored.KeepUntil)
+	return next, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 // UseRecorder is an optional interface of a ClientStorage: it notes that a client was used, so that
 // operators can distinguish dead registrations from live ones. Without it Lifecycle.Unused and Idle can't
 // be set, and open registrations stay for ever.

@@ -225,17 +225,15 @@ func (s *MemoryStore) UpdateClient(ctx context.Context, client *Client, version 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	next := client.Clone()
 	for {
 		stored, err := s.record(client.ID)
 		if err != nil {
 			return err
 		}
-		if stored.Version != version {
-			return ErrConflict
+		next, err := Replace(stored, client, version)
+		if err != nil {
+			return err
 		}
-		next.LastUsedAt = later(client.LastUsedAt, stored.LastUsedAt)
-		next.KeepUntil = later(client.KeepUntil, stored.KeepUntil)
 		if s.clients.CompareAndSwap(client.ID, stored, next) {
 			s.count(stored, next)
 			return nil

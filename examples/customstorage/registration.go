@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"time"
 
 	"github.com/ory/fosite"
 
@@ -50,18 +49,11 @@ func (s *Storage) UpdateClient(ctx context.Context, client *dcr.Client, version 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	stored, ok := s.registered[client.ID]
-	switch {
-	case !ok:
-		return fosite.ErrNotFound
-	case stored.Version != version:
-		return dcr.ErrConflict
+	next, err := dcr.Replace(s.registered[client.ID], client, version)
+	if err == nil {
+		s.registered[client.ID] = next
 	}
-	next := client.Clone()
-	next.LastUsedAt = later(next.LastUsedAt, stored.LastUsedAt)
-	next.KeepUntil = later(next.KeepUntil, stored.KeepUntil)
-	s.registered[client.ID] = next
-	return nil
+	return err
 }
 
 // DeleteClient removes a record. The tokens of the client are refused from then on, since their
@@ -77,12 +69,4 @@ func (s *Storage) DeleteClient(ctx context.Context, id string) error {
 	}
 	delete(s.registered, id)
 	return nil
-}
-
-// later returns the later of two times.
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

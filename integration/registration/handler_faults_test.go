@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -71,6 +72,18 @@ func TestRegistrationCanNotBeUndone(t *testing.T) {
 	})
 }
 
+// fullFor is the error of a storage that knows when it has room again.
+type fullFor time.Duration
+
+func (f fullFor) Error() string             { return "full for " + time.Duration(f).String() }
+func (f fullFor) Unwrap() error             { return dcr.ErrFull }
+func (f fullFor) RetryAfter() time.Duration { return time.Duration(f) }
+
+// keeping hides CreateClientEvicting by a method of another form.
+type keeping struct{ *dcrtest.Ledger }
+
+func (keeping) CreateClientEvicting() {}
+
 func TestCapacity(t *testing.T) {
 	t.Parallel()
 	t.Run("7591-3.2.2-04/over_capacity", func(t *testing.T) {
@@ -85,6 +98,17 @@ func TestCapacity(t *testing.T) {
 		require.Equal(t, []string{first.ID()}, store.Live(t))
 		require.Equal(t, 1, store.LiveEntries(t))
 		require.Equal(t, http.StatusOK, s.Manage(t, http.MethodGet, first, nil).Status)
+	})
+	t.Run("7591-3.2.2-04/over_capacity_until", func(t *testing.T) {
+		t.Parallel()
+		for wait, want := range map[time.Duration]string{90500 * time.Millisecond: "91", 0: "30", -time.Second: "30"} {
+			store := dcrtest.NewLedger()
+			store.BeforeCreate = func(*dcr.Client) error { return fmt.Errorf("the database is full: %w", fullFor(wait)) }
+			s := dcrtest.Start(t, dcrtest.Setup{Storage: keeping{store}})
+			answer := s.Post(t, dcrtest.PlainRegistration)
+			dcrtest.RequireRefusal(t, answer, http.StatusServiceUnavailable, "temporarily_unavailable")
+			require.Equal(t, want, answer.Header.Get("Retry-After"))
+		}
 	})
 	t.Run("7591-3.2.2-04/over_capacity_of_tokens", func(t *testing.T) {
 		t.Parallel()
