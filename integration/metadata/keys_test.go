@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math/big"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -74,16 +75,21 @@ func TestKeySets(t *testing.T) {
 		key("ec_long", dcrtest.With(ec, members{"x": base64.RawURLEncoding.EncodeToString(make([]byte, 10_000))})),
 		key("ed_short", dcrtest.With(ed, members{"x": "AAAA"})),
 		key("rsa_without_n", members{"kty": "RSA", "e": "AQAB"}), key("rsa_without_e", members{"kty": "RSA", "n": rsaKey["n"]}),
-		key("rsa_1024", rsaJWK(modulus(1024), 65537)), key("rsa_2047", rsaJWK(modulus(2047), 65537)), key("rsa_8193", rsaJWK(modulus(8193), 65537)),
+		key("rsa_1024", rsaJWK(modulus(1024), 65537)), key("rsa_2047", rsaJWK(modulus(2047), 65537)), key("rsa_4097", rsaJWK(modulus(4097), 65537)), key("rsa_8192", rsaJWK(modulus(8192), 3)),
+		key("rsa_exponent_5", rsaJWK(modulus(2048), 5)), key("rsa_exponent_huge", rsaJWK(modulus(2048), 1<<31-1)),
 		key("rsa_16384", rsaJWK(modulus(16384), 65537)), key("rsa_exponent_1", rsaJWK(modulus(2048), 1)),
 		key("rsa_exponent_2", rsaJWK(modulus(2048), 2)), key("rsa_exponent_even", rsaJWK(modulus(2048), 65536)), key("rsa_exponent_0", rsaJWK(modulus(2048), 0)),
 		key("duplicate_kid", ec, dcrtest.With(rsaKey, members{"kid": "ec"})), key("too_many", manyKeys(t, 33)...),
 		key("none_known", unknown, secp256k1),
 		kept("ec", jwks(ec), ec), kept("rsa", jwks(rsaKey), rsaKey), kept("ed25519", jwks(ed), ed), kept("several", jwks(rsaKey, ed, ec), rsaKey, ed, ec),
-		kept("rsa_8192", jwks(rsaJWK(modulus(8192), 3)), rsaJWK(modulus(8192), 3)),
+		kept("rsa_4096", jwks(rsaJWK(modulus(4096), 3)), rsaJWK(modulus(4096), 3)), kept("rsa_exponent_17", jwks(rsaJWK(modulus(2048), 17)), rsaJWK(modulus(2048), 17)),
 		kept("unknown_kty_left_out", jwks(unknown, ec), ec), kept("unknown_curve_left_out", jwks(ec, secp256k1), ec),
 		kept("use_and_alg", jwks(dcrtest.With(ec, members{"use": "sig", "alg": "ES256"})), dcrtest.With(ec, members{"use": "sig", "alg": "ES256"})),
 		{Name: "7591-2-12/unknown_members", Send: jwks(dcrtest.With(ec, members{"x-own": 7, "ext": true, "key_ops": list{"verify"}}))},
+		{Name: "AUTH-12/kid_NUL", Send: jwks(dcrtest.With(ec, members{"kid": "a\x00b"})), Code: dcrtest.BadMetadata, Names: list{"jwks", "kid"}},
+		{Name: "AUTH-12/alg_NUL", Send: jwks(dcrtest.With(ec, members{"alg": "\x00"})), Code: dcrtest.BadMetadata, Names: list{"jwks", "alg"}},
+		{Name: "AUTH-12/use_NUL", Send: jwks(dcrtest.With(ec, members{"use": "sig\x00"})), Code: dcrtest.BadMetadata, Names: list{"jwks", "use"}},
+		{Name: "AUTH-12/kid_long", Send: jwks(dcrtest.With(ec, members{"kid": strings.Repeat("k", 257)})), Code: dcrtest.BadMetadata, Names: list{"jwks", "kid"}},
 		{Name: "7591-2-22/16_keys", Send: jwks(manyKeys(t, 16)...)},
 		{Name: "7591-2-22/keys_of_the_host", Setup: dcrtest.Configured(func(cfg *dcr.Config) { cfg.Limits.Keys = 1 }), Send: jwks(ec, ed), Code: dcrtest.BadMetadata, Names: list{"jwks"}},
 	})

@@ -19,9 +19,12 @@ func SupportedAlgorithms() []string {
 // Algorithms lists the supported algorithms that the key can verify, in the order of SupportedAlgorithms:
 // PS256 to PS512 and RS256 to RS512 for RSA, one of ES256, ES384 and ES512 for the curves P-256, P-384 and
 // P-521, and none for all others, Ed25519 among them. A key that names its alg has that one at most; a key
-// with a use other than sig has none.
+// with a use other than sig has none, and so has an RSA key that Parse would refuse (T61).
 func Algorithms(key jose.JSONWebKey) []string {
 	if key.Use != "" && key.Use != "sig" {
+		return nil
+	}
+	if public, ok := key.Key.(*rsa.PublicKey); ok && (public.N.BitLen() > maxRSABits || !usualExponent(public)) {
 		return nil
 	}
 	return slices.DeleteFunc(SupportedAlgorithms(), func(alg string) bool {

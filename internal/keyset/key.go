@@ -10,6 +10,8 @@ import (
 	"math"
 	"math/big"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v3"
 	"github.com/go-jose/go-jose/v3/json"
@@ -17,7 +19,8 @@ import (
 
 const (
 	minRSABits = 2048
-	maxRSABits = 8192
+	maxRSABits = 4096
+	maxText    = 256
 )
 
 const (
@@ -27,10 +30,13 @@ const (
 	errSymmetric    = phrase("holds a symmetric key")
 	errMisfit       = phrase("holds a key with members of another kty")
 	errAlgorithm    = phrase("holds a key whose alg does not fit its kty and crv")
+	errKeyID        = phrase("holds a key whose kid is too long or has a character that is not allowed in text")
+	errUse          = phrase("holds a key whose use is too long or has a character that is not allowed in text")
+	errAlgorithmID  = phrase("holds a key whose alg is too long or has a character that is not allowed in text")
 	errCertificate  = phrase("holds a key whose x5c, x5t or x5t#S256 is malformed or belongs to another key")
 	errRSAMembers   = phrase("holds an RSA key without a proper n and e")
-	errRSASize      = phrase("holds an RSA key of under 2048 or over 8192 bits")
-	errRSAExponent  = phrase("holds an RSA key with an improper exponent")
+	errRSASize      = phrase("holds an RSA key whose n has under 2048 or over 4096 bits")
+	errRSAExponent  = phrase("holds an RSA key whose e is neither 65537 nor 17 nor 3")
 	errCurveMembers = phrase("holds an EC key without a proper crv, x and y")
 	errCurvePoint   = phrase("holds an EC key that is not on its curve")
 	errEdMembers    = phrase("holds an OKP key without a proper crv and x")
@@ -44,7 +50,7 @@ const errUnknown = phrase("holds a key of an unknown crv")
 type members map[string]json.RawMessage
 
 // parseKey reads one key of a set. It is not known where its kty or crv is not supported.
-func parseKey(raw json.RawMessage) (key jose.JSONWebKey, known bool, err error) {
+func parseKey(raw json.RawMessage, stored bool) (key jose.JSONWebKey, known bool, err error) {
 	var m members
 	if json.Unmarshal(raw, &m) != nil || m == nil {
 		return key, false, errKey
@@ -59,6 +65,9 @@ func parseKey(raw json.RawMessage) (key jose.JSONWebKey, known bool, err error) 
 	}
 	if err == nil {
 		err = m.describe(&key)
+	}
+	if err == nil && !stored {
+		err = modern(key)
 	}
 	return key, err == nil, err
 }
@@ -110,7 +119,7 @@ func (m members) publicKey(kty string) (any, error) {
 }
 
 // rsaKey reads an RSA key (RFC 7518, section 6.3.1). An exponent of 1 verifies any signature; one that
-// does not fit 31 bits is refused by crypto/rsa and cut off by go-jose.
+// does not fit 31 bits is refused by crypto/rsa and cut off by go-jose. modern judges the rest.
 func (m members) rsaKey() (any, error) {
 	modulus, ok := m.octets("n")
 	exponent, also := m.octets("e")
@@ -119,7 +128,7 @@ func (m members) rsaKey() (any, error) {
 	}
 	n, e := new(big.Int).SetBytes(modulus), new(big.Int).SetBytes(exponent)
 	switch {
-	case n.BitLen() < minRSABits || n.BitLen() > maxRSABits:
+	case n.BitLen() < minRSABits:
 		return nil, errRSASize
 	case n.Bit(0) == 0:
 		return nil, errRSAMembers
@@ -191,6 +200,38 @@ func (m members) describe(key *jose.JSONWebKey) error {
 		return errAlgorithm
 	}
 	return m.certify(key)
+}
+
+// modern refuses what the storage of an earlier version may hold and nobody registers any more: texts that a
+// database or a log can not take (T60), and RSA keys that cost a verifier much (T61).
+func modern(key jose.JSONWebKey) error {
+	switch {
+	case !plain(key.KeyID):
+		return errKeyID
+	case !plain(key.Use):
+		return errUse
+	case !plain(key.Algorithm):
+		return errAlgorithmID
+	}
+	public, ok := key.Key.(*rsa.PublicKey)
+	switch {
+	case ok && public.N.BitLen() > maxRSABits:
+		return errRSASize
+	case ok && !usualExponent(public):
+		return errRSAExponent
+	}
+	return nil
+}
+
+func usualExponent(key *rsa.PublicKey) bool { return key.E == 65537 || key.E == 17 || key.E == 3 }
+
+// plain reports whether a text of a key is short and has neither controls, nor what changes the direction of
+// text or ends a line, nor what stands for invalid UTF-8.
+func plain(text string) bool {
+	return len(text) <= maxText && !strings.ContainsFunc(text, func(c rune) bool {
+		return unicode.Is(unicode.Cc, c) || c >= 0x202a && c <= 0x202e || c >= 0x2066 && c <= 0x2069 ||
+			c == 0x2028 || c == 0x2029 || c == utf8.RuneError
+	})
 }
 
 // certify adds the certificates, which must be for the key (RFC 7517, section 4.7), and their thumbprints.

@@ -20,6 +20,9 @@ const DefaultKeys = 32
 type Limits struct {
 	// Keys is how many keys a set may hold, those left out included. Default: 32.
 	Keys int
+	// Stored is for a set that an earlier version accepted. RSA keys may have more bits, and any odd exponent, and
+	// kid, use and alg any text. Algorithms has none for such RSA keys, so that they verify nothing.
+	Stored bool
 }
 
 // phrase is an error that continues the name of a member: "jwks holds a private key". It is ASCII, has
@@ -40,10 +43,10 @@ const (
 // continue the name of the member that held the set, such as "holds a private key".
 //
 // All keys must be public and asymmetric: a private member refuses the set even where its value or the
-// type of the key is unknown. Points must lie on their curve, RSA keys have 2048 to 8192 bits and an odd
-// exponent of at least 3, and no two keys one kid. A key of unknown kty or crv is left out, as the section
-// asks for, unless none remains. Names are compared exactly, and a name that occurs twice in the set or
-// in one key refuses the set.
+// type of the key is unknown. Points must lie on their curve, RSA keys have 2048 to 4096 bits and the exponent
+// 3, 17 or 65537, and no two keys one kid. The texts kid, use and alg have at most 256 bytes and no control
+// characters. A key of unknown kty or crv is left out, as the section asks for, unless none remains. Names are
+// compared exactly, and a name that occurs twice in the set or in one key refuses the set.
 //
 // The result marshals to JSON and parses again to an equal set. It has the keys with their kid, use, alg
 // and certificates; x5u and members without a meaning here are not kept.
@@ -54,7 +57,7 @@ func Parse(raw []byte, l Limits) (*jose.JSONWebKeySet, error) {
 	}
 	set := &jose.JSONWebKeySet{Keys: make([]jose.JSONWebKey, 0, len(keys))}
 	for _, raw := range keys {
-		key, known, err := parseKey(raw)
+		key, known, err := parseKey(raw, l.Stored)
 		if err != nil {
 			return nil, err
 		}

@@ -115,8 +115,9 @@ func TestParseAccepts(t *testing.T) {
 		keys int
 	}{
 		"7591-2-12/rsa":                {set(rsaKey()), 1},
-		"7591-2-12/rsa_8192":           {set(rsaOf(8192)), 1},
+		"7591-2-12/rsa_4096":           {set(rsaOf(4096)), 1},
 		"7591-2-12/rsa_exponent_3":     {set(rsaKey().with(object{"e": "Aw"})), 1},
+		"7591-2-12/rsa_exponent_17":    {set(rsaKey().with(object{"e": "EQ"})), 1},
 		"7591-2-12/rsa_leading_zero":   {set(rsaKey().with(object{"n": b64(append([]byte{0}, rsaPrivate().N.Bytes()...))})), 1},
 		"7591-2-12/every_curve":        {set(p256, p384, p521), 3},
 		"7591-2-12/ed25519":            {set(edKey(t)), 1},
@@ -203,7 +204,11 @@ func TestParseRefuses(t *testing.T) {
 		"T18/byte_order_mark":           {nil, errSet},
 		"T30/rsa_1024":                  {set(rsaOf(1024)), errRSASize},
 		"T30/rsa_2047":                  {set(rsaOf(2047)), errRSASize},
-		"T30/rsa_8193":                  {set(rsaOf(8193)), errRSASize},
+		"T61/rsa_4097":                  {set(rsaOf(4097)), errRSASize},
+		"T61/rsa_8192":                  {set(rsaOf(8192)), errRSASize},
+		"T61/rsa_exponent_5":            {set(rsaKey().with(object{"e": "BQ"})), errRSAExponent},
+		"T61/rsa_exponent_65539":        {set(rsaKey().with(object{"e": "AQAD"})), errRSAExponent},
+		"T61/rsa_exponent_huge":         {set(rsaKey().with(object{"e": "f____w"})), errRSAExponent},
 		"T30/rsa_exponent_0":            {set(rsaKey().with(object{"e": "AA"})), errRSAExponent},
 		"T30/rsa_exponent_1":            {set(rsaKey().with(object{"e": "AQ"})), errRSAExponent},
 		"T30/rsa_exponent_even":         {set(rsaKey().with(object{"e": "AQAA"})), errRSAExponent},
@@ -220,6 +225,49 @@ func TestParseRefuses(t *testing.T) {
 			parsed, err := Parse(raw, Limits{})
 			require.Equal(t, row.phrase, err)
 			require.Nil(t, parsed)
+		})
+	}
+}
+
+// TestParseRefusesText holds the texts of a key to the rules of texts, each with what it must not have.
+func TestParseRefusesText(t *testing.T) {
+	t.Parallel()
+	key := ecKey(t, elliptic.P256())
+	for member, want := range map[string]error{"kid": errKeyID, "use": errUse, "alg": errAlgorithmID} {
+		for name, value := range map[string]string{
+			"NUL": `"a\u0000"`, "line_feed": `"\n"`, "delete": `"\u007f"`, "C1": `"\u0085"`, "direction": `"\u202e"`,
+			"line_separator": `"\u2028"`, "invalid_UTF-8": "\"\xff\"", "half_a_pair": `"\ud800"`, "long": `"` + strings.Repeat("x", 257) + `"`,
+		} {
+			t.Run("AUTH-12/T60/"+member+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				raw := strings.Replace(string(encode(t, set(key))), `"kty"`, `"`+member+`":`+value+`,"kty"`, 1)
+				_, err := Parse([]byte(raw), Limits{})
+				require.Equal(t, want, err)
+				_, err = Parse([]byte(raw), Limits{Stored: true})
+				require.NoError(t, err, "it was stored before, and a record has to be read")
+			})
+		}
+	}
+	parsed, err := Parse(encode(t, set(key.with(object{"kid": strings.Repeat("é", 128)}))), Limits{})
+	require.NoError(t, err, "256 bytes")
+	require.Len(t, parsed.Keys, 1)
+}
+
+// TestParseStored: keys of an earlier version are read, and verify nothing.
+func TestParseStored(t *testing.T) {
+	t.Parallel()
+	for name, key := range map[string]object{
+		"8192": rsaOf(8192), "4097": rsaOf(4097), "exponent_huge": rsaKey().with(object{"e": "f____w"}), "exponent_5": rsaKey().with(object{"e": "BQ"}),
+	} {
+		t.Run("T61/"+name, func(t *testing.T) {
+			t.Parallel()
+			parsed, err := Parse(encode(t, set(key, rsaKey().with(object{"kid": "good"}))), Limits{Stored: true})
+			require.NoError(t, err)
+			require.Len(t, parsed.Keys, 2)
+			selected := Select(parsed, "RS256", "")
+			require.Len(t, selected, 1)
+			require.Equal(t, "good", selected[0].KeyID)
+			require.False(t, Serves(&jose.JSONWebKeySet{Keys: parsed.Keys[:1]}, ""))
 		})
 	}
 }
@@ -333,7 +381,7 @@ func TestPhrases(t *testing.T) {
 	t.Parallel()
 	for _, p := range []phrase{
 		errSet, errEmpty, errTooMany, errNoneUsable, errDuplicate, errKey, errKeyType, errPrivate, errSymmetric,
-		errMisfit, errAlgorithm, errCertificate, errRSAMembers, errRSASize, errRSAExponent, errCurveMembers,
+		errMisfit, errAlgorithm, errKeyID, errUse, errAlgorithmID, errCertificate, errRSAMembers, errRSASize, errRSAExponent, errCurveMembers,
 		errCurvePoint, errEdMembers, errEdPoint,
 	} {
 		require.Regexp(t, `^(is|has|holds) [ !#-\[\]-~]+$`, p.Error())

@@ -191,7 +191,7 @@ func (p keysPlace) value() any      { return *p.field }
 func (p keysPlace) copy(from place) { *p.field = *from.(keysPlace).field }
 
 func (p keysPlace) read(v strictjson.Value, l *Limits) string {
-	set, err := keyset.Parse(v.Raw(), keyset.Limits{Keys: l.Keys})
+	set, err := keyset.Parse(v.Raw(), keyset.Limits{Keys: l.Keys, Stored: l.StoredKeys})
 	if err != nil {
 		return err.Error()
 	}

@@ -22,6 +22,8 @@ type Limits struct {
 	Elements int
 	// Keys is how many keys a key set may have. Zero is keyset.DefaultKeys.
 	Keys int
+	// StoredKeys reads keys that an earlier version accepted: see keyset.Limits.
+	StoredKeys bool
 	// URI is the length of a URI in bytes. Zero is redirecturi.DefaultMaxLength.
 	URI int
 	// Text is the length of a text for people in characters.
@@ -48,7 +50,7 @@ type Limits struct {
 // Stored returns new limits that bound nothing, for Set to read what a storage holds. Callers keep them.
 func Stored() *Limits {
 	return &Limits{
-		RedirectURIs: math.MaxInt, Elements: math.MaxInt, Keys: math.MaxInt, URI: math.MaxInt, Text: math.MaxInt,
+		RedirectURIs: math.MaxInt, Elements: math.MaxInt, Keys: math.MaxInt, StoredKeys: true, URI: math.MaxInt, Text: math.MaxInt,
 		Name: math.MaxInt, Scope: math.MaxInt, Localized: math.MaxInt, Extension: math.MaxInt,
 		AllowLoopback: true, AnyExtension: true,
 	}
