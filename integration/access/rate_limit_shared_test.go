@@ -9,8 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -127,7 +125,7 @@ func (l redisLimiter) Take(ctx context.Context, key string, r dcr.Rate) (time.Du
 	return time.Duration(wait) * time.Microsecond, err
 }
 
-// redisCall sends one command, and reads an answer that is a number or a short text.
+// redisCall sends one command, and reads an answer that is a number.
 func redisCall(ctx context.Context, address string, words ...string) (int64, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
@@ -147,60 +145,10 @@ func redisCall(ctx context.Context, address string, words ...string) (int64, err
 	switch {
 	case err != nil:
 		return 0, err
-	case line == "+PONG\r\n":
-		return 0, nil
 	case !strings.HasPrefix(line, ":"):
 		return 0, errors.New("redis answers " + strings.TrimSpace(line))
 	}
 	return strconv.ParseInt(strings.TrimSpace(line[1:]), 10, 64)
-}
-
-// startRedis starts a server of the test's own. Where the machine has none, the test can't
-// be run; it fails where CI says that all services are there.
-func startRedis(t *testing.T) (address string) {
-	t.Helper()
-	binary, err := exec.LookPath("redis-server")
-	if err != nil {
-		if os.Getenv("DCR_REQUIRE_SERVICES") != "" {
-			t.Fatal("DCR_REQUIRE_SERVICES is set, and there is no redis-server:", err)
-		}
-		t.Skip("there is no redis-server on this machine:", err)
-	}
-	for range 5 { // somebody else may take the port that was free
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		address = listener.Addr().String()
-		require.NoError(t, listener.Close())
-		_, port, _ := net.SplitHostPort(address)
-		command := exec.Command(binary, "--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--port", port)
-		command.Dir = t.TempDir()
-		output, err := command.StdoutPipe()
-		require.NoError(t, err)
-		require.NoError(t, command.Start())
-		t.Cleanup(func() {
-			_ = command.Process.Kill()
-			_ = command.Wait()
-		})
-		if redisReady(output) {
-			go func() { _, _ = io.Copy(io.Discard, output) }()
-			_, err = redisCall(t.Context(), address, "PING")
-			require.NoError(t, err)
-			return address
-		}
-	}
-	t.Fatal("redis-server does not start")
-	return ""
-}
-
-// redisReady reads what the server says until it accepts connections, or ends.
-func redisReady(output io.Reader) bool {
-	lines := bufio.NewScanner(output)
-	for lines.Scan() {
-		if strings.Contains(strings.ToLower(lines.Text()), "ready to accept connections") {
-			return true
-		}
-	}
-	return false
 }
 
 // TestRedisLimiter: two servers that count in one Redis let as many pass together as the
@@ -210,7 +158,7 @@ func TestRedisLimiter(t *testing.T) {
 	clock := dcrtest.NewStillClock()
 	limit := dcr.RateLimit{
 		PerCaller: dcr.Rate{Count: 10, Per: time.Minute}, Total: dcr.Rate{Count: 15, Per: time.Minute},
-		Limiter: redisLimiter{startRedis(t), clock.Now},
+		Limiter: redisLimiter{dcrtest.Redis(t), clock.Now},
 	}
 	servers := []*limitedServer{startLimited(t, limit, nobody), startLimited(t, limit, nobody)}
 	flood := func(peer string) int {
