@@ -210,7 +210,7 @@ func TestConsentIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	for name, uri := range map[string]string{
-		"CONS-01/loopback": loopbackURI, "CONS-01/private_use_scheme": "vscode://vscode.auth/cb", "CONS-01/public_https": "https://spa.example/cb",
+		"CONS-01/T50/loopback": loopbackURI, "CONS-01/T50/private_use_scheme": "vscode://vscode.auth/cb", "CONS-01/public_https": "https://spa.example/cb",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

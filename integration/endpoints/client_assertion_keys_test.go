@@ -219,6 +219,7 @@ func TestKeysAtAURI(t *testing.T) {
 	refusedClient(t, machineToken(t, s, dcrtest.SignToken(t, jose.ES256, keys.P256, "old", dcrtest.AssertionClaims(client.ID(), s.URL))))
 }
 
+// TestRandomKeyIDs: a client can't make the server fetch keys as often as it likes (JWKS-01, T55).
 func TestRandomKeyIDs(t *testing.T) {
 	t.Parallel()
 	s := dcrtest.Start(t, machines(dcr.Config{Outbound: dcr.Outbound{Options: outbound.Options{InsecureAllowLoopback: true}}}))

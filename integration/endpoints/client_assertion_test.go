@@ -203,7 +203,7 @@ func TestAssertionBounds(t *testing.T) {
 		{"jti_number", "jti", 17, false},
 	}
 	for _, row := range rows {
-		t.Run("AUTH-07/"+row.name, func(t *testing.T) {
+		t.Run("AUTH-07/T55/"+row.name, func(t *testing.T) {
 			t.Parallel()
 			store := &notingStore{MemoryStore: dcr.NewMemoryStore()}
 			setup := machines(dcr.Config{})

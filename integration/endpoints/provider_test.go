@@ -76,7 +76,7 @@ func TestPKCE(t *testing.T) {
 			"public":   func(c *fosite.Config) { c.EnforcePKCEForPublicClients = true },
 		} {
 			for _, pushed := range []bool{false, true} {
-				t.Run("PKCE-01/"+row.name+"/"+name+map[bool]string{true: "/pushed"}[pushed], func(t *testing.T) {
+				t.Run("PKCE-01/T50/"+row.name+"/"+name+map[bool]string{true: "/pushed"}[pushed], func(t *testing.T) {
 					t.Parallel()
 					s := dcrtest.Start(t, dcrtest.Setup{
 						Config: dcr.Config{Authorization: dcr.Authorization{AllowPlainPKCE: row.plain}},

@@ -21,7 +21,7 @@ import (
 // rule is a row of docs/conformance.md.
 type rule struct {
 	id, level, text string
-	files           []string // that name the ID
+	files           []string // of proofs, each with the name of a test after a colon, or without
 	note            string   // what is missing, or why nothing can be shown
 }
 
@@ -138,21 +138,6 @@ func inSeries(rules []rule) error {
 	return errors.Join(faults...)
 }
 
-// checkProof opens the files of a row.
-func (r *rule) checkProof(tree fs.FS) error {
-	names := regexp.MustCompile(`(^|[^0-9A-Za-z-])` + regexp.QuoteMeta(r.id) + `($|[^0-9A-Za-z-])`)
-	for _, file := range r.files {
-		text, err := fs.ReadFile(tree, file)
-		if err != nil {
-			return fmt.Errorf("%s: %w", r.id, err)
-		}
-		if !names.Match(text) {
-			return fmt.Errorf("%s: %s does not name it", r.id, file)
-		}
-	}
-	return nil
-}
-
 // idsLike returns a pattern for whatever looks like an ID of one of the rules, right
 // or wrong: a known word before the numbers.
 func idsLike(rules []rule) *regexp.Regexp {
@@ -213,15 +198,16 @@ func conformance(t *testing.T) []rule {
 	return rules
 }
 
-// TestConformanceProofs: each rule of docs/conformance.md has a proof, in a file that
-// names it, or says why there is none.
+// TestConformanceProofs: each rule of docs/conformance.md has a proof, a test that names it, or says why
+// there is none.
 func TestConformanceProofs(t *testing.T) {
 	t.Parallel()
 	rules := conformance(t)
 	require.GreaterOrEqual(t, len(rules), 243, "rules got lost")
 	var faults []error
+	proofs := &proofs{os.DirFS(dcrtest.Root(t)), map[string]map[string]*function{}}
 	for i := range rules {
-		faults = append(faults, rules[i].checkProof(os.DirFS(dcrtest.Root(t))))
+		faults = append(faults, proofs.check(&rules[i]))
 	}
 	require.NoError(t, errors.Join(faults...))
 }
@@ -277,22 +263,6 @@ func TestConformanceParserRefuses(t *testing.T) {
 		_, err := parseRules(fakeRules(rows...))
 		require.ErrorContains(t, err, want)
 	}
-}
-
-// TestConformanceProofRefuses: a proof that is none is found.
-func TestConformanceProofRefuses(t *testing.T) {
-	t.Parallel()
-	tree := fstest.MapFS{
-		"a_test.go": {Data: []byte("// TestOne: FAKE-01.")},
-		"b_test.go": {Data: []byte("FAKE-010, FAKE-01-1 and AFAKE-01")},
-	}
-	check := func(files ...string) error {
-		return (&rule{id: "FAKE-01", files: files}).checkProof(tree)
-	}
-	require.NoError(t, check())
-	require.NoError(t, check("a_test.go"))
-	require.ErrorContains(t, check("b_test.go"), "b_test.go does not name it")
-	require.ErrorContains(t, check("a_test.go", "c_test.go"), "c_test.go")
 }
 
 // TestConformanceFindsTypos: an ID that is nearly one is found, wherever tests lie.

@@ -74,7 +74,7 @@ func TestSecretHasher(t *testing.T) {
 		require.True(t, strings.HasPrefix(string(hash), "$"), "%s", hash)
 		require.NotContains(t, string(hash), strings.TrimPrefix(secret, "dcrs_"))
 	})
-	t.Run("T28/every_byte_counts", func(t *testing.T) {
+	t.Run("every_byte_counts", func(t *testing.T) {
 		t.Parallel()
 		for i := range secret {
 			wrong := []byte(secret)

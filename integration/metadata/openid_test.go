@@ -239,8 +239,8 @@ func TestResponseModes(t *testing.T) {
 	modes := func(values ...string) members { return members{"response_modes": values} }
 	dcrtest.RunOutcomes(t, nil, []dcrtest.Outcome{
 		{Name: "OIDC-2-12/known", Send: modes("query", "fragment", "form_post"), Back: modes("query", "fragment", "form_post")},
-		{Name: "OIDC-2-12/unknown", Send: modes("query", "web_message"), Code: dcrtest.BadMetadata, Names: list{"response_modes"}},
-		{Name: "OIDC-2-12/jarm", Send: modes("jwt"), Code: dcrtest.BadMetadata, Names: list{"response_modes"}},
+		{Name: "OIDC-2-12/T47/unknown", Send: modes("query", "web_message"), Code: dcrtest.BadMetadata, Names: list{"response_modes"}},
+		{Name: "OIDC-2-12/T47/jarm", Send: modes("jwt"), Code: dcrtest.BadMetadata, Names: list{"response_modes"}},
 		{Name: "OIDC-2-12/none", Back: members{"response_modes": dcrtest.Missing{}}},
 		{Name: "OIDC-2-12/extension", Setup: func(setup *dcrtest.Setup) {
 			setup.Fosite = func(config *fosite.Config) { config.ResponseModeHandlerExtension = &dcrtest.WebMessages{} }

@@ -25,7 +25,7 @@ func TestApplicationType(t *testing.T) {
 		return dcrtest.Outcome{Name: "RU-09/" + name, Send: members{"application_type": application, "redirect_uris": uris}, Back: members{"redirect_uris": uris}}
 	}
 	implicit := func(name string, application any, code string, uris ...string) dcrtest.Outcome {
-		row := dcrtest.Outcome{Name: "RU-09/T47/implicit/" + name, Setup: dcrtest.Both(dcrtest.WithImplicit, dcrtest.Vouched), Code: code, Send: members{
+		row := dcrtest.Outcome{Name: "RU-09/implicit/" + name, Setup: dcrtest.Both(dcrtest.WithImplicit, dcrtest.Vouched), Code: code, Send: members{
 			"application_type": application, "redirect_uris": uris, "grant_types": list{"implicit"}, "response_types": list{"token"}}}
 		if code == "" {
 			row.Back = members{"redirect_uris": uris}
