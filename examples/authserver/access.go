@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
-	"strings"
 
 	"github.com/fosite-contrib/fosite-dcr"
 )
@@ -28,7 +27,11 @@ func (s *server) access() dcr.Access {
 // fixedToken is an access rule that an application writes itself.
 func fixedToken(want string) dcr.AccessFunc {
 	return func(_ context.Context, r *http.Request) (*dcr.Registrant, error) {
-		if want == "" || !sameSecret(bearerToken(r), want) {
+		token, err := dcr.BearerToken(r)
+		if err != nil {
+			return nil, err
+		}
+		if want == "" || !sameSecret(token, want) {
 			return nil, dcr.ErrMissingToken // so that the next rule of AnyOf decides
 		}
 		return &dcr.Registrant{Kind: "initial_access_token"}, nil
@@ -40,15 +43,6 @@ func (s *server) signedInUser(r *http.Request) (string, error) {
 		return login.user, nil
 	}
 	return "", nil
-}
-
-// bearerToken returns the token in the Authorization header, where there is one.
-func bearerToken(r *http.Request) string {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
-	}
-	return strings.TrimSpace(token)
 }
 
 // sameSecret compares hashes, so that the time that it takes shows neither where the two

@@ -4,8 +4,9 @@
 //	go run ./examples/authserver          serves on http://127.0.0.1:8080
 //	go run ./examples/authserver -demo    plays the whole life of a client against itself
 //
-// server.go composes it and lists its routes. authorize.go has the pages for users, tokens.go the
-// endpoints for clients and resource servers. Everything is kept in memory.
+// server.go composes it and lists its routes. authorize.go has the pages for users, pending.go what
+// waits while they decide, tokens.go the endpoints for clients and resource servers. Everything is kept
+// in memory.
 package main
 
 import (

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/handler/openid"
 	"github.com/ory/fosite/token/jwt"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
 // session is what fosite keeps with a token: the claims of ID tokens, and what a JWT
@@ -133,13 +136,14 @@ func (s *server) userinfo(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	token := bearerToken(r)
-	if token == "" {
+	token, err := dcr.BearerToken(r)
+	if errors.Is(err, dcr.ErrMissingToken) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	// fosite looks among the refresh tokens too. Only access tokens are accepted here.
+	// An empty token, where the header has no single one, is unknown like any other. fosite looks among the
+	// refresh tokens too: only access tokens are accepted here.
 	use, request, err := s.provider.IntrospectToken(r.Context(), token, fosite.AccessToken, newSession())
 	switch {
 	case err != nil && fosite.ErrorToRFC6749Error(err).CodeField >= 500:
