@@ -43,13 +43,10 @@ type Client struct {
 	CreatedAt time.Time `json:"created_at"` // CreatedAt is the time of registration
 	UpdatedAt time.Time `json:"updated_at"` // UpdatedAt is the time of the last update
 	// LastUsedAt is when the client last got a token; zero means never. It is exact to a minute.
-	LastUsedAt time.Time `json:"last_used_at,omitzero"`
-	// KeepUntil is when the last refresh token that the client received expires.
-	KeepUntil time.Time `json:"keep_until,omitzero"`
-	// UnusedUntil is when the client expires if it was never used; zero means never.
-	UnusedUntil time.Time `json:"unused_until,omitzero"`
-	// ExpiresAt is when the client expires; zero means never.
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	LastUsedAt  time.Time `json:"last_used_at,omitzero"`
+	KeepUntil   time.Time `json:"keep_until,omitzero"`   // KeepUntil is when its last refresh token expires
+	UnusedUntil time.Time `json:"unused_until,omitzero"` // UnusedUntil is when it expires if never used; zero means never
+	ExpiresAt   time.Time `json:"expires_at,omitzero"`   // ExpiresAt is when it expires; zero means never
 
 	// SecretHash is the hash of the client secret, as the fosite.Hasher made it; empty for a client without
 	// a secret.
@@ -112,9 +109,8 @@ func (s RotatedSecret) LogValue() slog.Value { return slog.StringValue(s.String(
 type RegistrationTokenRecord struct {
 	// Signature is what the access token strategy signs the token with; the token can't be computed from
 	// it.
-	Signature string `json:"signature"`
-	// ExpiresAt is when the token ceases to work; zero means never.
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	Signature string    `json:"signature"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"` // ExpiresAt is when it ceases to work; zero means never
 }
 
 // String says that there is a token, and nothing of it.
@@ -136,10 +132,9 @@ func (r RegistrationTokenRecord) LogValue() slog.Value { return slog.StringValue
 type Registrant struct {
 	// Kind names the access rule that let the registration pass: KindOpen, KindAccessToken, KindSignedIn,
 	// KindInitialAccessToken, or what a rule of the application calls itself.
-	Kind    string `json:"kind,omitempty"`
-	Subject string `json:"subject,omitempty"` // Subject is the user or service who registers, where known
-	// ClientID is the client whose access token allows the registration.
-	ClientID string `json:"client_id,omitempty"`
+	Kind     string `json:"kind,omitempty"`
+	Subject  string `json:"subject,omitempty"`   // Subject is the user or service who registers, where known
+	ClientID string `json:"client_id,omitempty"` // ClientID is the client whose access token it presents
 	// InitialAccessToken is the identifier of the initial access token that the registrant came with. One
 	// use of it is counted with the registration.
 	InitialAccessToken string `json:"initial_access_token,omitempty"`
@@ -177,9 +172,8 @@ type InitialAccessToken struct {
 	// GrantTypes bounds what these clients may register; nil means everything that the provider has.
 	GrantTypes []string `json:"grant_types,omitzero"`
 
-	CreatedAt time.Time `json:"created_at"` // CreatedAt is when the token was minted
-	// ExpiresAt is when the token ceases to work; zero means never.
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	CreatedAt time.Time `json:"created_at"`          // CreatedAt is when the token was minted
+	ExpiresAt time.Time `json:"expires_at,omitzero"` // ExpiresAt is when it ceases to work; zero means never
 	// MaxUses is how many clients the token may register; 0 means any number. Uses is how many it has
 	// registered.
 	MaxUses int `json:"max_uses,omitempty"`
@@ -213,11 +207,27 @@ var (
 	_ fosite.ClientWithSecretRotation = (*Client)(nil)
 )
 
+// recordHolder is a *Client, or a type of the application that embeds one and so has its methods.
+type recordHolder interface{ record() *Client }
+
+func (c *Client) record() *Client { return c }
+
+// RegisteredClient returns the record of a client that was registered through this package, and false for a
+// static client. A storage may return the record in a type that embeds *Client.
+func RegisteredClient(client fosite.Client) (*Client, bool) {
+	holder, ok := client.(recordHolder)
+	if !ok {
+		return nil, false
+	}
+	record := holder.record()
+	return record, record != nil
+}
+
 // IsDynamic reports whether a client of the storage was registered through this package, as opposed to a
 // static client.
 func IsDynamic(client fosite.Client) bool {
-	c, ok := client.(*Client)
-	return ok && c != nil
+	_, ok := RegisteredClient(client)
+	return ok
 }
 
 // GetID returns the client identifier.

@@ -221,7 +221,7 @@ func (g *gate) check(request fosite.AuthorizeRequester) error {
 	if err := g.checkScope(request); err != nil {
 		return err
 	}
-	client, ok := request.GetClient().(*Client)
+	client, ok := RegisteredClient(request.GetClient())
 	if !ok {
 		return nil
 	}
@@ -258,7 +258,7 @@ func (h *handler) HandleAuthorizeEndpointRequest(ctx context.Context, request fo
 	if h.clients == nil {
 		return failure(errNotExtended)
 	}
-	if client, ok := request.GetClient().(*Client); ok && response.GetCode() != "" {
+	if client, ok := RegisteredClient(request.GetClient()); ok && response.GetCode() != "" {
 		if err := h.grants.refuseStale(ctx, client, request.GetID()); err != nil {
 			return fosite.ErrAccessDenied.WithHint("All grants of the client were revoked.").WithWrap(err)
 		}
@@ -282,7 +282,7 @@ func (h *handler) HandleTokenEndpointRequest(context.Context, fosite.AccessReque
 // PopulateTokenEndpointResponse, which fosite calls on every handler, notes that a registered client was
 // given a token, and until when its refresh token lives.
 func (h *handler) PopulateTokenEndpointResponse(ctx context.Context, request fosite.AccessRequester, response fosite.AccessResponder) error {
-	client, ok := request.GetClient().(*Client)
+	client, ok := RegisteredClient(request.GetClient())
 	switch {
 	case h.clients == nil:
 		return failure(errNotExtended)
@@ -330,7 +330,7 @@ func (h *handler) IntrospectToken(ctx context.Context, _ string, _ fosite.TokenU
 // RevokeToken lets a client revoke its own registration access token (RFC 7009). Its entry goes, and
 // without the entry the token is dead.
 func (h *handler) RevokeToken(ctx context.Context, token string, _ fosite.TokenType, client fosite.Client) error {
-	registered, ok := client.(*Client)
+	registered, ok := RegisteredClient(client)
 	if !ok || h.tokens == nil {
 		return fosite.ErrUnknownRequest
 	}

@@ -92,9 +92,11 @@ var (
 
 var (
 	errHiddenClients = errors.New("dcr: the storage's GetClient does not return the clients that its CreateClient stores")
-	errNilClient     = errors.New("dcr: the storage returned no client and no error")
-	errNotExtended   = errors.New("dcr: DCRFactory was composed, but the provider did not go through Extend")
-	errNoIssuer      = errors.New("dcr: Config.Endpoints.Issuer returned no issuer for this request")
+	// errWrappedClients is followed by the type.
+	errWrappedClients = errors.New("dcr: return *dcr.Client from the storage's GetClient, or a type that embeds it: it returned no registered client")
+	errNilClient      = errors.New("dcr: the storage returned no client and no error")
+	errNotExtended    = errors.New("dcr: DCRFactory was composed, but the provider did not go through Extend")
+	errNoIssuer       = errors.New("dcr: Config.Endpoints.Issuer returned no issuer for this request")
 	// errQuota is wrapped by the refusals of quotas, so that events tell them apart.
 	errQuota = errors.New("dcr: a quota is used up")
 	// errNoToken tells ErrMissingToken, and what a rule makes of it, from ErrInvalidToken: to errors.Is

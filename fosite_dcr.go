@@ -145,6 +145,7 @@ func assemble(ctx context.Context, composed *fosite.Fosite, h *handler) *Provide
 		clients:       &clients{storage: composed.Store, records: records, location: location, lifetimes: lifetimes, can: &can, config: cfg.Authorization},
 		admission:     admission, lifetimes: lifetimes, journal: journal, location: location, can: &can,
 	}
+	creator.recognise = p.clients.recognise
 	p.Fosite = &fosite.Fosite{Store: newProviderStore(composed.Store, p.clients), Config: p.view(ctx, composed.Config, cfg, secrets.hasher)}
 	admission.lookups = &lookups{scope: cfg.Registration.Scope, initial: initial, introspect: p.lookUp}
 	return p

@@ -80,7 +80,7 @@ func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Reques
 	if refusal := p.checkRedirect(ar); refusal != nil {
 		err = refusal
 	}
-	if client, ok := ar.GetClient().(*Client); ok && err == nil {
+	if client, ok := RegisteredClient(ar.GetClient()); ok && err == nil {
 		err = firstOf(checkFormPost(ar), p.gate.requirePKCE(client, ar))
 	}
 	if err == nil {
@@ -124,7 +124,7 @@ func (p *Provider) NewAuthorizeResponse(ctx context.Context, request fosite.Auth
 	if err != nil {
 		return response, translate(nil, err)
 	}
-	if client, ok := request.GetClient().(*Client); ok && response.GetCode() != "" {
+	if client, ok := RegisteredClient(request.GetClient()); ok && response.GetCode() != "" {
 		p.lifetimes.awaitCode(ctx, client, p.Config.GetAuthorizeCodeLifespan(ctx))
 	}
 	response.AddParameter("iss", p.location.issuerOrNone(ctx))
@@ -142,7 +142,7 @@ func (p *Provider) RenewClient(ctx context.Context, request fosite.AuthorizeRequ
 }
 
 func (p *Provider) renewClient(ctx context.Context, request fosite.AuthorizeRequester) error {
-	asked, ok := request.GetClient().(*Client)
+	asked, ok := RegisteredClient(request.GetClient())
 	if !ok {
 		return nil
 	}
@@ -150,7 +150,7 @@ func (p *Provider) renewClient(ctx context.Context, request fosite.AuthorizeRequ
 	if err != nil {
 		return fosite.ErrInvalidClient.WithHint("The client does not exist any more.").WithWrap(err)
 	}
-	client, ok := found.(*Client)
+	client, ok := RegisteredClient(found)
 	uri := request.GetRedirectURI()
 	if !ok || uri == nil || !p.clients.redirectMatches(client, uri.String()) {
 		return fosite.ErrInvalidClient.WithHint("The client has given up the redirect URI of this request.")
@@ -292,7 +292,7 @@ func (p *Provider) checkRedirect(request fosite.AuthorizeRequester) error {
 	if !ok || ar.RedirectURI == nil {
 		return nil
 	}
-	client, ok := ar.GetClient().(*Client)
+	client, ok := RegisteredClient(ar.GetClient())
 	if !ok {
 		return nil
 	}
@@ -322,7 +322,7 @@ func (p *Provider) redirectURIValid(request fosite.AuthorizeRequester) bool {
 	if request.GetRedirectURI() == nil {
 		return false
 	}
-	client, ok := request.GetClient().(*Client)
+	client, ok := RegisteredClient(request.GetClient())
 	if !ok {
 		return request.IsRedirectURIValid()
 	}

@@ -49,7 +49,7 @@ func narrowed(r *http.Request) bool {
 // requireVerifier: fosite drops a code's PKCE session at the first wrong verifier, and takes the code
 // without any verifier from then on.
 func requireVerifier(request fosite.AccessRequester) error {
-	client, ok := request.GetClient().(*Client)
+	client, ok := RegisteredClient(request.GetClient())
 	if !ok || !client.needsPKCE() || !request.GetGrantTypes().ExactOne(capability.GrantAuthorizationCode) || request.GetRequestForm().Get("code_verifier") != "" {
 		return nil
 	}
@@ -310,7 +310,7 @@ func (p *Provider) authenticateAssertion(ctx context.Context, r *http.Request, f
 	client, err := assertion.Authenticate(ctx, r, form, assertion.Options{
 		Store: p.Store, Config: p.Config, Audiences: p.audiences(ctx), Now: p.lifetimes.now(),
 		Keys: func(client fosite.Client) (keys assertion.Keys, ok bool) {
-			registered, ok := client.(*Client)
+			registered, ok := RegisteredClient(client)
 			if !ok {
 				return keys, false
 			}

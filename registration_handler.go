@@ -254,6 +254,8 @@ type creator struct {
 	lifetimes *lifetimes
 	grants    *grants
 	journal   *journal
+	// recognise refuses a client that the storage returns in a wrapper.
+	recognise func(ctx context.Context, id string) error
 }
 
 // create writes the record and then the token's entry; both or none. Where the storage is full the oldest
@@ -324,7 +326,7 @@ func (c *creator) write(ctx context.Context, client *Client, create func(context
 	})
 	if err == nil {
 		// Not in the transaction, in which others may not be seen.
-		if err = c.admission.checkQuotas(ctx, &client.Origin, client.Issuer, 0); err != nil {
+		if err = firstOf(c.recognise(ctx, client.ID), c.admission.checkQuotas(ctx, &client.Origin, client.Issuer, 0)); err != nil {
 			c.undo(ctx, client)
 		}
 		return true, err

@@ -142,7 +142,7 @@ func callerNetwork(ctx context.Context) string {
 // A *Client is no static client: it is copied and taken for registered, as with CreateClient, but without
 // regard to the bound.
 func (s *MemoryStore) AddClient(client fosite.Client) {
-	record, registered := client.(*Client)
+	record, registered := RegisteredClient(client)
 	if registered {
 		record = record.Clone()
 		client = record

@@ -38,7 +38,7 @@ import (
 // That it reports false does not mean that consent may be skipped: the application decides, and
 // should skip it only for confidential clients.
 func Needed(request fosite.AuthorizeRequester) bool {
-	if client, ok := request.GetClient().(*dcr.Client); ok && client.AlwaysAskConsent {
+	if client, ok := dcr.RegisteredClient(request.GetClient()); ok && client.AlwaysAskConsent {
 		return true
 	}
 	uri := request.GetRedirectURI()

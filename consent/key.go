@@ -44,16 +44,17 @@ import (
 // For a registered client the key is 43 characters of A-Z, a-z, 0-9, "-" and "_". A static
 // client, that is any fosite.Client that dcr.IsDynamic does not know, has no registration that
 // could change without the operator: its key is "static:" and the identifier, escaped as in a
-// query (url.QueryEscape). The colon tells the two apart. So keep *dcr.Client as it is, and wrap
-// it in no type of your own.
+// query (url.QueryEscape). The colon tells the two apart. A type of your own around a
+// registered client embeds *dcr.Client.
 //
 // A jwks that can't be encoded as JSON gives a new random key with each call: the user is asked
 // each time.
 func Key(client fosite.Client) string {
-	if !dcr.IsDynamic(client) {
+	registered, ok := dcr.RegisteredClient(client)
+	if !ok {
 		return "static:" + url.QueryEscape(client.GetID())
 	}
-	sum := sha256.Sum256(keyInput(client.(*dcr.Client)))
+	sum := sha256.Sum256(keyInput(registered))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
