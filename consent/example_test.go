@@ -254,8 +254,8 @@ func Example_errorPage() {
 	// 500 Try again later.
 }
 
-// A consent that is remembered under consent.Key ends when the client changes, and a stolen registration
-// access token sends no code anywhere (CONS-02).
+// A consent that is remembered under the key ends when the client changes, so that a stolen registration
+// access token sends no code anywhere, and when an operator removes the client's grants (CONS-02).
 func ExampleKey() {
 	provider := composed(dcr.NewMemoryStore())
 	authorize := authorizeEndpoint(provider)
@@ -282,10 +282,20 @@ func ExampleKey() {
 	router.ServeHTTP(answer, r)
 	fmt.Println("changed", answer.Code)
 	visit(http.MethodGet, "https://evil.example/cb")
+
+	visit(http.MethodGet, "https://app.example/cb")
+	visit(http.MethodPost, "https://app.example/cb")                                                  // Allow
+	if err := provider.RevokeTokens(context.Background(), client["client_id"].(string)); err != nil { // by an operator
+		log.Fatal(err)
+	}
+	visit(http.MethodGet, "https://app.example/cb")
 	// Output:
 	// may A Service have [] ?
 	// sent to app.example true
 	// sent to app.example true
 	// changed 200
+	// may A Service have [] ?
+	// may A Service have [] ?
+	// sent to app.example true
 	// may A Service have [] ?
 }
