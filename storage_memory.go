@@ -77,7 +77,7 @@ var (
 )
 
 // MemoryLimits bounds a MemoryStore. Zero means the default. A bound for all is shared out (T59). Of what a user
-// agreed to, one user has at most a fiftieth, and at most 100 with one client. Of what needs no user, one client has
+// agreed to, one user has at most a fiftieth, and a tenth of that with one client. Of what needs no user, one client has
 // at most a hundredth, and a public client for each caller. Each share is at least 100. Whoever is over a share loses
 // the oldest of his own, and is refused where that would be unsafe.
 type MemoryLimits struct {

@@ -3,6 +3,7 @@
 //
 //	go run ./examples/month                       takes some minutes
 //	go run ./examples/month -registrations 5000   takes seconds
+//	go run ./examples/month -svg month.svg        draws the first two settings as well
 //
 // What is real: a composed provider with the memory store, all requests (registration,
 // authorization with PKCE, codes, refresh tokens, client_credentials), served in process,
@@ -38,6 +39,8 @@ type options struct {
 	registrations, days int
 	seed                uint64
 	begin               time.Time
+	svg                 string    // the file of the drawing; "" means none
+	progress            io.Writer // where the days are counted; nil means nowhere
 }
 
 // begin is a Monday.
@@ -58,13 +61,26 @@ func run(args []string, out, errOut io.Writer) error {
 	flags.IntVar(&o.registrations, "registrations", 200_000, "how many registrations in all")
 	flags.IntVar(&o.days, "days", 30, "how many days")
 	flags.Uint64Var(&o.seed, "seed", 1, "the same seed gives the same month")
+	flags.StringVar(&o.svg, "svg", "", "draw the live clients into this file")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if o.registrations < 1 || o.days < 1 {
 		return errors.New("-registrations and -days have to be 1 or more")
 	}
+	if isTerminal(errOut) {
+		o.progress = errOut
+	}
 	return compare(o, out)
+}
+
+func isTerminal(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // variants are what the chart shows.
@@ -86,6 +102,9 @@ func compare(o options, out io.Writer) error {
 		}
 		results = append(results, r)
 	}
+	if err := draw(o, results[:2]); err != nil {
+		return err
+	}
 	printChart(out, results)
 	printTable(out, results)
 	for _, r := range results[1:] {
@@ -99,6 +118,18 @@ func compare(o options, out io.Writer) error {
 	fmt.Fprintf(out, "\nfor ever, with room for %s clients: %s clients were evicted; %s of the %s used ones are there; %s users lost theirs\n",
 		thousands(r.variant.bound), thousands(r.removed), thousands(r.used), thousands(results[0].used), thousands(r.tally.lost))
 	return check(append(results, r)...)
+}
+
+// draw writes the drawing, if one is wanted.
+func draw(o options, results []*result) error {
+	if o.svg == "" {
+		return nil
+	}
+	var text strings.Builder
+	if err := writeSVG(&text, o, results); err != nil {
+		return err
+	}
+	return os.WriteFile(o.svg, []byte(text.String()), 0o644)
 }
 
 // printNewest shows what an operator sees first in the list of clients.

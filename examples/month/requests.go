@@ -96,7 +96,9 @@ func (w *world) signIn(p *person) (gone bool, err error) {
 		"client_id": {p.id}, "redirect_uri": {p.redirectURI}, "response_type": {"code"}, "scope": {"mcp"}, "state": {"some-random-state"},
 		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {"S256"},
 	}
-	a := w.send(request(http.MethodGet, "/authorize?"+query.Encode(), "", ""))
+	r := request(http.MethodGet, "/authorize?"+query.Encode(), "", "")
+	r.AddCookie(&http.Cookie{Name: "user", Value: p.name})
+	a := w.send(r)
 	if a.gone() {
 		return true, nil
 	}

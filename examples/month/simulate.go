@@ -55,7 +55,13 @@ func (r *result) play(s *server, o options) error {
 		}
 		if hour%24 == 0 {
 			r.live = append(r.live, s.live)
+			if o.progress != nil {
+				fmt.Fprintf(o.progress, "\r%-24s day %d of %d ", r.variant.name, hour/24, o.days)
+			}
 		}
+	}
+	if o.progress != nil {
+		fmt.Fprintln(o.progress)
 	}
 	r.tally = w.tally
 	return r.count(s)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"time"
 )
@@ -49,6 +50,7 @@ var serviceHabits = habits[:3]
 
 // person is a user, or a service, that uses a client.
 type person struct {
+	name    string
 	rng     *rand.Rand
 	program *program
 	habit   habit
@@ -137,7 +139,7 @@ func (w *world) arrive() error {
 	if w.arrived++; w.arrived < len(w.arrivals) {
 		w.schedule.add(w.arrivals[w.arrived], nil)
 	}
-	p := &person{rng: rng}
+	p := &person{name: fmt.Sprintf("person %d", w.arrived), rng: rng}
 	p.program = &programs[pick(rng, 58, func(i int) int { return programs[i].odds })]
 	p.metadata, p.redirectURI = p.program.metadata(rng)
 	never := rng.IntN(p.program.odds) < p.program.dead

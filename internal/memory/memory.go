@@ -53,10 +53,10 @@ type Options struct {
 //
 // What has expired is removed a little at a time as new entries come, never in one walk. No session is
 // evicted for somebody else's: a table that is full refuses new entries. And nobody fills a table for everybody else:
-// of codes, of access tokens and of grants with refresh tokens one user has at most 100 with one client, and at
-// most a fiftieth of the table, and then the oldest of the user's own is evicted; of pushed requests and access
-// tokens without a user one client has at most a hundredth of the table, or 100 if that is more, and loses its
-// own oldest. Identifiers of assertions are bounded in the same way, where the key is
+// of codes, of access tokens and of grants with refresh tokens one user has at most a fiftieth of the table, and
+// a tenth of that with one client, and then the oldest of the user's own is evicted; of pushed requests and access
+// tokens without a user one client has at most a hundredth of the table, and loses its own oldest. Every share is
+// at least 100. Identifiers of assertions are bounded in the same way, where the key is
 // "dcr.<client>.<identifier>", but none is evicted: one that were forgotten early could be replayed. A session
 // whose parameters have more than 4 KiB counts as several.
 //

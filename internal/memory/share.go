@@ -6,9 +6,8 @@ import (
 )
 
 const (
-	// pairShare is how much of a table one user may have with one client, in units. It is also the least
-	// that anybody may have.
-	pairShare = 100
+	// leastShare is how much of a table everybody may have, in units.
+	leastShare = 100
 	// unit is how many bytes of parameters count as one entry: a bound on a number is a bound on bytes.
 	unit = 4 << 10
 )
@@ -27,14 +26,14 @@ func userShares(limit int, user, clientID string) []share {
 		return nil
 	}
 	return []share{
-		{"client\x00" + user + "\x00" + clientID, pairShare},
-		{"user\x00" + user, max(limit/50, pairShare)},
+		{"client\x00" + user + "\x00" + clientID, max(limit/500, leastShare)},
+		{"user\x00" + user, max(limit/50, leastShare)},
 	}
 }
 
 // clientShares are for what needs no user.
 func clientShares(limit int, client string) []share {
-	return []share{{client, max(limit/100, pairShare)}}
+	return []share{{client, max(limit/100, leastShare)}}
 }
 
 // assertionShares bound identifiers of assertions for each client, where the key says whose it is:
