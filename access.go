@@ -47,8 +47,10 @@ func (open) Authorize(context.Context, *http.Request) (*Registrant, error) {
 // rule of the application may call built-in ones, so it comes with the context.
 type lookups struct {
 	introspect func(ctx context.Context, token string) (fosite.TokenUse, fosite.AccessRequester, error)
-	initial    *initialTokens
-	scope      string // Config.Registration.Scope
+	// checkIssuer refuses the access token of another issuer.
+	checkIssuer func(ctx context.Context, request fosite.AccessRequester) error
+	initial     *initialTokens
+	scope       string // Config.Registration.Scope
 }
 
 type lookupsKey struct{}
@@ -65,7 +67,8 @@ func lookupsOf(ctx context.Context) (*lookups, error) {
 
 // AccessToken lets those register who present an OAuth access token of this server with the scope
 // Config.Registration.Scope, compared literally. It is the default, and here to be combined with others. A
-// refresh token, an authorization code or an ID token is no access token.
+// refresh token, an authorization code or an ID token is no access token. A session tells its issuer by a
+// method GetIssuer() string, or in the claims of its ID token; the token of another issuer does not register.
 func AccessToken() Access { return accessToken{} }
 
 type accessToken struct{}
@@ -83,8 +86,11 @@ func (accessToken) Authorize(ctx context.Context, r *http.Request) (*Registrant,
 	if err != nil {
 		return nil, firstOf(asFault(err), ErrInvalidToken)
 	}
-	if use != fosite.AccessToken || isIDToken(token) {
+	if use != fosite.AccessToken || request.GetClient() == nil || isIDToken(token) {
 		return nil, ErrInvalidToken
+	}
+	if err := server.checkIssuer(ctx, request); err != nil {
+		return nil, err
 	}
 	if !slices.Contains(request.GetGrantedScopes(), server.scope) {
 		return nil, ErrInsufficientScope
@@ -305,14 +311,16 @@ func (a *admission) ask(ctx context.Context, r *http.Request) (*Registrant, erro
 	case registrant == nil:
 		return nil, ErrAccessDenied
 	}
-	return registrant, nil
+	known := *registrant
+	known.Anonymous = registrant.isAnonymous()
+	return &known, nil
 }
 
 // limitUpdate bounds updates as registrations are, each by itself: they cost as much, and may have the
 // server fetch what the client points at.
 func (a *admission) limitUpdate(ctx context.Context, client *Client, from caller) error {
 	bound := a.limits.Rate.PerCaller
-	if bound.Count == 0 && client.Origin.Anonymous {
+	if bound.Count == 0 && client.Origin.isAnonymous() {
 		bound = defaultPerCaller
 	}
 	return a.take(ctx, "update:", from, bound)

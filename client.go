@@ -138,14 +138,19 @@ type Registrant struct {
 	// InitialAccessToken is the identifier of the initial access token that the registrant came with. One
 	// use of it is counted with the registration.
 	InitialAccessToken string `json:"initial_access_token,omitempty"`
-	// Anonymous says that nobody vouches for the registrant. Such clients get grants in which a user takes
-	// part, and those of Config.Metadata.AnonymousGrantTypes.
+	// Anonymous says that nobody vouches for the registrant, as for one without Kind, Subject, ClientID and
+	// InitialAccessToken. Such clients get grants with a user, and Config.Metadata.AnonymousGrantTypes.
 	Anonymous bool `json:"anonymous,omitempty"`
 	// GrantTypes bounds what the registrant may register; nil means everything that the provider has.
 	GrantTypes []string `json:"grant_types,omitzero"`
 	// Policy names one of Config.NamedPolicies that the registrant has to pass before all others, with
 	// later updates too.
 	Policy string `json:"policy,omitempty"`
+}
+
+// isAnonymous: a rule that says nothing of the registrant vouches for nobody (T64).
+func (r *Registrant) isAnonymous() bool {
+	return r.Anonymous || r.Kind == "" && r.Subject == "" && r.ClientID == "" && r.InitialAccessToken == ""
 }
 
 // What the built-in rules call themselves.
@@ -280,8 +285,7 @@ func (c *Client) RedirectHosts() []string {
 // GetGrantTypes returns the registered grant types.
 func (c *Client) GetGrantTypes() fosite.Arguments { return c.Metadata.GrantTypes }
 
-// GetResponseTypes returns the registered response types. An empty list stays empty: such a client can't
-// use the authorization endpoint.
+// GetResponseTypes returns the registered response types. A client without can't ask for authorization.
 func (c *Client) GetResponseTypes() fosite.Arguments { return c.Metadata.ResponseTypes }
 
 // GetScopes returns the registered scopes.
@@ -325,10 +329,8 @@ func (c *Client) GetRequestObjectSigningAlgorithm() string {
 // GetTokenEndpointAuthMethod returns the registered authentication method.
 func (c *Client) GetTokenEndpointAuthMethod() string { return c.Metadata.TokenEndpointAuthMethod }
 
-// GetTokenEndpointAuthSigningAlgorithm returns the registered algorithm of client assertions. Where none
-// was registered any supported algorithm is right (OpenID Connect Registration 1.0, section 2);
-// Provider.ClientAuthentication acts on that, and whoever else asks receives the one that fits the first
-// key.
+// GetTokenEndpointAuthSigningAlgorithm returns the registered algorithm of client assertions. Where none was,
+// any is right for Provider.ClientAuthentication, and this is the one that fits the first key.
 func (c *Client) GetTokenEndpointAuthSigningAlgorithm() string {
 	if alg := c.Metadata.TokenEndpointAuthSigningAlg; alg != "" {
 		return alg

@@ -238,7 +238,7 @@ func (b *rulebook) mayHave(who *Registrant, grant string) bool {
 	if who.GrantTypes != nil && !slices.Contains(who.GrantTypes, grant) {
 		return false
 	}
-	return !who.Anonymous || capability.UserTakesPart(grant) || slices.Contains(b.config.AnonymousGrantTypes, grant)
+	return !who.isAnonymous() || capability.UserTakesPart(grant) || slices.Contains(b.config.AnonymousGrantTypes, grant)
 }
 
 func (b *rulebook) fitResponseTypes(m *ClientMetadata) error {

@@ -51,10 +51,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/go-jose/go-jose/v3"
 	"github.com/gorilla/mux"
 	"github.com/ory/fosite"
+	"github.com/ory/fosite/handler/openid"
 
 	"github.com/fosite-contrib/fosite-dcr/internal/assertion"
 	"github.com/fosite-contrib/fosite-dcr/internal/capability"
@@ -147,7 +149,7 @@ func assemble(ctx context.Context, composed *fosite.Fosite, h *handler) *Provide
 	}
 	creator.recognise = p.clients.recognise
 	p.Fosite = &fosite.Fosite{Store: newProviderStore(composed.Store, p.clients), Config: p.view(ctx, composed.Config, cfg, secrets.hasher)}
-	admission.lookups = &lookups{scope: cfg.Registration.Scope, initial: initial, introspect: p.lookUp}
+	admission.lookups = &lookups{scope: cfg.Registration.Scope, initial: initial, introspect: p.lookUp, checkIssuer: p.checkTokenIssuer}
 	return p
 }
 
@@ -155,6 +157,44 @@ func assemble(ctx context.Context, composed *fosite.Fosite, h *handler) *Provide
 func (p *Provider) lookUp(ctx context.Context, token string) (fosite.TokenUse, fosite.AccessRequester, error) {
 	return p.IntrospectToken(ctx, token, fosite.AccessToken, p.parts.cfg.Storage.NewSession())
 }
+
+// checkTokenIssuer refuses an access token of another issuer (T41), as its session tells. Where it does not
+// tell, and there are several issuers, the record of a registered client does, whose token is inactive
+// elsewhere; a static client has none.
+func (p *Provider) checkTokenIssuer(ctx context.Context, request fosite.AccessRequester) error {
+	several := p.location.endpoints.Issuer != nil
+	switch told := tokenIssuer(request.GetSession()); {
+	case told != "":
+		if sameIssuer(told, p.location.issuerOrNone(ctx)) || !several && sameIssuer(told, p.Config.GetIDTokenIssuer(ctx)) {
+			return nil
+		}
+		return ErrInvalidToken.WithDebug("The access token is of another issuer.")
+	case !several:
+		return nil
+	}
+	client, err := p.Store.GetClient(ctx, request.GetClient().GetID())
+	switch {
+	case err != nil:
+		return firstOf(asFault(err), ErrInvalidToken)
+	case IsDynamic(client):
+		return nil
+	}
+	return ErrInvalidToken.WithDebug("With Config.Endpoints.Issuer the session of a static client's token has to tell its issuer, by a method GetIssuer() string.")
+}
+
+// tokenIssuer returns the issuer that a session tells, by a method of its own or in the claims of the ID
+// token that goes with it.
+func tokenIssuer(session fosite.Session) string {
+	switch s := session.(type) {
+	case interface{ GetIssuer() string }:
+		return s.GetIssuer()
+	case openid.Session:
+		return s.IDTokenClaims().Issuer
+	}
+	return ""
+}
+
+func sameIssuer(a, b string) bool { return strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/") }
 
 func newRulebook(cfg Config, can *capability.Set, where *location) *rulebook {
 	client := outbound.NewClient(cfg.Outbound.Options)

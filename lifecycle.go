@@ -67,7 +67,7 @@ func (l *lifetimes) expiry() Expiry {
 // unusedUntil returns when a client expires that is registered now and never used.
 func (l *lifetimes) unusedUntil(who *Registrant) time.Time {
 	unused := l.lifecycle.Unused
-	if unused == 0 && who.Anonymous {
+	if unused == 0 && who.isAnonymous() {
 		unused = defaultUnused
 	}
 	if unused <= 0 || l.uses == nil {

@@ -242,7 +242,7 @@ func (s *registrar) newClient(registration *RegistrationRequest, made credential
 // since there is no secret to hand out twice, and an anonymous registrant.
 func (s *registrar) isShared(registration *RegistrationRequest) bool {
 	who := registration.Registrant
-	return s.config.ShareIdentical && who.Anonymous && who.InitialAccessToken == "" && who.Subject == "" &&
+	return s.config.ShareIdentical && who.isAnonymous() && who.InitialAccessToken == "" && who.Subject == "" &&
 		registration.Metadata.TokenEndpointAuthMethod == capability.MethodNone
 }
 
