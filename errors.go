@@ -87,7 +87,8 @@ var (
 	ErrBadArgument = errors.New("dcr: bad argument")
 	// ErrFull is wrapped by a storage that has no room; it wraps ErrUnavailable. An error beside it with a method
 	// RetryAfter() time.Duration says when there may be room again; otherwise Retry-After is 30 seconds.
-	ErrFull = fmt.Errorf("%w: it has no room", ErrUnavailable)
+	ErrFull            = fmt.Errorf("%w: it has no room", ErrUnavailable)
+	ErrKeysUnavailable = errors.New("dcr: no keys at the jwks_uri now") // ErrKeysUnavailable is in a 503 that is no fault of this server
 )
 
 var (
@@ -182,6 +183,9 @@ func (f *fault) answer() *fosite.RFC6749Error {
 	answer := errServer
 	if errors.Is(f.cause, ErrUnavailable) || errors.Is(f.cause, ErrConflict) || errors.Is(f.cause, fosite.ErrTemporarilyUnavailable) {
 		answer = errTemporarilyUnavailable
+	}
+	if errors.Is(f.cause, ErrKeysUnavailable) {
+		answer = errTemporarilyUnavailable.WithHint("The keys at the jwks_uri of the client can not be fetched.")
 	}
 	return answer.WithWrap(f).WithDebug(f.cause.Error())
 }

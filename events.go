@@ -155,7 +155,7 @@ func (l logEvents) Record(ctx context.Context, e Event) {
 	if e.Err != nil {
 		answer := fosite.ErrorToRFC6749Error(e.Err)
 		attrs = append(attrs, slog.String("error", answer.ErrorField), slog.String("description", descriptionOf(answer)))
-		if answer.CodeField >= 500 {
+		if answer.CodeField >= 500 && e.Kind != EventAuthenticationFailed {
 			level = slog.LevelError
 		}
 		if answer.CodeField >= 500 || e.Kind == EventLimited {
@@ -264,7 +264,7 @@ func (j *journal) refused(ctx context.Context, err error) {
 func (j *journal) unauthenticated(ctx context.Context, err error) {
 	failed := errors.Is(err, fosite.ErrInvalidClient) || errors.Is(err, fosite.ErrRequestUnauthorized) || errors.Is(err, fosite.ErrJTIKnown)
 	c := crossingOf(ctx)
-	if c == nil || asFault(err) != nil || !failed || errors.Is(err, fosite.ErrInactiveToken) {
+	if failed = failed && asFault(err) == nil || errors.Is(err, ErrKeysUnavailable); c == nil || !failed || errors.Is(err, fosite.ErrInactiveToken) {
 		return
 	}
 	j.record(ctx, Event{Kind: EventAuthenticationFailed, ClientID: c.clientID, Err: answerOf(err)})

@@ -3,6 +3,7 @@ package dcr
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -234,14 +235,12 @@ func (p *Provider) WriteIntrospectionError(ctx context.Context, w http.ResponseW
 // ClientAuthentication is a fosite.ClientAuthenticationStrategy. The provider uses it without being asked,
 // unless fosite's configuration has one of the application's own, which may call it.
 //
-// It runs fosite's own and mends what registration could have known. A client assertion (RFC 7523) may name
-// as audience the issuer, the token endpoint (Authorization.RefuseTokenEndpointAudience), and at the PAR
-// endpoint that endpoint; several audiences only if each is one of these. An omitted
-// token_endpoint_auth_signing_alg means any supported algorithm that fits a registered key, with or without
-// "use" and "kid". An assertion that expires more than ten minutes from now, or whose jti is longer than
-// 256 characters, is refused before anything is stored, and a jti counts per client. Credentials in the
-// query and two methods at once are refused. An empty hash never authenticates. A storage that fails is a
-// server error.
+// It runs fosite's own, but for client assertions (RFC 7523). The audience of one is the issuer, the token
+// endpoint (see Authorization), the PAR endpoint there, or several of these. Where no algorithm was
+// registered, each that fits a key is right. Clocks may differ by 30 seconds, a jti counts per client, and
+// the time to the expiry (ten minutes), the jti (256 characters) and the keys tried (four) are bounded.
+// Credentials in the query and two methods at once are refused. An empty hash never authenticates. A storage
+// that fails is a server error.
 func (p *Provider) ClientAuthentication(ctx context.Context, r *http.Request, form url.Values) (fosite.Client, error) {
 	if err := oneMethod(r, form); err != nil {
 		return nil, err
@@ -249,7 +248,7 @@ func (p *Provider) ClientAuthentication(ctx context.Context, r *http.Request, fo
 	var client fosite.Client
 	var err error
 	if form.Get("client_assertion_type") == assertion.Type && form.Get("client_assertion") != "" {
-		client, err = p.authenticateAssertion(ctx, r, form)
+		client, err = p.authenticateAssertion(ctx, form)
 	} else {
 		client, err = p.DefaultClientAuthenticationStrategy(ctx, r, form)
 	}
@@ -306,15 +305,17 @@ func claimedClientID(r *http.Request) string {
 }
 
 // authenticateAssertion verifies a client assertion with the keys that the client registered.
-func (p *Provider) authenticateAssertion(ctx context.Context, r *http.Request, form url.Values) (fosite.Client, error) {
-	client, err := assertion.Authenticate(ctx, r, form, assertion.Options{
-		Store: p.Store, Config: p.Config, Audiences: p.audiences(ctx), Now: p.lifetimes.now(),
+func (p *Provider) authenticateAssertion(ctx context.Context, form url.Values) (fosite.Client, error) {
+	client, err := assertion.Authenticate(ctx, form, assertion.Options{
+		Store: p.Store, Fetcher: p.Config.GetJWKSFetcherStrategy(ctx), Audiences: p.audiences(ctx), Now: p.lifetimes.now(),
 		Keys: func(client fosite.Client) (keys assertion.Keys, ok bool) {
 			registered, ok := RegisteredClient(client)
 			if !ok {
 				return keys, false
 			}
-			return assertion.Keys{Algorithm: registered.Metadata.TokenEndpointAuthSigningAlg, Set: registered.Metadata.JWKS}, true
+			keys.Algorithm, keys.Set = registered.Metadata.TokenEndpointAuthSigningAlg, registered.Metadata.JWKS
+			keys.Untried = p.lifetimes.uses != nil && registered.LastUsedAt.IsZero()
+			return keys, true
 		},
 	})
 	var failed *assertion.Failure
@@ -322,7 +323,7 @@ func (p *Provider) authenticateAssertion(ctx context.Context, r *http.Request, f
 	case !errors.As(err, &failed):
 		return client, err
 	case errors.Is(err, assertion.ErrKeysUnavailable):
-		return nil, failure(errors.Join(ErrUnavailable, failed.Cause))
+		return nil, failure(fmt.Errorf("%w: %w", ErrKeysUnavailable, failed.Cause))
 	}
 	return nil, failure(failed.Cause)
 }

@@ -64,11 +64,11 @@ import (
 // fosite.ErrInvalidatedAuthorizeCode and fosite.ErrNotFound. A refresh token or a code that was used stays
 // known as used until it expires, though DeleteRefreshTokenSession is called for it or it is written again.
 //
-// Before a client that signs its assertions is let in, fosite calls ClientAssertionJWTValid with a key for
-// the identifier of the assertion ("jti"), and then SetClientAssertionJWT with its expiry ("exp"), which
-// lies up to ten and a half minutes ahead. Both return nil for an identifier that is unknown, and
-// fosite.ErrJTIKnown for one that is known and has not expired; any other error is a failure of the
-// storage. Of several calls of SetClientAssertionJWT at once exactly one succeeds. An hour after its
+// Before a client is let in by an assertion, which was verified, ClientAssertionJWTValid is called with a
+// key for its identifier ("jti"), and then SetClientAssertionJWT with its expiry, up to eleven minutes
+// ahead. A key is dcr.<digest of the client>.<digest of the jti>, by which a storage can count. Both return
+// nil for an identifier that is unknown, and fosite.ErrJTIKnown for one that is known and has not expired;
+// any other error is a failure of the storage. Of several calls of SetClientAssertionJWT at once exactly one succeeds. An hour after its
 // expiry, at the latest, an identifier is unknown again.
 type ClientStorage interface {
 	// CreateClient stores a new record. It returns ErrClientExists where the storage knows any client under

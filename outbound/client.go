@@ -18,12 +18,13 @@ const maxHeaderBytes = 32 << 10
 // NewClient returns a client that is safe to use on a URL of unknown origin. It speaks https only, and
 // connects to public addresses only, judged after the name is resolved and right before each connection,
 // so that a name that changes its address gains nothing (T10, T11). It returns an error for every 3xx,
-// and bounds the time, the headers and the decompressed body of an exchange (T12). It uses no proxy of the
-// environment, keeps no cookies, repeats nothing and keeps no connection open.
+// and bounds the time, the headers and the decompressed body of an exchange (T12). Four exchanges with one
+// host are under way at once, and 64 in all; others wait for their turn, before the name is resolved (T68).
+// It uses no proxy of the environment, keeps no cookies, repeats nothing and keeps no connection open.
 func NewClient(o Options) *http.Client {
 	o = o.withDefaults()
 	return &http.Client{
-		Transport: &guard{options: o, base: newTransport(o)},
+		Transport: &guard{options: o, base: newTransport(o), slots: newSlots()},
 		Timeout:   o.Timeout,
 	}
 }
@@ -117,26 +118,40 @@ func controlPublicOrLoopback(network, address string, conn syscall.RawConn) erro
 type guard struct {
 	options Options
 	base    http.RoundTripper
+	slots   *slots
 }
 
 // RoundTrip implements http.RoundTripper.
 func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := g.permit(r); err != nil {
-		if r.Body != nil {
-			_ = r.Body.Close()
-		}
+		closeBody(r)
+		return nil, err
+	}
+	release, err := g.slots.take(r.Context(), r.URL.Hostname())
+	if err != nil {
+		closeBody(r)
 		return nil, err
 	}
 	response, err := g.base.RoundTrip(r)
+	if err == nil && response.StatusCode >= 300 && response.StatusCode < 400 {
+		_ = response.Body.Close()
+		err = fmt.Errorf("%w: status %d", ErrRedirect, response.StatusCode)
+	}
 	if err != nil {
+		release()
 		return nil, err
 	}
-	if response.StatusCode >= 300 && response.StatusCode < 400 {
-		_ = response.Body.Close()
-		return nil, fmt.Errorf("%w: status %d", ErrRedirect, response.StatusCode)
-	}
-	response.Body = &boundedBody{ReadCloser: response.Body, left: g.options.MaxBytes}
+	// A caller that forgets to close the body gives the slot back when the time of the client is over.
+	context.AfterFunc(r.Context(), release)
+	response.Body = &boundedBody{ReadCloser: response.Body, left: g.options.MaxBytes, release: release}
 	return response, nil
+}
+
+// closeBody is what a RoundTripper owes to a request that it does not send.
+func closeBody(r *http.Request) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
 }
 
 func (g *guard) permit(r *http.Request) error {
@@ -154,7 +169,14 @@ func (g *guard) permit(r *http.Request) error {
 // boundedBody fails where io.LimitReader would end: half a document is no document.
 type boundedBody struct {
 	io.ReadCloser
-	left int64
+	left    int64
+	release func()
+}
+
+// Close implements io.Closer. It ends the exchange.
+func (b *boundedBody) Close() error {
+	defer b.release()
+	return b.ReadCloser.Close()
 }
 
 // Read implements io.Reader. It reads one byte past the bound to tell a body that ends there from a

@@ -2,6 +2,8 @@ package outbound
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -39,7 +41,11 @@ type jwksEntry struct {
 	err     error         // why it failed
 	set     *jose.JSONWebKeySet
 	expires time.Time // when the set does
+	until   time.Time // when it serves no more, though nobody answers for it
 }
+
+// servesOn is how long a set serves while its host is unavailable, from its fetch (T68).
+const servesOn = 24 * time.Hour
 
 // NewJWKSFetcher returns a fetcher that remembers nothing yet.
 func NewJWKSFetcher(o Options) *JWKSFetcher {
@@ -47,26 +53,30 @@ func NewJWKSFetcher(o Options) *JWKSFetcher {
 	return &JWKSFetcher{client: NewClient(o), options: o, entries: make(map[string]*jwksEntry)}
 }
 
-// Resolve implements fosite.JWKSFetcherStrategy. It returns the remembered set while its lifetime lasts.
-// With ignoreCache it fetches again, unless the last fetch was less than JWKSOptions.RefetchInterval ago:
-// then the remembered set is returned all the same. Where that fetch fails, its error is returned once,
-// and the remembered set serves until its lifetime ends.
+// Resolve implements fosite.JWKSFetcherStrategy. It returns the remembered set while its lifetime lasts, and
+// fetches again afterwards. With ignoreCache it fetches in any case, unless the last fetch was less than
+// JWKSOptions.RefetchInterval ago: then what that brought is returned, the set or the error.
+//
+// Without ignoreCache the remembered set serves for 24 hours while its host is unavailable: it does not
+// answer, or with another status than 200 and 410, another media type or no JSON. A host that answers with a
+// set which is refused, or with 410, takes the remembered one away at the end of its lifetime.
 //
 // Keys that can verify signatures and do not state a use are returned with the use "sig", without which
 // fosite passes over them; certificates are left out. The slice of keys is the caller's. The error is an
 // invalid_client of fosite: its hint is fit for the client, its debug and its cause are for the operator.
 func (f *JWKSFetcher) Resolve(ctx context.Context, location string, ignoreCache bool) (*jose.JSONWebKeySet, error) {
+	refetch := ignoreCache
 	for {
-		entry, known, pending := f.join(location, ignoreCache)
+		entry, known, pending := f.join(location, refetch)
 		switch {
 		case known:
-			return answer(entry)
+			return entry.answer(ignoreCache)
 		case pending == nil:
-			return f.refresh(ctx, location)
+			return f.refresh(ctx, location, ignoreCache)
 		}
 		select {
 		case <-pending: // what this fetch brought is fresh enough for all who waited
-			ignoreCache = false
+			refetch = false
 		case <-ctx.Done():
 			return nil, unavailable("could not be fetched in time", context.Cause(ctx))
 		}
@@ -75,7 +85,7 @@ func (f *JWKSFetcher) Resolve(ctx context.Context, location string, ignoreCache 
 
 // join returns what is known of a URL, or else what to wait for. Where it is nil, no fetch was under way:
 // the caller has to fetch, and refresh ends what others wait for.
-func (f *JWKSFetcher) join(location string, ignoreCache bool) (entry jwksEntry, known bool, pending <-chan struct{}) {
+func (f *JWKSFetcher) join(location string, refetch bool) (entry jwksEntry, known bool, pending <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	e := f.entries[location]
@@ -84,10 +94,10 @@ func (f *JWKSFetcher) join(location string, ignoreCache bool) (entry jwksEntry, 
 		e = &jwksEntry{}
 		f.entries[location] = e
 	}
-	if !f.options.Now().Before(e.expires) {
+	if !f.options.Now().Before(e.until) {
 		e.set = nil
 	}
-	if f.settled(e, ignoreCache) {
+	if f.settled(e, refetch) {
 		return *e, true, nil
 	}
 	if e.pending != nil {
@@ -98,16 +108,17 @@ func (f *JWKSFetcher) join(location string, ignoreCache bool) (entry jwksEntry, 
 }
 
 // settled reports whether an entry answers without a fetch.
-func (f *JWKSFetcher) settled(e *jwksEntry, ignoreCache bool) bool {
-	age := f.options.Now().Sub(e.fetched)
+func (f *JWKSFetcher) settled(e *jwksEntry, refetch bool) bool {
+	now := f.options.Now()
+	age := now.Sub(e.fetched)
 	if e.set != nil {
-		return !ignoreCache || age < f.options.JWKS.RefetchInterval
+		return !refetch && now.Before(e.expires) || age < f.options.JWKS.RefetchInterval
 	}
 	return e.err != nil && age < f.options.JWKS.RetryInterval
 }
 
-// makeRoom forgets the URL fetched longest ago where there is no room for another. Fetches under way are
-// not forgotten: requests bound their number, not Entries.
+// makeRoom forgets the URL fetched longest ago where there is no room for another, and first those that gave no
+// keys. Fetches under way are not forgotten: requests bound their number, not Entries.
 func (f *JWKSFetcher) makeRoom() {
 	if len(f.entries) < f.options.JWKS.Entries {
 		return
@@ -117,35 +128,62 @@ func (f *JWKSFetcher) makeRoom() {
 		if e.pending != nil {
 			continue
 		}
-		if oldest == "" || e.fetched.Before(f.entries[oldest].fetched) {
+		if oldest == "" || e.lessThan(f.entries[oldest]) {
 			oldest = location
 		}
 	}
 	delete(f.entries, oldest)
 }
 
+// lessThan reports whether an entry is worth less than another.
+func (e *jwksEntry) lessThan(other *jwksEntry) bool {
+	if (e.set == nil) != (other.set == nil) {
+		return e.set == nil
+	}
+	return e.fetched.Before(other.fetched)
+}
+
 // refresh fetches on behalf of all who wait. It does not end with the request that happens to be the first:
 // that one could be cancelled by whoever sent it. The time of the client bounds it.
-func (f *JWKSFetcher) refresh(ctx context.Context, location string) (*jose.JSONWebKeySet, error) {
+func (f *JWKSFetcher) refresh(ctx context.Context, location string, ignoreCache bool) (answer *jose.JSONWebKeySet, err error) {
 	fresh := jwksEntry{err: unavailable("could not be fetched", nil)}
-	defer func() { f.settle(location, fresh) }() // also after a panic: others wait
+	defer func() { // also after a panic: others wait
+		entry := f.settle(location, fresh)
+		answer, err = entry.answer(ignoreCache)
+	}()
 	set, lifetime, err := f.fetch(context.WithoutCancel(ctx), location)
 	now := f.options.Now()
-	fresh = jwksEntry{fetched: now, err: err, set: set, expires: now.Add(lifetime)}
-	return answer(fresh)
+	fresh = jwksEntry{fetched: now, err: err, set: set, expires: now.Add(lifetime), until: now.Add(max(lifetime, servesOn))}
+	return answer, err
 }
 
 // settle ends a fetch. One that failed leaves the set that was there.
-func (f *JWKSFetcher) settle(location string, fresh jwksEntry) {
+func (f *JWKSFetcher) settle(location string, fresh jwksEntry) jwksEntry {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	e := f.entries[location]
 	if fresh.set == nil {
-		fresh.set, fresh.expires = e.set, e.expires
+		fresh.set, fresh.expires, fresh.until = e.set, e.expires, e.until
+	}
+	if withdrawn(fresh.err) {
+		fresh.until = fresh.expires
+	}
+	if !fresh.fetched.Before(fresh.until) {
+		fresh.set = nil
 	}
 	close(e.pending)
 	*e = fresh
+	return fresh
 }
+
+// withdrawn reports whether a host has answered, and has no set that can be used.
+func withdrawn(err error) bool {
+	var refused *refusedSet
+	return errors.Is(err, errGone) || errors.As(err, &refused)
+}
+
+// refusedSet says why a set is refused.
+type refusedSet struct{ error }
 
 // fetch gets a set and how long it may be used.
 func (f *JWKSFetcher) fetch(ctx context.Context, location string) (*jose.JSONWebKeySet, time.Duration, error) {
@@ -154,6 +192,9 @@ func (f *JWKSFetcher) fetch(ctx context.Context, location string) (*jose.JSONWeb
 		return nil, 0, unavailable("could not be fetched", err)
 	}
 	set, err := keyset.Parse(body, keyset.Limits{Keys: f.options.JWKS.Keys})
+	if err != nil && json.Valid(body) {
+		return nil, 0, unavailable(err.Error(), &refusedSet{err})
+	}
 	if err != nil {
 		return nil, 0, unavailable(err.Error(), err)
 	}
@@ -182,9 +223,10 @@ func (o JWKSOptions) lifetime(header http.Header) time.Duration {
 	return max(lifetime, o.RefetchInterval)
 }
 
-// answer returns the set of an entry, or the error where it has none.
-func answer(e jwksEntry) (*jose.JSONWebKeySet, error) {
-	if e.set == nil {
+// answer returns the set of an entry, or the error where it has none. Who wants no remembered set gets none while the
+// last fetch failed: that says nothing about the keys that there are now.
+func (e *jwksEntry) answer(ignoreCache bool) (*jose.JSONWebKeySet, error) {
+	if e.set == nil || ignoreCache && e.err != nil {
 		return nil, e.err
 	}
 	return &jose.JSONWebKeySet{Keys: slices.Clone(e.set.Keys)}, nil

@@ -26,17 +26,18 @@ type publisher struct {
 	fetches atomic.Int32
 	now     atomic.Int64 // nanoseconds
 
-	mu      sync.Mutex
-	body    []byte
-	status  int
-	control string
-	started chan struct{} // receives once a request has arrived, where not nil
-	proceed chan struct{} // holds the answer back, where not nil
+	mu        sync.Mutex
+	body      []byte
+	status    int
+	control   string
+	mediaType string
+	started   chan struct{} // receives once a request has arrived, where not nil
+	proceed   chan struct{} // holds the answer back, where not nil
 }
 
 func publish(t *testing.T) *publisher {
 	t.Helper()
-	p := &publisher{status: http.StatusOK, body: keySet(t, "1")}
+	p := &publisher{status: http.StatusOK, mediaType: "application/jwk-set+json", body: keySet(t, "1")}
 	p.Server = serve(t, p.serve)
 	return p
 }
@@ -44,13 +45,13 @@ func publish(t *testing.T) *publisher {
 func (p *publisher) serve(w http.ResponseWriter, _ *http.Request) {
 	p.fetches.Add(1)
 	p.mu.Lock()
-	body, status, control, started, proceed := p.body, p.status, p.control, p.started, p.proceed
+	body, status, control, mediaType, started, proceed := p.body, p.status, p.control, p.mediaType, p.started, p.proceed
 	p.mu.Unlock()
 	if started != nil {
 		started <- struct{}{}
 		<-proceed
 	}
-	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.Header().Set("Content-Type", mediaType)
 	w.Header().Set("Cache-Control", control)
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
@@ -191,9 +192,15 @@ func TestJWKSFetcherFailures(t *testing.T) {
 		_, err = fetcher.Resolve(t.Context(), p.URL, true)
 		requireUnavailable(t, err, 2, p)
 		p.pass(59 * time.Second)
-		set, err := fetcher.Resolve(t.Context(), p.URL, true)
+		set, err := fetcher.Resolve(t.Context(), p.URL, false)
 		requireKey(t, set, err, "1")
-		require.EqualValues(t, 2, p.fetches.Load())
+		_, err = fetcher.Resolve(t.Context(), p.URL, true)
+		requireUnavailable(t, err, 2, p) // AUTH-02: whether there is another key by now, nobody can say
+		p.pass(time.Second)
+		p.change(func(p *publisher) { p.status = http.StatusOK })
+		set, err = fetcher.Resolve(t.Context(), p.URL, true)
+		requireKey(t, set, err, "1")
+		require.EqualValues(t, 3, p.fetches.Load())
 	})
 	t.Run("JWKS-01/set_expires_while_a_failure_is_remembered", func(t *testing.T) {
 		t.Parallel()
@@ -202,9 +209,10 @@ func TestJWKSFetcherFailures(t *testing.T) {
 		_, err := fetcher.Resolve(t.Context(), p.URL, false)
 		require.NoError(t, err)
 		p.change(fail)
-		p.pass(5*time.Minute - time.Second)
-		_, err = fetcher.Resolve(t.Context(), p.URL, true)
-		requireUnavailable(t, err, 2, p)
+		p.pass(24*time.Hour - time.Second)
+		set, err := fetcher.Resolve(t.Context(), p.URL, false)
+		requireKey(t, set, err, "1")
+		require.EqualValues(t, 2, p.fetches.Load())
 		p.pass(time.Second)
 		_, err = fetcher.Resolve(t.Context(), p.URL, false)
 		requireUnavailable(t, err, 2, p)
@@ -216,12 +224,82 @@ func TestJWKSFetcherFailures(t *testing.T) {
 		_, err := fetcher.Resolve(t.Context(), p.URL, false)
 		require.NoError(t, err)
 		p.change(fail)
-		p.pass(5 * time.Minute)
+		p.pass(24 * time.Hour)
 		for range 10 {
 			_, err = fetcher.Resolve(t.Context(), p.URL, false)
 			requireUnavailable(t, err, 2, p)
 		}
 	})
+}
+
+// TestJWKSFetcherServesOn: a host that is down takes no client with it for a day. One that answers, and has no keys to
+// trust, does.
+func TestJWKSFetcherServesOn(t *testing.T) {
+	t.Parallel()
+	body := func(text string) func(*publisher) { return func(p *publisher) { p.body = []byte(text) } }
+	status := func(code int) func(*publisher) { return func(p *publisher) { p.status = code } }
+	for name, row := range map[string]struct {
+		change   func(*publisher)
+		servesOn bool
+	}{
+		"500": {status(500), true}, "429": {status(429), true}, "404": {status(404), true}, "403": {status(403), true}, "302": {status(302), true},
+		"no_json": {body("<html>"), true}, "half_a_set": {body(`{"keys":[`), true},
+		"media_type": {func(p *publisher) { p.mediaType = "text/html" }, true},
+		"410":        {status(410), false}, "no_keys": {body(`{"keys":[]}`), false}, "private": {body(`{"keys":[{"kty":"EC","d":"AQAB"}]}`), false},
+	} {
+		t.Run("T68/"+name, func(t *testing.T) {
+			t.Parallel()
+			p := publish(t)
+			fetcher := p.fetcher(JWKSOptions{})
+			_, err := fetcher.Resolve(t.Context(), p.URL, false)
+			require.NoError(t, err)
+			p.change(row.change)
+			p.pass(time.Minute)
+			_, err = fetcher.Resolve(t.Context(), p.URL, true)
+			requireUnavailable(t, err, 2, p)
+			p.pass(4*time.Minute - 1)
+			set, err := fetcher.Resolve(t.Context(), p.URL, false)
+			requireKey(t, set, err, "1")
+			require.EqualValues(t, 2, p.fetches.Load(), "its lifetime has not ended")
+			p.pass(1)
+			set, err = fetcher.Resolve(t.Context(), p.URL, false)
+			if !row.servesOn {
+				requireUnavailable(t, err, 3, p)
+				return
+			}
+			requireKey(t, set, err, "1")
+			for range 100 {
+				set, err = fetcher.Resolve(t.Context(), p.URL, false)
+				requireKey(t, set, err, "1")
+			}
+			require.EqualValues(t, 3, p.fetches.Load(), "once a minute")
+			p.pass(24*time.Hour - 5*time.Minute - 1)
+			set, err = fetcher.Resolve(t.Context(), p.URL, false)
+			requireKey(t, set, err, "1")
+			p.pass(1)
+			_, err = fetcher.Resolve(t.Context(), p.URL, false)
+			requireUnavailable(t, err, 4, p)
+		})
+	}
+}
+
+// TestJWKSFetcherForgetsDeadURLs: URLs that gave no keys make room before those that did.
+func TestJWKSFetcherForgetsDeadURLs(t *testing.T) {
+	t.Parallel()
+	p := publish(t)
+	fetcher := p.fetcher(JWKSOptions{Entries: 3})
+	_, err := fetcher.Resolve(t.Context(), p.URL+"/good", false)
+	require.NoError(t, err)
+	p.change(func(p *publisher) { p.status = http.StatusNotFound })
+	for i := range 10 {
+		p.pass(time.Second)
+		_, err := fetcher.Resolve(t.Context(), p.URL+"/"+strconv.Itoa(i), false)
+		require.ErrorIs(t, err, ErrStatus)
+	}
+	require.LessOrEqual(t, len(fetcher.entries), 3)
+	set, err := fetcher.Resolve(t.Context(), p.URL+"/good", false)
+	requireKey(t, set, err, "1")
+	require.EqualValues(t, 11, p.fetches.Load(), "T68")
 }
 
 func TestJWKSFetcherRefusesSets(t *testing.T) {

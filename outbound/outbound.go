@@ -15,7 +15,7 @@
 // SpecialHost tells what a URL shows on its face, so that it can be refused before anybody calls it.
 //
 // The zero Options are safe: https with verified certificates only, public addresses only, no redirects,
-// 5 seconds, 64 KiB, no proxy, no retries, no cookies. Errors name addresses of the network that this
+// 5 seconds, 64 KiB, no proxy, no retries, no cookies, four requests at once with one host. Errors name addresses of the network that this
 // server sees: they are for the operator, not for the client that chose the URL.
 package outbound
 

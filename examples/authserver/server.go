@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"crypto/rsa"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -283,14 +284,16 @@ var openToBrowsers = cors.New(cors.Options{
 	MaxAge:         600,
 }).Handler
 
-// refused logs an error that is answered: a failure of the server as an error, with its
-// cause, and a refusal as information.
+// refused logs an error that is answered: a failure of the server as an error, and a refusal
+// as information. That a client's keys can't be fetched is no failure of this server.
 func (s *server) refused(r *http.Request, err error) {
 	answer := fosite.ErrorToRFC6749Error(err)
 	attrs := []slog.Attr{slog.String("path", r.URL.Path), slog.String("error", answer.ErrorField), slog.String("hint", answer.HintField)}
 	level := slog.LevelInfo
 	if answer.CodeField >= 500 {
-		level = slog.LevelError
+		if !errors.Is(err, dcr.ErrKeysUnavailable) {
+			level = slog.LevelError
+		}
 		attrs = append(attrs, slog.String("cause", answer.DebugField))
 	}
 	s.log.LogAttrs(r.Context(), level, "request refused", attrs...)

@@ -89,5 +89,5 @@ func TestOAuth2AssertionIsUsedOnce(t *testing.T) {
 	_, err = config.Token(t.Context())
 	require.NoError(t, err)
 	_, err = config.Token(t.Context())
-	requireRefused(t, err, http.StatusBadRequest, "jti_known")
+	requireRefused(t, err, http.StatusUnauthorized, "invalid_client")
 }

@@ -1,9 +1,11 @@
 package endpoints_test
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -244,30 +246,143 @@ func TestRandomKeyIDs(t *testing.T) {
 	gotToken(t, machineToken(t, s, dcrtest.SignToken(t, jose.ES256, dcrtest.Keys().P256, "known", dcrtest.AssertionClaims(client.ID(), s.URL))))
 }
 
+// keyFailures are the ways in which a host of keys is unavailable.
+var keyFailures = map[string]func(*keyHost){
+	"down":      func(h *keyHost) { h.Close() },
+	"500":       func(h *keyHost) { h.serve(http.StatusInternalServerError, jose.JSONWebKeySet{}) },
+	"404":       func(h *keyHost) { h.serve(http.StatusNotFound, jose.JSONWebKeySet{}) },
+	"redirects": func(h *keyHost) { h.serve(http.StatusFound, jose.JSONWebKeySet{}) },
+}
+
+// TestKeyHostThatFails: that nobody can look at the keys of a client that is in use is no reason for it to register
+// again. One that was never used, and never had keys, is a client that did not authenticate (T68). Neither is an alarm.
 func TestKeyHostThatFails(t *testing.T) {
 	t.Parallel()
-	failures := map[string]func(*keyHost){
-		"down":      func(h *keyHost) { h.Close() },
-		"500":       func(h *keyHost) { h.serve(http.StatusInternalServerError, jose.JSONWebKeySet{}) },
-		"404":       func(h *keyHost) { h.serve(http.StatusNotFound, jose.JSONWebKeySet{}) },
-		"redirects": func(h *keyHost) { h.serve(http.StatusFound, jose.JSONWebKeySet{}) },
-	}
-	for name, fail := range failures {
+	for name, fail := range keyFailures {
 		for _, endpoint := range dcrtest.AuthEndpoints {
-			t.Run("AUTH-02/"+name+"/"+endpoint.Name, func(t *testing.T) {
-				t.Parallel()
-				s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{Outbound: dcr.Outbound{Options: outbound.Options{InsecureAllowLoopback: true}}}})
-				host := startKeyHost(t, dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "", "", "")))
-				client := dcrtest.AuthClient{Server: s, Method: "private_key_jwt", Answer: s.Register(t, map[string]any{
-					"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": host.URL + "/jwks",
-					"redirect_uris": []string{dcrtest.RedirectURI}, "grant_types": []string{"authorization_code", "refresh_token"},
-				})}
-				fail(host)
-				form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"x"}, "token": {"x"}}
-				serverFailed(t, client.Send(t, endpoint.Path, client.Method, form), nil)
-			})
+			for _, used := range []bool{true, false} {
+				t.Run("AUTH-02/T68/"+name+"/"+endpoint.Name+"/used="+strconv.FormatBool(used), func(t *testing.T) {
+					t.Parallel()
+					events, log := &dcrtest.Events{}, &bytes.Buffer{}
+					s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
+						Outbound: dcr.Outbound{Options: outbound.Options{InsecureAllowLoopback: true}},
+						Events:   dcr.EventSinks(events, dcr.LogEvents(slog.New(slog.NewTextHandler(log, nil)))),
+					}})
+					host := startKeyHost(t, dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "", "", "")))
+					client := dcrtest.AuthClient{Server: s, Method: "private_key_jwt", Answer: s.Register(t, map[string]any{
+						"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": host.URL + "/jwks",
+						"redirect_uris": []string{dcrtest.RedirectURI}, "grant_types": []string{"authorization_code", "refresh_token"},
+					})}
+					if used {
+						require.NoError(t, s.Store.TouchClient(t.Context(), client.ID(), time.Now(), time.Time{}))
+					}
+					events.Take()
+					fail(host)
+					form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"x"}, "token": {"x"}}
+					answer := client.Send(t, endpoint.Path, client.Method, form)
+					if used {
+						serverFailed(t, answer, dcr.ErrUnavailable)
+						require.NotEmpty(t, answer.Header.Get("Retry-After"))
+						require.Contains(t, answer.Body, "jwks_uri")
+					} else {
+						endpoint.RequireRefused(t, answer)
+					}
+					event := events.TakeOne(t)
+					require.Equal(t, dcr.EventAuthenticationFailed, event.Kind)
+					require.Equal(t, client.ID(), event.ClientID)
+					require.Contains(t, log.String(), "authentication_failed")
+					require.NotContains(t, log.String(), "level=ERROR")
+				})
+			}
 		}
 	}
+}
+
+// blindStore hides TouchClient by a method of another form.
+type blindStore struct{ *dcr.MemoryStore }
+
+func (blindStore) TouchClient() {}
+
+// TestUsesThatNobodyNotes: where the storage can't note uses, no client is known to be unused.
+func TestUsesThatNobodyNotes(t *testing.T) {
+	t.Parallel()
+	setup := machines(dcr.Config{Outbound: dcr.Outbound{Options: outbound.Options{InsecureAllowLoopback: true}}})
+	setup.Storage = blindStore{dcr.NewMemoryStore()}
+	s := dcrtest.Start(t, setup)
+	host := startKeyHost(t, jose.JSONWebKeySet{})
+	client := registerWithURI(t, s, host.URL+"/jwks")
+	host.Close()
+	t.Run("AUTH-02/T68", func(t *testing.T) {
+		t.Parallel()
+		serverFailed(t, machineToken(t, s, dcrtest.SignES256(t, dcrtest.AssertionClaims(client.ID(), s.URL))), dcr.ErrUnavailable)
+	})
+}
+
+// TestKeyHostThatDies: keys that were fetched once serve for a day.
+func TestKeyHostThatDies(t *testing.T) {
+	t.Parallel()
+	for name, fail := range keyFailures {
+		t.Run("T68/"+name, func(t *testing.T) {
+			t.Parallel()
+			hands := &clock{}
+			s := dcrtest.Start(t, machines(dcr.Config{Outbound: dcr.Outbound{Options: outbound.Options{InsecureAllowLoopback: true, Now: hands.now}}}))
+			host := startKeyHost(t, dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "known", "", "")))
+			client := registerWithURI(t, s, host.URL+"/jwks")
+			token := func(kid string) dcrtest.Answer {
+				return machineToken(t, s, dcrtest.SignToken(t, jose.ES256, dcrtest.Keys().P256, kid, dcrtest.AssertionClaims(client.ID(), s.URL)))
+			}
+			gotToken(t, token("known"))
+			fail(host)
+			for range 23 {
+				hands.advance(time.Hour)
+				gotToken(t, token("known"))
+				serverFailed(t, token("unknown"), dcr.ErrUnavailable)
+			}
+			hands.advance(time.Hour)
+			serverFailed(t, token("known"), dcr.ErrUnavailable)
+		})
+	}
+}
+
+// TestSlowKeyHost: 44 clients whose keys lie on one host do not make this server call it 44 times at once.
+func TestSlowKeyHost(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, machines(dcr.Config{Outbound: dcr.Outbound{Options: outbound.Options{InsecureAllowLoopback: true}}}))
+	var underWay, most, fetches atomic.Int64
+	four := make(chan struct{}) // closed when four are under way, which wait for each other
+	host := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		now := underWay.Add(1)
+		defer underWay.Add(-1)
+		for seen := most.Load(); now > seen && !most.CompareAndSwap(seen, now); seen = most.Load() {
+		}
+		if fetches.Add(1) == 4 {
+			close(four)
+		}
+		<-four
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "", "", "")))
+	}))
+	t.Cleanup(host.Close)
+	var assertions []string
+	for i := range 44 {
+		client := registerWithURI(t, s, host.URL+"/"+strconv.Itoa(i))
+		assertions = append(assertions, dcrtest.SignES256(t, dcrtest.AssertionClaims(client.ID(), s.URL)))
+	}
+	var group sync.WaitGroup
+	var tokens atomic.Int64
+	for _, assertion := range assertions {
+		group.Go(func() {
+			if machineToken(t, s, assertion).Status == http.StatusOK {
+				tokens.Add(1)
+			}
+		})
+	}
+	group.Wait()
+	t.Run("T68/one_host", func(t *testing.T) {
+		require.EqualValues(t, 4, most.Load())
+		require.EqualValues(t, 44, fetches.Load())
+		require.EqualValues(t, 44, tokens.Load(), "all got their turn")
+	})
 }
 
 func TestKeyHostInsideTheNetwork(t *testing.T) {

@@ -95,10 +95,10 @@ func processesAssertion(t *testing.T, p *processes) {
 	used := form()
 	require.Equal(t, http.StatusOK, p.all[0].Form(t, "/oauth2/token", used).Status)
 	replayed := p.all[1].Form(t, "/oauth2/token", used)
-	require.Equal(t, http.StatusBadRequest, replayed.Status, replayed.Body)
-	require.Equal(t, "jti_known", replayed.Text("error"))
+	require.Equal(t, http.StatusUnauthorized, replayed.Status, replayed.Body)
+	require.Equal(t, "invalid_client", replayed.Text("error"))
 
 	raced := form()
 	answers := p.atOnce(16, func(_ int, to *process) dcrtest.Answer { return to.Form(t, "/oauth2/token", raced) })
-	require.Equal(t, map[int]int{http.StatusOK: 1, http.StatusBadRequest: 15}, statuses(answers))
+	require.Equal(t, map[int]int{http.StatusOK: 1, http.StatusUnauthorized: 15}, statuses(answers))
 }

@@ -6,12 +6,17 @@ package assertion
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
+
+	"github.com/go-jose/go-jose/v3"
+	"github.com/ory/fosite"
 
 	"github.com/fosite-contrib/fosite-dcr/internal/strictjson"
 )
 
-// ClockSkew is how far the clock of a signer may be ahead of this server's.
+// ClockSkew is how far the clock of a signer may be ahead of this server's, and behind it.
 const ClockSkew = 30 * time.Second
 
 // ErrKeysUnavailable is wrapped by the Failure that says that keys could not be fetched.
@@ -56,3 +61,42 @@ func (a *audience) UnmarshalJSON(data []byte) error {
 
 // unixTime is a NumericDate (RFC 7519, section 2).
 type unixTime float64
+
+// past reports whether a time lies back by more than the clocks may differ. Nil does not.
+func (t *unixTime) past(now time.Time) bool {
+	return t != nil && float64(*t) <= seconds(now)-ClockSkew.Seconds()
+}
+
+// future reports whether a time lies ahead by more than the clocks may differ. Nil does not.
+func (t *unixTime) future(now time.Time) bool {
+	return t != nil && float64(*t) > seconds(now)+ClockSkew.Seconds()
+}
+
+func seconds(at time.Time) float64 { return float64(at.UnixNano()) / float64(time.Second) }
+
+// parseCompact reads a JWT. It is in compact form (RFC 7519, section 3); the parser takes the JSON form too, and
+// spaces in either.
+func parseCompact(raw string) (*jose.JSONWebSignature, error) {
+	signed, err := jose.ParseSigned(raw)
+	if err != nil {
+		return nil, err
+	}
+	if len(signed.Signatures) != 1 || strings.ContainsAny(raw, "{ \t\r\n") {
+		return nil, errors.New("assertion: not one signature in compact form")
+	}
+	return signed, nil
+}
+
+// unavailable is the failure of a fetch of keys.
+func unavailable(err error) *Failure {
+	return &Failure{fmt.Errorf("%w: %w: %s", ErrKeysUnavailable, err, detail(err))}
+}
+
+// detail is what an operator wants to know of an error: of one of fosite's it is more than the code.
+func detail(err error) string {
+	var answer *fosite.RFC6749Error
+	if !errors.As(err, &answer) {
+		return err.Error()
+	}
+	return strings.TrimSpace(answer.HintField + " " + answer.DebugField)
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v3"
@@ -75,10 +74,8 @@ func VerifyStatement(ctx context.Context, raw string, issuers []Issuer, now time
 	if len(raw) > maxStatement {
 		return Statement{}, Refusal("is too long")
 	}
-	signed, err := jose.ParseSigned(raw)
-	// A JWT is in compact form (RFC 7519, section 3); the parser takes the JSON form too, and
-	// spaces in either.
-	if err != nil || len(signed.Signatures) != 1 || strings.ContainsAny(raw, "{ \t\r\n") {
+	signed, err := parseCompact(raw)
+	if err != nil {
 		return Statement{}, Refusal("is not a signed JWT")
 	}
 	payload := signed.UnsafePayloadWithoutVerification()
@@ -155,13 +152,11 @@ func (i *Issuer) keys(ctx context.Context, refetch bool) (*jose.JSONWebKeySet, e
 }
 
 // inForce judges the times, and for which server the statement was made, where it says so.
-func (c *statementClaims) inForce(at time.Time, audiences []string) error {
-	now := float64(at.Unix())
-	skew := ClockSkew.Seconds()
+func (c *statementClaims) inForce(now time.Time, audiences []string) error {
 	switch {
-	case c.Expiry != nil && float64(*c.Expiry) <= now:
+	case c.Expiry.past(now):
 		return Refusal("has expired")
-	case c.NotBefore != nil && float64(*c.NotBefore) > now+skew, c.IssuedAt != nil && float64(*c.IssuedAt) > now+skew:
+	case c.NotBefore.future(now) || c.IssuedAt.future(now):
 		return Refusal("is not valid yet")
 	case len(c.Audience) > 0 && !slices.ContainsFunc(c.Audience, func(a string) bool { return slices.Contains(audiences, a) }):
 		return Refusal("was made for another server")

@@ -107,8 +107,8 @@ func TestStatementsThatDeserveNoTrust(t *testing.T) {
 		"other_algorithm":   {sign(t, jose.PS256, k.rsaA, "1", nil, statement()), badSignature},
 		"key_of_another":    {byDirectory(t, statement("iss", "https://first.example")), badSignature},
 		"changed_claims":    {parts[0] + "." + part(`{"iss":"`+directory+`"}`) + "." + parts[2], badSignature},
-		"expired":           {byDirectory(t, statement("exp", noon.Unix()-1)), expired},
-		"expires_now":       {byDirectory(t, statement("exp", noon.Unix())), expired},
+		"expired":           {byDirectory(t, statement("exp", noon.Unix()-30)), expired},
+		"AUTH-11/minute":    {byDirectory(t, statement("exp", noon.Unix()-60)), expired},
 		"expired_negative":  {byDirectory(t, statement("exp", -1)), expired},
 		"not_before":        {byDirectory(t, statement("nbf", noon.Unix()+31)), early},
 		"issued_later":      {byDirectory(t, statement("iat", noon.Unix()+31)), early},
@@ -143,6 +143,7 @@ func TestStatementsInForce(t *testing.T) {
 	t.Parallel()
 	for name, claims := range map[string]object{
 		"expires_later":    statement("exp", noon.Unix()+1),
+		"AUTH-11/expired":  statement("exp", noon.Unix()-29),
 		"skew":             statement("nbf", noon.Unix()+30, "iat", noon.Unix()+30),
 		"issuer":           statement("aud", issuer),
 		"one_of_audiences": statement("aud", []string{"x", issuer + "/register"}),

@@ -28,7 +28,7 @@ func Algorithms(key jose.JSONWebKey) []string {
 		return nil
 	}
 	return slices.DeleteFunc(SupportedAlgorithms(), func(alg string) bool {
-		return key.Algorithm != "" && key.Algorithm != alg || !fits(alg, key.Key)
+		return key.Algorithm != "" && key.Algorithm != alg || !Fits(alg, key.Key)
 	})
 }
 
@@ -71,8 +71,8 @@ func ForSignatures(set *jose.JSONWebKeySet) *jose.JSONWebKeySet {
 	return marked
 }
 
-// fits reports whether an algorithm can be used with a public key. An unknown algorithm fits any key.
-func fits(alg string, key any) bool {
+// Fits reports whether an algorithm can be used with a public key. An unknown algorithm fits any key.
+func Fits(alg string, key any) bool {
 	switch family, kind := family(alg), kind(key); family {
 	case "":
 		return true

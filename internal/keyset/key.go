@@ -196,7 +196,7 @@ func (m members) describe(key *jose.JSONWebKey) error {
 		}
 		*field = text
 	}
-	if !fits(key.Algorithm, key.Key) {
+	if !Fits(key.Algorithm, key.Key) {
 		return errAlgorithm
 	}
 	return m.certify(key)

@@ -1,0 +1,81 @@
+package outbound
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+)
+
+const (
+	mostWithOneHost = 4
+	mostAtOnce      = 64
+)
+
+// slots bounds how many exchanges of a client are under way at once, with one host and in all: whoever has many
+// URLs on one host can't make this server call it from all sides (T68). The zero value is not ready: newSlots.
+type slots struct {
+	all chan struct{}
+
+	mu    sync.Mutex
+	hosts map[string]*hostSlots // of the hosts that somebody calls or waits for
+}
+
+type hostSlots struct {
+	taken chan struct{}
+	users int // exchanges and those that wait, guarded by slots.mu
+}
+
+func newSlots() *slots {
+	return &slots{all: make(chan struct{}, mostAtOnce), hosts: map[string]*hostSlots{}}
+}
+
+// take waits for a slot until the context ends. The host is that of a URL, with names of one host told apart as
+// they are spelled, but for case and a final dot. Those who wait for one host take nothing from the others.
+func (s *slots) take(ctx context.Context, host string) (release func(), err error) {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	h := s.join(host)
+	if err := enter(ctx, h.taken); err != nil {
+		s.leave(host, h)
+		return nil, err
+	}
+	if err := enter(ctx, s.all); err != nil {
+		<-h.taken
+		s.leave(host, h)
+		return nil, err
+	}
+	return sync.OnceFunc(func() {
+		<-s.all
+		<-h.taken
+		s.leave(host, h)
+	}), nil
+}
+
+func enter(ctx context.Context, slots chan<- struct{}) error {
+	select {
+	case slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("outbound: other requests did not end in time: %w", context.Cause(ctx))
+	}
+}
+
+func (s *slots) join(host string) *hostSlots {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.hosts[host]
+	if h == nil {
+		h = &hostSlots{taken: make(chan struct{}, mostWithOneHost)}
+		s.hosts[host] = h
+	}
+	h.users++
+	return h
+}
+
+func (s *slots) leave(host string, h *hostSlots) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h.users--; h.users == 0 {
+		delete(s.hosts, host)
+	}
+}
