@@ -223,9 +223,9 @@ var table = members.NewTable(
 	memberRow{Name: "redirect_uris", Spec: specRegistration, Field: func(m *ClientMetadata) any { return &m.RedirectURIs },
 		Code: errRedirectURI, Most: func(l *members.Limits) int { return l.RedirectURIs }, Rules: []memberRule{members.RedirectURI}},
 	memberRow{Name: "token_endpoint_auth_method", Spec: specRegistration, Field: func(m *ClientMetadata) any { return &m.TokenEndpointAuthMethod },
-		Enum: true, Rules: []memberRule{members.ShortName}},
+		List: "token_endpoint_auth_methods_supported", Enum: true, Rules: []memberRule{members.ShortName}},
 	memberRow{Name: "token_endpoint_auth_signing_alg", Spec: specOpenID, Field: func(m *ClientMetadata) any { return &m.TokenEndpointAuthSigningAlg },
-		Enum: true, Rules: []memberRule{members.AssertionAlgorithm}},
+		List: "token_endpoint_auth_signing_alg_values_supported", Enum: true, Rules: []memberRule{members.AssertionAlgorithm}},
 	memberRow{Name: "grant_types", Spec: specRegistration, Field: func(m *ClientMetadata) any { return &m.GrantTypes },
 		Rules: []memberRule{members.ShortName}},
 	memberRow{Name: "response_types", Spec: specRegistration, Field: func(m *ClientMetadata) any { return &m.ResponseTypes },
@@ -257,27 +257,27 @@ var table = members.NewTable(
 
 	// OpenID Connect.
 	memberRow{Name: "subject_type", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.SubjectType },
-		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused, Values: []string{"public"}},
+		List: "subject_types_supported", Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused, Values: []string{"public"}},
 	memberRow{Name: "sector_identifier_uri", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.SectorIdentifierURI },
 		Rules: []memberRule{members.FetchedURL}, Support: members.LeftOut},
 	memberRow{Name: "id_token_signed_response_alg", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.IDTokenSignedResponseAlg },
-		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused, Values: []string{"RS256"}},
+		List: "id_token_signing_alg_values_supported", Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused, Values: []string{"RS256"}},
 	memberRow{Name: "id_token_encrypted_response_alg", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.IDTokenEncryptedResponseAlg },
-		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+		List: "id_token_encryption_alg_values_supported", Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
 	memberRow{Name: "id_token_encrypted_response_enc", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.IDTokenEncryptedResponseEnc },
-		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+		List: "id_token_encryption_enc_values_supported", Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
 	memberRow{Name: "userinfo_signed_response_alg", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.UserinfoSignedResponseAlg },
-		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+		List: "userinfo_signing_alg_values_supported", Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
 	memberRow{Name: "userinfo_encrypted_response_alg", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.UserinfoEncryptedResponseAlg },
-		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+		List: "userinfo_encryption_alg_values_supported", Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
 	memberRow{Name: "userinfo_encrypted_response_enc", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.UserinfoEncryptedResponseEnc },
-		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+		List: "userinfo_encryption_enc_values_supported", Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
 	memberRow{Name: "request_object_signing_alg", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.RequestObjectSigningAlg },
-		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+		List: "request_object_signing_alg_values_supported", Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
 	memberRow{Name: "request_object_encryption_alg", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.RequestObjectEncryptionAlg },
-		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+		List: "request_object_encryption_alg_values_supported", Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
 	memberRow{Name: "request_object_encryption_enc", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.RequestObjectEncryptionEnc },
-		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+		List: "request_object_encryption_enc_values_supported", Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
 	memberRow{Name: "default_max_age", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.DefaultMaxAge },
 		Support: members.LeftOut},
 	memberRow{Name: "require_auth_time", Spec: specOpenID, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.RequireAuthTime },
@@ -303,7 +303,7 @@ var table = members.NewTable(
 	memberRow{Name: "backchannel_client_notification_endpoint", Spec: specCIBA, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.BackchannelClientNotificationEndpoint },
 		Rules: []memberRule{members.FetchedURL}, Support: members.LeftOut},
 	memberRow{Name: "backchannel_authentication_request_signing_alg", Spec: specCIBA, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.BackchannelAuthenticationRequestSigningAlg },
-		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+		List: "backchannel_authentication_request_signing_alg_values_supported", Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
 	memberRow{Name: "backchannel_user_code_parameter", Spec: specCIBA, Group: openID, Field: func(m *ClientMetadata) any { return &m.OpenID.BackchannelUserCodeParameter },
 		Support: members.LeftOut},
 
@@ -333,18 +333,24 @@ var table = members.NewTable(
 	memberRow{Name: "authorization_details_types", Spec: "RFC 9396, section 10", Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.AuthorizationDetailsTypes },
 		Rules: []memberRule{members.ShortName}, Support: members.Refused},
 	memberRow{Name: "introspection_signed_response_alg", Spec: "RFC 9701, section 6", Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.IntrospectionSignedResponseAlg },
-		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+		List: "introspection_signing_alg_values_supported", Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
 	memberRow{Name: "introspection_encrypted_response_alg", Spec: "RFC 9701, section 6", Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.IntrospectionEncryptedResponseAlg },
-		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+		List: "introspection_encryption_alg_values_supported", Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
 	memberRow{Name: "introspection_encrypted_response_enc", Spec: "RFC 9701, section 6", Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.IntrospectionEncryptedResponseEnc },
-		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+		List: "introspection_encryption_enc_values_supported", Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
 	memberRow{Name: "authorization_signed_response_alg", Spec: specJARM, Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.AuthorizationSignedResponseAlg },
-		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+		List: "authorization_signing_alg_values_supported", Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
 	memberRow{Name: "authorization_encrypted_response_alg", Spec: specJARM, Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.AuthorizationEncryptedResponseAlg },
-		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+		List: "authorization_encryption_alg_values_supported", Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
 	memberRow{Name: "authorization_encrypted_response_enc", Spec: specJARM, Group: companion, Field: func(m *ClientMetadata) any { return &m.Companion.AuthorizationEncryptedResponseEnc },
-		Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
+		List: "authorization_encryption_enc_values_supported", Enum: true, Rules: []memberRule{members.ShortName}, Support: members.Refused},
 )
+
+// certificateSubjects are the members that name the subject of a client's certificate.
+var certificateSubjects = []string{
+	"tls_client_auth_subject_dn", "tls_client_auth_san_dns", "tls_client_auth_san_uri",
+	"tls_client_auth_san_ip", "tls_client_auth_san_email",
+}
 
 // Member is one member of the client metadata that this package knows.
 type Member struct {
@@ -352,6 +358,7 @@ type Member struct {
 	Type          string // Type is "string", "array of strings", "boolean", "integer" or "JWK Set"
 	Specification string // Specification says where the member is defined
 	Tagged        bool   // Tagged members may carry a language tag, as in "client_name#fr" (RFC 7591, section 2.2)
+	List          string // List is the name of a list of values from which the server chooses one, such as "subject_types_supported"
 	// Support says what becomes of a value that the server does not support: the member is "left out" or
 	// "refused". "registered" members are kept whatever the server supports.
 	Support string
@@ -364,7 +371,7 @@ func Members() []Member {
 	var list []Member
 	for row := range table.Rows() {
 		list = append(list, Member{
-			Name: row.Name, Type: row.Type(), Specification: row.Spec, Tagged: row.Tagged,
+			Name: row.Name, Type: row.Type(), Specification: row.Spec, Tagged: row.Tagged, List: row.List,
 			Support: row.Support.String(), Values: slices.Clone(row.Values),
 		})
 	}

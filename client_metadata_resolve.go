@@ -8,11 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ory/fosite"
-
 	"github.com/fosite-contrib/fosite-dcr/internal/assertion"
 	"github.com/fosite-contrib/fosite-dcr/internal/capability"
-	"github.com/fosite-contrib/fosite-dcr/internal/keyset"
 	"github.com/fosite-contrib/fosite-dcr/internal/members"
 	"github.com/fosite-contrib/fosite-dcr/internal/strictjson"
 )
@@ -80,28 +77,64 @@ type rulebook struct {
 // fault.
 func (b *rulebook) resolve(ctx context.Context, body []byte, s source) (ClientMetadata, error) {
 	var m ClientMetadata
-	if err := b.decode(body, &m, s); err != nil {
+	var lists members.Choices
+	if err := b.decode(body, &m, &lists, s); err != nil {
 		return ClientMetadata{}, err
 	}
 	if err := b.vouch(ctx, &m, s.previous); err != nil {
 		return ClientMetadata{}, err
 	}
-	omitted := omissions{grantTypes: m.GrantTypes == nil, responseTypes: m.ResponseTypes == nil, scope: true}
-	check := &relationCheck{relationRules: b.relations}
-	if err := b.applyRules(ctx, &m, s, omitted, check); err != nil {
-		return ClientMetadata{}, err
+	if len(lists) > 0 {
+		return b.resolveChoices(ctx, &m, lists, s)
 	}
-	if err := b.applyPolicies(ctx, &m, s, check); err != nil {
+	if err := b.judge(ctx, &m, s); err != nil {
 		return ClientMetadata{}, err
 	}
 	return m, nil
 }
 
+// judge is the part of resolve after everything was read and chosen.
+func (b *rulebook) judge(ctx context.Context, m *ClientMetadata, s source) error {
+	omitted := omissions{grantTypes: m.GrantTypes == nil, responseTypes: m.ResponseTypes == nil, scope: true}
+	check := &relationCheck{relationRules: b.relations}
+	if err := b.applyRules(ctx, m, s, omitted, check); err != nil {
+		return err
+	}
+	return b.applyPolicies(ctx, m, s, check)
+}
+
+// resolveChoices chooses from what the client lists, and judges. Of the authentication methods it tries one after the
+// other: which of them goes with the keys, the grants and the policies, the judgement says.
+func (b *rulebook) resolveChoices(ctx context.Context, m *ClientMetadata, lists members.Choices, s source) (ClientMetadata, error) {
+	var before *ClientMetadata
+	if s.previous != nil {
+		before = &s.previous.Metadata
+	}
+	methods, err := (&chooser{b.can, b.supported, m}).choose(before, lists)
+	if err != nil {
+		return ClientMetadata{}, refusalOf(err)
+	}
+	var first error
+	for _, method := range methods {
+		tried := m.Clone()
+		tried.TokenEndpointAuthMethod = method
+		err := b.judge(ctx, &tried, s)
+		if err == nil || asFault(err) != nil {
+			return tried, err
+		}
+		first = firstOf(first, err)
+	}
+	return ClientMetadata{}, first
+}
+
 // decode reads names and types, strictly and once. It knows no rule but those of size and type.
-func (b *rulebook) decode(body []byte, m *ClientMetadata, s source) error {
+func (b *rulebook) decode(body []byte, m *ClientMetadata, lists *members.Choices, s source) error {
 	err := strictjson.Object(body, strictjson.Limits{}, func(name string, value strictjson.Value) error {
 		if isServerMember(name) {
 			return s.server.read(name, value)
+		}
+		if known, err := table.SetChoices(lists, name, value, b.limits); known {
+			return err
 		}
 		return table.Set(m, name, value, b.limits)
 	})
@@ -311,20 +344,6 @@ func (b *rulebook) fitScope(ctx context.Context, m *ClientMetadata, defaults boo
 	return nil
 }
 
-// widerThanItself returns a known scope that the strategy grants to whoever registered scope, other than
-// scope (T54).
-func widerThanItself(scope string, known []string, matches fosite.ScopeStrategy) string {
-	if strings.Contains(scope, "*") {
-		return scope
-	}
-	for _, other := range known {
-		if other != scope && matches([]string{scope}, other) {
-			return other
-		}
-	}
-	return ""
-}
-
 // applyPolicies asks the policy of the registrant, which binds later updates too, and then those of the
 // configuration. What they leave is held against the rules again.
 func (b *rulebook) applyPolicies(ctx context.Context, m *ClientMetadata, s source, check *relationCheck) error {
@@ -454,36 +473,4 @@ func (b *rulebook) vouchedMetadata(s assertion.Statement) (ClientMetadata, error
 		return vouched, ErrInvalidSoftwareStatement.WithDescription("software_statement: " + refusal.Error() + ".")
 	}
 	return vouched, err
-}
-
-// supportedMembers finds out what the provider supports of the members that a server may lack.
-func supportedMembers(can *capability.Set, more map[string][]string) map[string]members.Honoured {
-	found := map[string]members.Honoured{}
-	for row := range table.Rows() {
-		if len(row.Values) > 0 {
-			found[row.Name] = members.Honoured{Values: row.Values}
-		}
-	}
-	found["response_modes"] = members.Honoured{Values: capability.ModeNames(can.ResponseModes)}
-	found["require_pushed_authorization_requests"] = members.Honoured{All: can.PAR}
-	if can.OpenID {
-		// fosite holds request objects against the registered algorithm, and the authentication against
-		// max_age, which the provider's Store fills in.
-		found["request_object_signing_alg"] = members.Honoured{Values: keyset.SupportedAlgorithms()}
-		found["default_max_age"] = members.Honoured{All: true}
-		if can.IDTokenAlgorithm != "" {
-			found["id_token_signed_response_alg"] = members.Honoured{Values: []string{can.IDTokenAlgorithm}}
-		}
-	}
-	if slices.Contains(can.AuthMethods, capability.MethodTLSClientAuth) {
-		for _, name := range certificateSubjects {
-			found[name] = members.Honoured{All: true}
-		}
-	}
-	for name, values := range more {
-		found[name] = members.Honoured{All: values == nil, Values: slices.Concat(found[name].Values, values)}
-	}
-	// A sector is asked for where subjects are pairwise, by a relation.
-	found["sector_identifier_uri"] = members.Honoured{All: found["subject_type"].Has(subjectPairwise)}
-	return found
 }

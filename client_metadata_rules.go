@@ -116,7 +116,7 @@ func (c Metadata) problems(scopes []string, uriLength int) []error {
 		}
 	}
 	for _, name := range c.ExtensionMembers {
-		if table.Row(name) != nil || isServerMember(name) || name == "" {
+		if table.Row(name) != nil || table.IsList(name) || isServerMember(name) || name == "" {
 			wrong("Config.Metadata.ExtensionMembers: %q is a member of the protocol", name)
 		}
 	}
@@ -283,12 +283,6 @@ func isLocalhostURL(raw string) bool {
 	return err == nil && (host == "localhost" || strings.HasSuffix(host, ".localhost"))
 }
 
-// certificateSubjects are the members that name the subject of a client's certificate.
-var certificateSubjects = []string{
-	"tls_client_auth_subject_dn", "tls_client_auth_san_dns", "tls_client_auth_san_uri",
-	"tls_client_auth_san_ip", "tls_client_auth_san_email",
-}
-
 // subjectOfCertificate: RFC 8705, section 2.1.2.
 func subjectOfCertificate(_ *relationCheck, _ context.Context, m *ClientMetadata) error {
 	if m.TokenEndpointAuthMethod != capability.MethodTLSClientAuth {
@@ -441,4 +435,62 @@ func origin(raw string) string {
 		rest = rest[:end]
 	}
 	return scheme + "://" + rest
+}
+
+// widerThanItself returns a known scope that the strategy grants to whoever registered scope, other than
+// scope (T54).
+func widerThanItself(scope string, known []string, matches fosite.ScopeStrategy) string {
+	if strings.Contains(scope, "*") {
+		return scope
+	}
+	for _, other := range known {
+		if other != scope && matches([]string{scope}, other) {
+			return other
+		}
+	}
+	return ""
+}
+
+// chooser chooses among the values that a client lists (OpenID Connect Relying Party Metadata Choices 1.0).
+type chooser struct {
+	can       *capability.Set
+	supported map[string]members.Honoured
+	m         *ClientMetadata
+}
+
+// choose sets each member that has a list, but for the authentication method, of which it returns all that the server
+// has, the preferred one first. before is the metadata that an update replaces, or nil. The error is a *Refusal.
+func (c *chooser) choose(before *ClientMetadata, lists members.Choices) (methods []string, err error) {
+	const method = "token_endpoint_auth_method"
+	if methods, err = table.Candidates(c.m, before, lists, method); err != nil {
+		return nil, err
+	}
+	if methods == nil {
+		methods = []string{c.m.TokenEndpointAuthMethod}
+	} else if methods = members.Keep(methods, func(s string) bool { return slices.Contains(c.can.AuthMethods, s) }); len(methods) == 0 {
+		return nil, table.RefuseList(method, c.can.AuthMethods)
+	}
+	delete(lists, method)
+	return methods, table.Choose(c.m, before, lists, c.canHave, c.needs)
+}
+
+func (c *chooser) canHave(name, value string) bool {
+	if name == "token_endpoint_auth_signing_alg" {
+		return slices.Contains(keyset.SupportedAlgorithms(), value) && (c.m.JWKS == nil || keyset.Serves(c.m.JWKS, value))
+	}
+	alg, isEnc := strings.CutSuffix(name, "_enc")
+	return c.supported[name].Has(value) && (!isEnc || table.Has(c.m, alg+"_alg"))
+}
+
+// needs returns the values of which a list has to have one, and nil for a member that can stay out: a client that can
+// encrypt, for example, does not have to.
+func (c *chooser) needs(name string) []string {
+	alg, isEnc := strings.CutSuffix(name, "_enc")
+	switch {
+	case name == "token_endpoint_auth_signing_alg":
+		return keyset.SupportedAlgorithms()
+	case c.can.OpenID && (name == "subject_type" || name == "id_token_signed_response_alg"), isEnc && table.Has(c.m, alg+"_alg"):
+		return c.supported[name].Values
+	}
+	return nil
 }

@@ -241,3 +241,35 @@ func (d *discovery) MetadataPaths(ctx context.Context) []string {
 	path := strings.TrimSuffix(u.EscapedPath(), "/")
 	return members.WithoutRepeats([]string{oauth + path, path + openID, openID + path})
 }
+
+// supportedMembers finds out what the provider supports of the members that a server may lack.
+func supportedMembers(can *capability.Set, more map[string][]string) map[string]members.Honoured {
+	found := map[string]members.Honoured{}
+	for row := range table.Rows() {
+		if len(row.Values) > 0 {
+			found[row.Name] = members.Honoured{Values: row.Values}
+		}
+	}
+	found["response_modes"] = members.Honoured{Values: capability.ModeNames(can.ResponseModes)}
+	found["require_pushed_authorization_requests"] = members.Honoured{All: can.PAR}
+	if can.OpenID {
+		// fosite holds request objects against the registered algorithm, and the authentication against
+		// max_age, which the provider's Store fills in.
+		found["request_object_signing_alg"] = members.Honoured{Values: keyset.SupportedAlgorithms()}
+		found["default_max_age"] = members.Honoured{All: true}
+		if can.IDTokenAlgorithm != "" {
+			found["id_token_signed_response_alg"] = members.Honoured{Values: []string{can.IDTokenAlgorithm}}
+		}
+	}
+	if slices.Contains(can.AuthMethods, capability.MethodTLSClientAuth) {
+		for _, name := range certificateSubjects {
+			found[name] = members.Honoured{All: true}
+		}
+	}
+	for name, values := range more {
+		found[name] = members.Honoured{All: values == nil, Values: slices.Concat(found[name].Values, values)}
+	}
+	// A sector is asked for where subjects are pairwise, by a relation.
+	found["sector_identifier_uri"] = members.Honoured{All: found["subject_type"].Has(subjectPairwise)}
+	return found
+}

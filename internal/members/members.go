@@ -29,6 +29,9 @@ type Row[T any] struct {
 	// Enum members take one of a few values: an empty string is a wrong one. For all others an empty string
 	// is an absent member.
 	Enum bool
+	// List is the name of the member in which a client lists what it can do, for a string whose value the
+	// server may choose, such as "subject_types_supported". Empty means that there is none.
+	List string
 	// Code is what the refusals of this member carry. It may be nil.
 	Code error
 	// Most tells how many elements a list may have. The default is Limits.Elements.
@@ -95,6 +98,7 @@ type Table[T any] struct {
 	rows       []Row[T]
 	sections   []section[T]
 	named      map[string]*Row[T]
+	lists      map[string]*Row[T] // by Row.List
 	localized  func(*T) *map[string]string
 	extensions func(*T) *map[string]json.RawMessage
 }
@@ -113,13 +117,16 @@ type section[T any] struct {
 // It panics where a Field returns another type than the five: that is a mistake of the program.
 func NewTable[T any](localized func(*T) *map[string]string, extensions func(*T) *map[string]json.RawMessage, rows ...Row[T]) *Table[T] {
 	t := &Table[T]{
-		rows: make([]Row[T], len(rows)), named: make(map[string]*Row[T], len(rows)),
+		rows: make([]Row[T], len(rows)), named: make(map[string]*Row[T], len(rows)), lists: map[string]*Row[T]{},
 		localized: localized, extensions: extensions,
 	}
 	copy(t.rows, rows)
 	for i, start := 0, 0; i < len(t.rows); i++ {
 		row := &t.rows[i]
 		t.named[row.Name] = row
+		if row.List != "" {
+			t.lists[row.List] = row
+		}
 		row.kind = row.make(new(T)).kind()
 		if row.Most == nil {
 			row.Most = elements
