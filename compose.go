@@ -319,10 +319,10 @@ func (h *handler) IntrospectToken(ctx context.Context, _ string, _ fosite.TokenU
 	}
 	_, err := h.clients.GetClient(ctx, id)
 	switch {
-	case errors.Is(err, fosite.ErrNotFound):
-		return "", fosite.ErrInactiveToken.WithHint("The client of the token does not exist.")
-	case err != nil:
+	case asFault(err) != nil:
 		return "", err
+	case err != nil:
+		return "", fosite.ErrInactiveToken.WithHint("The client of the token does not exist.")
 	}
 	return "", fosite.ErrUnknownRequest
 }

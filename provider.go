@@ -370,8 +370,8 @@ func (p *Provider) answer(ctx context.Context, r *http.Request, err error) error
 	return err
 }
 
-// translate turns an error that fosite made of a fault back into one, and notes that a request with an
-// Authorization header needs a challenge.
+// translate turns an error that fosite made of a fault back into one, makes one of an error that the protocol
+// does not know, and notes that a request with an Authorization header needs a challenge.
 func translate(r *http.Request, err error) error {
 	if err == nil {
 		return nil
@@ -379,7 +379,8 @@ func translate(r *http.Request, err error) error {
 	if fault := asFault(err); fault != nil {
 		return fault
 	}
-	if errors.Is(err, ErrUnavailable) {
+	var known *fosite.RFC6749Error
+	if errors.Is(err, ErrUnavailable) || !errors.As(err, &known) || known.ErrorField == fosite.ErrUnknownRequest.ErrorField {
 		return failure(err)
 	}
 	if r != nil && r.Header.Get("Authorization") != "" && fosite.ErrorToRFC6749Error(err).CodeField == http.StatusUnauthorized {

@@ -128,10 +128,11 @@ func (c *clients) recognise(ctx context.Context, id string) error {
 	return nil
 }
 
-// tagFault marks every error but "unknown" as a failure of the server's own. fosite would answer
-// invalid_client, on which clients throw a good registration away (T52).
+// tagFault marks every error but "unknown", and but a refusal that the application means, as a failure of the
+// server's own. fosite would answer invalid_client, on which clients throw a good registration away (T52).
 func tagFault(err error) error {
-	if errors.Is(err, fosite.ErrNotFound) {
+	ended := errors.Is(err, ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	if errors.Is(err, fosite.ErrNotFound) || errors.Is(err, fosite.ErrInvalidClient) && !ended {
 		return err
 	}
 	return &fault{err}
@@ -349,6 +350,10 @@ func (v taggingValidator) IntrospectToken(ctx context.Context, token string, use
 	found, err := core.IntrospectToken(ctx, token, use, request, scopes)
 	if err != nil && storage.failed != nil {
 		return "", failure(storage.failed)
+	}
+	var known *fosite.RFC6749Error
+	if err != nil && !errors.As(err, &known) { // the strategy can not read the token
+		err = fosite.ErrInvalidTokenFormat.WithWrap(err)
 	}
 	return found, err
 }

@@ -220,11 +220,8 @@ func (p *Provider) IntrospectToken(ctx context.Context, token string, use fosite
 // WriteIntrospectionError is fosite's, but a server that failed says so: fosite answers that the token is
 // inactive.
 func (p *Provider) WriteIntrospectionError(ctx context.Context, w http.ResponseWriter, err error) {
-	if f := asFault(err); f != nil {
-		p.writeError(ctx, w, nil, f)
-		return
-	}
-	if errors.Is(err, ErrBodyTooLarge) {
+	err = translate(nil, err)
+	if asFault(err) != nil || errors.Is(err, ErrBodyTooLarge) {
 		p.writeError(ctx, w, nil, err)
 		return
 	}
