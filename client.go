@@ -262,7 +262,7 @@ func (c *Client) GetRotatedHashes() [][]byte {
 }
 
 // GetRedirectURIs returns the registered redirect URIs. A client that came from the provider in the course
-// of one authorization request may show just the one that this request names.
+// of one authorization request shows just the one that this request names, or none.
 func (c *Client) GetRedirectURIs() []string {
 	if c.view.redirectURIs != nil {
 		return c.view.redirectURIs

@@ -148,12 +148,13 @@ func (c *clients) present(record *Client) *Client {
 	return &client
 }
 
-// presentRedirect lets the copy show the one redirect URI that the request names, where it differs from a
-// registered one in the port only.
+// presentRedirect lets the copy show the one redirect URI that the request names, where it is a registered one
+// or differs from it in the port only, and otherwise none: fosite would parse them all (T61).
 func (c *clients) presentRedirect(client *Client, requested string) {
-	if requested == "" || slices.Contains(client.Metadata.RedirectURIs, requested) {
+	if requested == "" {
 		return
 	}
+	client.view.redirectURIs = []string{}
 	if c.redirectMatches(client, requested) {
 		client.view.redirectURIs = []string{requested}
 	}
@@ -171,7 +172,7 @@ func presentDefaults(client *Client, form url.Values) {
 // address. fosite's own matching lets more differ.
 func (c *clients) redirectMatches(client *Client, requested string) bool {
 	anyLocalhostPort := c.config.AllowAnyLocalhostPort && client.IsPublic()
-	return slices.ContainsFunc(client.Metadata.RedirectURIs, func(registered string) bool {
+	return slices.Contains(client.Metadata.RedirectURIs, requested) || slices.ContainsFunc(client.Metadata.RedirectURIs, func(registered string) bool {
 		return redirecturi.Matches(registered, requested, anyLocalhostPort)
 	})
 }

@@ -195,6 +195,9 @@ func NewSession(subject string) fosite.Session {
 	}}
 }
 
+// Handler serves what the server serves, without a network.
+func (s *Server) Handler() http.Handler { return s.routes() }
+
 func (s *Server) routes() http.Handler {
 	router := mux.NewRouter().UseEncodedPath()
 	s.Provider.Mount(router)

@@ -16,16 +16,20 @@ func Matches(registered, requested string, anyLocalhostPort bool) bool {
 	if !strings.HasPrefix(registered, "http://") || !strings.HasPrefix(requested, "http://") {
 		return false
 	}
-	return anyPort(registered, anyLocalhostPort) && equalButPort(registered, requested)
+	// What is cheap comes first: a request names what it likes, and clients register dozens of long URIs (T61).
+	return equalButPort(registered, requested) && anyPort(registered, anyLocalhostPort)
 }
 
 // anyPort reports whether a registered redirect URI stands for every port.
 func anyPort(registered string, anyLocalhostPort bool) bool {
+	if without, _ := cutPort(registered); !anyLocalhostPort && strings.EqualFold(without.host, "localhost") {
+		return false // before the rest is read: there may be dozens that differ in their ports (T61)
+	}
 	kind, err := Check(registered, Options{MaxLength: len(registered)})
 	return err == nil && (kind == LoopbackIP || kind == Localhost && anyLocalhostPort)
 }
 
-// equalButPort compares two http URIs, of which the first is acceptable.
+// equalButPort compares two http URIs. It means something where the first is acceptable.
 func equalButPort(registered, requested string) bool {
 	want, _ := cutPort(registered)
 	got, ok := cutPort(requested)
@@ -36,7 +40,7 @@ func equalButPort(registered, requested string) bool {
 type portless struct{ host, tail string }
 
 // cutPort removes the port of an http URI; false where it has one that is none. All other judgement is left
-// to the comparison with an acceptable URI.
+// to the comparison with an acceptable URI. It looks no further than the end of the authority.
 func cutPort(raw string) (portless, bool) {
 	rest := strings.TrimPrefix(raw, "http://")
 	end := strings.IndexAny(rest, "/?#")
