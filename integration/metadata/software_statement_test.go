@@ -76,7 +76,7 @@ func TestStatementsThatDeserveNoTrust(t *testing.T) {
 		"jwk":               {dcrtest.SignClaims(t, jose.ES256, stranger.Key, map[jose.HeaderKey]any{"jwk": own}, dcrtest.StatementClaims()), "invalid_software_statement"},
 		"kid_of_another":    {stranger.Sign(t, dcrtest.StatementClaims()), "invalid_software_statement"},
 		"kid_injection":     {dcrtest.SignClaims(t, jose.ES256, jose.JSONWebKey{Key: stranger.Key, KeyID: "../../1"}, nil, dcrtest.StatementClaims()), "invalid_software_statement"},
-		"expired":           {d.Sign(t, dcrtest.StatementClaims("exp", now-1)), "invalid_software_statement"},
+		"expired":           {d.Sign(t, dcrtest.StatementClaims("exp", now-60)), "invalid_software_statement"},
 		"not_before":        {d.Sign(t, dcrtest.StatementClaims("nbf", now+day)), "invalid_software_statement"},
 		"issued_later":      {d.Sign(t, dcrtest.StatementClaims("iat", now+day)), "invalid_software_statement"},
 		"exp_of_wrong_type": {d.Sign(t, dcrtest.StatementClaims("exp", "tomorrow")), "invalid_software_statement"},
@@ -105,6 +105,10 @@ func TestStatementsThatDeserveNoTrust(t *testing.T) {
 	t.Run("7591-2.3-03/no_string", func(t *testing.T) {
 		t.Parallel()
 		dcrtest.RequireMemberRefused(t, s.Post(t, `{"redirect_uris":["https://bank.example/cb"],"software_statement":7}`), "invalid_client_metadata", "software_statement")
+	})
+	t.Run("AUTH-11/expired_5s_ago", func(t *testing.T) {
+		t.Parallel()
+		s.Register(t, map[string]any{"software_statement": d.Sign(t, dcrtest.StatementClaims("exp", time.Now().Unix()-5))})
 	})
 	t.Run("7591-2.3-01/good", func(t *testing.T) {
 		t.Parallel()
