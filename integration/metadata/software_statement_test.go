@@ -222,7 +222,9 @@ func TestStatementKeysAtAURI(t *testing.T) {
 	require.EqualValues(t, 2, fetched.Load(), "an unknown key is looked for once more")
 
 	host.Close()
-	now.Store(int64(24 * time.Hour))
+	now.Store(int64(24 * time.Hour)) // less than a day after the last fetch (T68)
+	s.Register(t, map[string]any{"software_statement": rolled.Sign(t, dcrtest.StatementClaims())})
+	now.Store(int64(25 * time.Hour))
 	answer := s.Post(t, map[string]any{"software_statement": rolled.Sign(t, dcrtest.StatementClaims())})
 	require.Equal(t, http.StatusServiceUnavailable, answer.Status, "a host that is down says nothing about the statement: %s", answer.Body)
 }
