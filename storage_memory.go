@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ory/fosite"
@@ -19,6 +18,7 @@ import (
 type (
 	sessions       = memory.Sessions
 	initialRecords = memory.InitialTokens[InitialAccessToken]
+	clientRecords  = memory.Clients[Client, countKey]
 )
 
 // MemoryStore is a complete fosite storage in memory: registered clients, static clients, authorization
@@ -42,22 +42,10 @@ type (
 type MemoryStore struct {
 	*sessions
 	*initialRecords
+	*clientRecords
 
 	now   func() time.Time
 	limit MemoryLimits
-
-	// clients holds *Client for what was registered and any other fosite.Client for static clients. A
-	// *Client in it is never changed, only replaced. A *memoryPlace keeps an identifier while room is made
-	// for its client.
-	clients    sync.Map
-	registered atomic.Int64
-	counts     memory.Counter[countKey]
-
-	// waiting holds the clients that were never used by the time of their last change, so that at the bound
-	// the one that waits longest is found without a walk. A change that comes later is noticed when its
-	// client comes up.
-	waitingMu sync.Mutex
-	waiting   memory.Queue
 
 	// expired holds what the last walk for a sweep has found and nobody has removed yet.
 	sweepMu   sync.Mutex
@@ -125,7 +113,20 @@ func NewMemoryStore(options ...MemoryOption) *MemoryStore {
 		Now: s.now, Tokens: l.Tokens, Codes: l.Codes, Assertions: l.Assertions,
 		Client: s.GetClient, Full: memoryFull, Slim: IsRegistrationTokenEntry, Slims: l.Tokens, Caller: callerNetwork,
 	})
+	s.clientRecords = memory.NewClients(memory.ClientOptions[Client, countKey]{
+		Limit: l.Clients, ID: func(c *Client) string { return c.ID }, Clone: (*Client).Clone, Replace: Replace, Touch: touched,
+		Waits: func(c *Client) (time.Time, bool) { return c.UpdatedAt, c.LastUsedAt.IsZero() },
+		Keys:  countKeys, Taken: ErrClientExists, Full: func() error { return memoryFull("registered client") },
+	})
 	return s
+}
+
+// touched shares what it does not change: neither record is ever changed.
+func touched(stored *Client, lastUsed, keepUntil time.Time) *Client {
+	next := *stored
+	next.LastUsedAt = later(lastUsed, stored.LastUsedAt)
+	next.KeepUntil = later(keepUntil, stored.KeepUntil)
+	return &next
 }
 
 // callerNetwork names who pushes a request, where this package knows.
@@ -142,160 +143,26 @@ func callerNetwork(ctx context.Context) string {
 // A *Client is no static client: it is copied and taken for registered, as with CreateClient, but without
 // regard to the bound.
 func (s *MemoryStore) AddClient(client fosite.Client) {
-	record, registered := RegisteredClient(client)
-	if registered {
-		record = record.Clone()
-		client = record
-		s.registered.Add(1)
+	if record, registered := RegisteredClient(client); registered {
+		memory.PutClient(s.clientRecords, record)
+		return
 	}
-	found, _ := s.clients.Swap(client.GetID(), client)
-	old, wasRegistered := found.(*Client)
-	if wasRegistered {
-		s.registered.Add(-1)
-	}
-	s.count(old, record)
-	s.enqueue(client.GetID())
+	memory.PutStatic(s.clientRecords, client)
 }
 
 // GetClient returns a copy of a registered client, or a static client.
 func (s *MemoryStore) GetClient(_ context.Context, id string) (fosite.Client, error) {
-	found, ok := s.clients.Load(id)
-	if !ok {
-		return nil, fosite.ErrNotFound
+	switch record, static := memory.FindClient(s.clientRecords, id); {
+	case record != nil:
+		return record, nil
+	case static != nil:
+		return static, nil
 	}
-	if record, ok := found.(*Client); ok {
-		return record.Clone(), nil
-	}
-	if client, ok := found.(fosite.Client); ok {
-		return client, nil
-	}
-	return nil, fosite.ErrNotFound // a memoryPlace
-}
-
-// CreateClient stores a new record, as ClientStorage has it.
-func (s *MemoryStore) CreateClient(ctx context.Context, client *Client) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if _, taken := s.clients.Load(client.ID); taken {
-		return ErrClientExists
-	}
-	if s.registered.Add(1) > int64(s.limit.Clients) {
-		s.registered.Add(-1)
-		return memoryFull("registered client")
-	}
-	stored := client.Clone()
-	if _, taken := s.clients.LoadOrStore(client.ID, stored); taken {
-		s.registered.Add(-1)
-		return ErrClientExists
-	}
-	s.count(nil, stored)
-	s.enqueue(stored.ID)
-	return nil
+	return nil, fosite.ErrNotFound
 }
 
 func memoryFull(kind string) error {
 	return fmt.Errorf("%w for another %s in the memory store", ErrFull, kind)
-}
-
-// GetDynamicClient returns the record of a registered client, as ClientStorage has it.
-func (s *MemoryStore) GetDynamicClient(ctx context.Context, id string) (*Client, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	stored, err := s.record(id)
-	if err != nil {
-		return nil, err
-	}
-	return stored.Clone(), nil
-}
-
-// record returns the stored record itself, which is not to be changed.
-func (s *MemoryStore) record(id string) (*Client, error) {
-	found, _ := s.clients.Load(id)
-	stored, ok := found.(*Client)
-	if !ok {
-		return nil, fosite.ErrNotFound
-	}
-	return stored, nil
-}
-
-// UpdateClient replaces a record, as ClientStorage has it.
-func (s *MemoryStore) UpdateClient(ctx context.Context, client *Client, version int64) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	for {
-		stored, err := s.record(client.ID)
-		if err != nil {
-			return err
-		}
-		next, err := Replace(stored, client, version)
-		if err != nil {
-			return err
-		}
-		if s.clients.CompareAndSwap(client.ID, stored, next) {
-			s.count(stored, next)
-			return nil
-		}
-	}
-}
-
-// DeleteClient removes a record, as ClientStorage has it.
-func (s *MemoryStore) DeleteClient(ctx context.Context, id string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	for {
-		stored, err := s.record(id)
-		if err != nil {
-			return err
-		}
-		if s.removeRecord(stored) {
-			return nil
-		}
-	}
-}
-
-// removeRecord removes a record, if it is still the one that is stored.
-func (s *MemoryStore) removeRecord(stored *Client) bool {
-	taken := s.takeRecord(stored)
-	if taken {
-		s.registered.Add(-1)
-		s.enqueue(stored.ID)
-	}
-	return taken
-}
-
-// takeRecord is removeRecord without the bound and the queue of those that wait.
-func (s *MemoryStore) takeRecord(stored *Client) bool {
-	if !s.clients.CompareAndDelete(stored.ID, stored) {
-		return false
-	}
-	s.count(stored, nil)
-	return true
-}
-
-// TouchClient notes a use, as UseRecorder has it.
-func (s *MemoryStore) TouchClient(ctx context.Context, id string, lastUsed, keepUntil time.Time) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	for {
-		stored, err := s.record(id)
-		if err != nil {
-			return nil
-		}
-		next := *stored // the rest is shared: neither is ever changed
-		next.LastUsedAt = later(lastUsed, stored.LastUsedAt)
-		next.KeepUntil = later(keepUntil, stored.KeepUntil)
-		if s.clients.CompareAndSwap(id, stored, &next) {
-			if stored.LastUsedAt.IsZero() && !next.LastUsedAt.IsZero() {
-				s.enqueue(id)
-			}
-			return nil
-		}
-	}
 }
 
 // DeleteExpiredClients removes clients that have expired, as ExpiredDeleter has it. It walks over all clients once for
@@ -307,112 +174,31 @@ func (s *MemoryStore) DeleteExpiredClients(ctx context.Context, e Expiry, limit 
 	s.sweepMu.Lock()
 	defer s.sweepMu.Unlock()
 	if len(s.expired) == 0 || s.expiredBy != e {
-		s.expired, s.expiredBy = s.findExpired(ctx, e), e
+		s.expired, s.expiredBy = nil, e
+		memory.EachClient(ctx, s.clientRecords, func(stored *Client) bool {
+			if e.Expired(stored) {
+				s.expired = append(s.expired, stored.ID)
+			}
+			return true
+		})
 	}
 	var removed []*Client
 	for len(s.expired) > 0 && len(removed) < limit && ctx.Err() == nil {
 		last := len(s.expired) - 1
-		stored, err := s.record(s.expired[last])
-		s.expired = s.expired[:last]
-		if err == nil && e.Expired(stored) && s.removeRecord(stored) {
-			removed = append(removed, stored.Clone()) // others may still read the stored one
+		if gone := memory.RemoveIf(s.clientRecords, s.expired[last], e.Expired); gone != nil {
+			removed = append(removed, gone)
 		}
+		s.expired = s.expired[:last]
 	}
 	return removed, ctx.Err()
 }
 
-// findExpired returns the identifiers of clients that have expired.
-func (s *MemoryStore) findExpired(ctx context.Context, e Expiry) (ids []string) {
-	s.clients.Range(func(_, value any) bool {
-		if stored, ok := value.(*Client); ok && e.Expired(stored) {
-			ids = append(ids, stored.ID)
-		}
-		return ctx.Err() == nil
-	})
-	return ids
-}
-
-// memoryPlace keeps an identifier for a client that is about to be stored. Nothing but a creation finds it.
-type memoryPlace struct{ id string }
-
-// CreateClientEvicting makes room and creates, as ClientEvicter has it. It evicts where it can although the
-// store may have room for another client by now: it may be the tokens that have none.
-func (s *MemoryStore) CreateClientEvicting(ctx context.Context, client *Client, before time.Time) (*Client, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	// The identifier comes first, so that nothing is evicted for one that is taken.
-	place, stored := &memoryPlace{client.ID}, client.Clone()
-	if _, taken := s.clients.LoadOrStore(client.ID, place); taken {
-		return nil, ErrClientExists
-	}
-	evicted := s.evict(before)
-	if evicted == nil && s.registered.Add(1) > int64(s.limit.Clients) {
-		s.registered.Add(-1)
-		s.clients.CompareAndDelete(client.ID, place)
-		return nil, memoryFull("registered client")
-	}
-	if s.clients.CompareAndSwap(client.ID, place, stored) {
-		s.count(nil, stored)
-	} else { // AddClient has replaced it already
-		s.registered.Add(-1)
-	}
-	s.enqueue(client.ID)
-	return evicted, nil
-}
-
-// evict removes the client that waits longest for its first use. Its room is kept. It returns nil where no
-// client can be evicted.
-func (s *MemoryStore) evict(before time.Time) *Client {
-	s.waitingMu.Lock()
-	defer s.waitingMu.Unlock()
-	for id, since, ok := s.waiting.First(); ok; id, since, ok = s.waiting.First() {
-		stored, err := s.record(id)
-		switch {
-		case err != nil, !stored.LastUsedAt.IsZero(): // gone or used this moment
-			s.waiting.Drop(id)
-		case stored.UpdatedAt.After(since):
-			s.waiting.Set(id, stored.UpdatedAt)
-		case !since.Before(before):
-			return nil
-		case s.takeRecord(stored): // unless it was used or changed this moment
-			s.waiting.Drop(id)
-			return stored.Clone() // others may still read the stored one
-		}
-	}
-	return nil
-}
-
-// enqueue has a client wait for its first use or not, as its record is now: calls for one client may come
-// in another order than its changes.
-func (s *MemoryStore) enqueue(id string) {
-	s.waitingMu.Lock()
-	defer s.waitingMu.Unlock()
-	stored, err := s.record(id)
-	if err != nil || !stored.LastUsedAt.IsZero() {
-		s.waiting.Drop(id)
-		return
-	}
-	s.waiting.Set(id, stored.UpdatedAt)
-}
-
-// countKey is a value that clients have in common, under one issuer: of is what the value is.
+// countKey is a value that clients have in common, under one issuer: of is what the value is. The clients of each
+// subject, initial access token and name are counted, so that quotas and consent pages cost no walk.
 type countKey struct{ issuer, of, value string }
 
-// count counts one record instead of another; either may be nil. The clients of each subject, initial
-// access token and name are counted, so that quotas and consent pages cost no walk.
-func (s *MemoryStore) count(old, record *Client) {
-	before, after := countKeys(old), countKeys(record)
-	if before != after {
-		s.counts.Replace(before[:], after[:])
-	}
-}
-
-// countKeys are those of a record, which may be nil. A key without a value is not counted.
+// countKeys are those of a record. A key without a value is not counted.
 func countKeys(c *Client) (keys [3]countKey) {
-	if c == nil {
-		return keys
-	}
 	for i, key := range []countKey{
 		{c.Issuer, "subject", c.Origin.Subject},
 		{c.Issuer, "initial access token", c.Origin.InitialAccessToken},
@@ -446,14 +232,14 @@ func (s *MemoryStore) CountClients(ctx context.Context, filter ClientFilter, mos
 		return 0, err
 	}
 	if key, ok := counted(filter); ok {
-		return min(s.counts.Of(key), most), nil
+		return min(memory.CountClients(s.clientRecords, key), most), nil
 	}
 	number := 0
-	s.clients.Range(func(_, value any) bool {
-		if stored, ok := value.(*Client); ok && number < most && filter.Matches(stored) {
+	memory.EachClient(ctx, s.clientRecords, func(stored *Client) bool {
+		if number < most && filter.Matches(stored) {
 			number++
 		}
-		return number < most && ctx.Err() == nil
+		return number < most
 	})
 	return number, ctx.Err()
 }
@@ -461,15 +247,14 @@ func (s *MemoryStore) CountClients(ctx context.Context, filter ClientFilter, mos
 // ListClients lists clients, as ClientLister has it. It walks over all of them.
 func (s *MemoryStore) ListClients(ctx context.Context, filter ClientFilter, from ClientCursor, limit int) ([]*Client, error) {
 	var page []*Client
-	s.clients.Range(func(_, value any) bool {
-		stored, ok := value.(*Client)
-		if ok && from.Follows(stored) && filter.Matches(stored) {
+	memory.EachClient(ctx, s.clientRecords, func(stored *Client) bool {
+		if from.Follows(stored) && filter.Matches(stored) {
 			page = append(page, stored)
 		}
 		if len(page) >= 2*min(limit, 1<<20)+1024 && limit < len(page) {
 			page = newest(page, limit)
 		}
-		return ctx.Err() == nil
+		return true
 	})
 	if err := ctx.Err(); err != nil {
 		return nil, err
