@@ -22,7 +22,7 @@ type record struct {
 	used      bool
 }
 
-var errTaken, errOld = errors.New("taken"), errors.New("another version")
+var errOld = errors.New("another version")
 
 func newClients(limit int) *memory.Clients[record, string] {
 	return memory.NewClients(memory.ClientOptions[record, string]{
