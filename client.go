@@ -36,9 +36,9 @@ type Client struct {
 	Version int64      `json:"version"`
 	Origin  Registrant `json:"origin"` // Origin says who registered the client
 
-	// StatementIssuer is who made the software statement that the client registered with; empty where there
-	// was none.
-	StatementIssuer string `json:"statement_issuer,omitempty"`
+	// StatementIssuer is who made the software statement that the client registered with; empty without one.
+	StatementIssuer  string   `json:"statement_issuer,omitempty"`
+	StatementMembers []string `json:"statement_members,omitempty"` // StatementMembers are what it holds: "redirect_uris"
 
 	CreatedAt time.Time `json:"created_at"` // CreatedAt is the time of registration
 	UpdatedAt time.Time `json:"updated_at"` // UpdatedAt is the time of the last update
@@ -50,14 +50,11 @@ type Client struct {
 
 	// SecretHash is the hash of the client secret, as the fosite.Hasher made it; empty for a client without
 	// a secret.
-	SecretHash []byte `json:"secret_hash,omitempty"`
-	// SecretExpiresAt is when the secret ceases to authenticate; zero means never.
-	SecretExpiresAt time.Time `json:"secret_expires_at,omitzero"`
-	// RotatedSecrets are earlier secrets that still authenticate for a while.
-	RotatedSecrets []RotatedSecret `json:"rotated_secrets,omitempty"`
+	SecretHash      []byte          `json:"secret_hash,omitempty"`
+	SecretExpiresAt time.Time       `json:"secret_expires_at,omitzero"` // SecretExpiresAt is when it ends; zero means never
+	RotatedSecrets  []RotatedSecret `json:"rotated_secrets,omitempty"`  // RotatedSecrets still authenticate for a while
 
-	// RegistrationToken is the one registration access token that manages the client.
-	RegistrationToken RegistrationTokenRecord `json:"registration_token,omitzero"`
+	RegistrationToken RegistrationTokenRecord `json:"registration_token,omitzero"` // RegistrationToken manages the client
 	// PreviousRegistrationToken is the one before, while it may still be used (RegistrationToken.Grace).
 	PreviousRegistrationToken RegistrationTokenRecord `json:"previous_registration_token,omitzero"`
 
@@ -67,11 +64,9 @@ type Client struct {
 	// GrantsRevoked counts the beginnings and ends of removals of all grants of a client that stays, so
 	// that a token request which was under way then gets nothing. While it is odd the client gets no
 	// tokens.
-	GrantsRevoked int64 `json:"grants_revoked,omitempty"`
-	// AlwaysAskConsent says that a policy wants the users of the client asked every time (consent.Needed).
-	AlwaysAskConsent bool `json:"always_ask_consent,omitempty"`
-	// RequirePKCE says that a policy wants PKCE of the client although it is confidential.
-	RequirePKCE bool `json:"require_pkce,omitempty"`
+	GrantsRevoked    int64 `json:"grants_revoked,omitempty"`
+	AlwaysAskConsent bool  `json:"always_ask_consent,omitempty"` // AlwaysAskConsent is what a policy decided (consent.Needed)
+	RequirePKCE      bool  `json:"require_pkce,omitempty"`       // RequirePKCE is what a policy decided of a confidential client
 	// Shared says that registrations with the same metadata are answered with this client
 	// (Config.Registration.ShareIdentical).
 	Shared   bool           `json:"shared,omitempty"`
@@ -382,7 +377,7 @@ func (c *Client) Clone() *Client {
 		d.RotatedSecrets[i].Hash = slices.Clone(d.RotatedSecrets[i].Hash)
 	}
 	d.Origin.GrantTypes = slices.Clone(c.Origin.GrantTypes)
-	d.Audience = slices.Clone(c.Audience)
+	d.Audience, d.StatementMembers = slices.Clone(c.Audience), slices.Clone(c.StatementMembers)
 	d.Metadata = c.Metadata.Clone()
 	return &d
 }

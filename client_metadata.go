@@ -54,9 +54,9 @@ type ClientMetadata struct {
 	// Extensions holds the members of Config.Metadata.ExtensionMembers, as JSON.
 	Extensions map[string]json.RawMessage
 
-	statementIssuer string   // who made SoftwareStatement; the record has it
-	decision        decision // what policies decided besides; the record has it
-
+	statementIssuer  string   // who made SoftwareStatement; the record has it
+	statementMembers []string // what SoftwareStatement holds; the record has it
+	decision         decision // what policies decided besides; the record has it
 }
 
 // decision is what policies decide of a client besides its metadata.

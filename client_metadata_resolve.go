@@ -404,7 +404,8 @@ func (b *rulebook) vouch(ctx context.Context, m *ClientMetadata, previous *Clien
 	if given.Raw == "" {
 		return nil
 	}
-	if stored.Raw != "" && (stored.Issuer != given.Issuer || stored.SoftwareID != given.SoftwareID) {
+	sameSoftware := stored.Raw == given.Raw || stored.Issuer == given.Issuer && stored.SoftwareID == given.SoftwareID && given.SoftwareID != ""
+	if stored.Raw != "" && !sameSoftware {
 		return invalidStatement("is of another issuer or for another software than the one that this client registered with")
 	}
 	return b.overlay(m, given, previous)
@@ -455,7 +456,7 @@ func (b *rulebook) overlay(m *ClientMetadata, s assertion.Statement, previous *C
 		}
 		return row.Refuse("is vouched for by the software statement and can not be changed")
 	})
-	m.SoftwareStatement, m.statementIssuer = s.Raw, s.Issuer
+	m.SoftwareStatement, m.statementIssuer, m.statementMembers = s.Raw, s.Issuer, vouched.statementMembers
 	return refusalOf(err)
 }
 
@@ -466,7 +467,11 @@ func (b *rulebook) vouchedMetadata(s assertion.Statement) (ClientMetadata, error
 		if name == "software_statement" || isServerMember(name) {
 			return nil
 		}
-		return table.Set(&vouched, name, value, b.limits)
+		err := table.Set(&vouched, name, value, b.limits)
+		if err == nil && (vouched.Value(name) != nil || vouched.Localized[name] != "") {
+			vouched.statementMembers = append(vouched.statementMembers, name)
+		}
+		return err
 	})
 	var refusal *members.Refusal
 	if errors.As(err, &refusal) {

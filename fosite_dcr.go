@@ -347,6 +347,11 @@ func (p *Provider) problems(ctx context.Context, h *handler) []error {
 	return found
 }
 
+// TrustsStatements reports whether StatementIssuers has the issuer.
+func (p *Provider) TrustsStatements(issuer string) bool {
+	return slices.ContainsFunc(p.parts.cfg.Metadata.StatementIssuers, func(i StatementIssuer) bool { return i.Issuer == issuer })
+}
+
 // Warnings says what is legal in the composition and hardly meant, a sentence each with what to change. An
 // application logs them when it starts; Extend returns an error for what can't work at all.
 func (p *Provider) Warnings() []string {

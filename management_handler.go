@@ -313,7 +313,7 @@ func (s *manager) endGrace(ctx context.Context, client *Client) {
 func (s *manager) update(ctx context.Context, m *ManagementRequest) (*ClientInformation, error) {
 	replace := func(next *Client) (secret string, err error) {
 		next.Metadata = m.Metadata
-		next.StatementIssuer = m.Metadata.statementIssuer
+		next.StatementIssuer, next.StatementMembers = m.Metadata.statementIssuer, m.Metadata.statementMembers
 		next.UpdatedAt = s.lifetimes.now()
 		next.AlwaysAskConsent, next.RequirePKCE = m.Metadata.decision.alwaysAskConsent, m.Metadata.decision.requirePKCE
 		return s.secrets.renew(ctx, next, m.Metadata.decision.rotateSecret)

@@ -235,6 +235,7 @@ func (s *registrar) newClient(registration *RegistrationRequest, made credential
 		RegistrationToken: made.record,
 		Metadata:          registration.Metadata,
 		StatementIssuer:   registration.Metadata.statementIssuer,
+		StatementMembers:  registration.Metadata.statementMembers,
 	}
 }
 

@@ -53,10 +53,11 @@ type Description struct {
 	// look like another. They are phrases in English that a page can show in a list.
 	Suspicious []string
 
-	// Verified says that somebody answers for the client: the issuer of a software
-	// statement, or whoever was allowed to register it. It does not say that the name is
-	// true. Where anybody can have an account, it says little that a signed-in user registered
-	// the client.
+	// Verified says that somebody answers for the client: whoever was allowed to register it, or
+	// the issuer of a software statement that holds the redirect URIs. A statement is public, so
+	// one without redirect URIs verifies nothing (T63), nor does one of an issuer that the provider
+	// does not trust any more. It does not say that the name is true. Where anybody can have an
+	// account, it says little that a signed-in user registered the client.
 	Verified bool
 	// VouchedHow is "software_statement" or the Kind of the Registrant; empty where Verified is
 	// false.
@@ -75,16 +76,16 @@ type Description struct {
 	SameName int
 
 	// ClientURI is the client's page to link to, in the language that fits best. It is empty
-	// unless somebody answers for the client or the page lies on the https host of one of its
-	// redirect URIs: the page of a brand makes anybody look like the brand.
+	// unless somebody answers for it (a statement that holds it) or the page lies on the https host
+	// of one of the redirect URIs: the page of a brand makes anybody look like the brand.
 	ClientURI string
 	// TOSURI is the page with the terms of service, under the same conditions.
 	TOSURI string
 	// PolicyURI is the page that says what the client does with data, under the same
 	// conditions.
 	PolicyURI string
-	// LogoURI is a picture; empty unless somebody answers for the client. A page that shows
-	// it tells the picture's host about its visitors.
+	// LogoURI is a picture; empty unless somebody answers for it, as with the pages. A page that
+	// shows it tells the picture's host about its visitors.
 	LogoURI string
 }
 
@@ -99,7 +100,9 @@ type Counter interface {
 // or values of Accept-Language, in order of preference; those that can't be read are ignored.
 //
 // The provider counts the clients with the same name (Description.SameName). Where it is nil,
-// or its storage can't count, names are not counted; that is no error. An error is one of the
+// or its storage can't count, names are not counted; that is no error. It also says whether it
+// trusts the issuer of a software statement, by the method TrustsStatements of *dcr.Provider;
+// without it no statement verifies anything. An error is one of the
 // storage or of the issuer while clients were counted: the rest of the description is there
 // even then.
 //
@@ -107,7 +110,7 @@ type Counter interface {
 // a single one. A record that came into the storage by other means than registration is judged
 // by the same rules: what they would have refused is left out, or there is a remark on it.
 func Describe(ctx context.Context, provider Counter, client *dcr.Client, locales ...string) (Description, error) {
-	d := describe(client, locales)
+	d := describe(client, trusted(provider, client), locales)
 	key := dcr.NameKey(d.Name)
 	if provider == nil || !d.Named || key == "" {
 		return d, nil
@@ -128,12 +131,19 @@ func Describe(ctx context.Context, provider Counter, client *dcr.Client, locales
 
 const mostSameName = 1000
 
+// trusted reports whether the provider trusts the issuer of the client's software statement.
+func trusted(provider Counter, client *dcr.Client) bool {
+	p, ok := provider.(interface{ TrustsStatements(issuer string) bool })
+	return ok && p.TrustsStatements(client.StatementIssuer)
+}
+
 // describe returns all of the description that the record itself says.
-func describe(c *dcr.Client, locales []string) Description {
+func describe(c *dcr.Client, statement bool, locales []string) Description {
 	wanted := readLocales(locales)
 	m := &c.Metadata
 	d := Description{Registered: c.CreatedAt, LoopbackOnly: len(m.RedirectURIs) > 0}
-	d.VouchedHow, d.VouchedBy, d.Verified = vouched(c)
+	answers := vouched(c, statement)
+	d.VouchedHow, d.VouchedBy, d.Verified = answers.how, answers.by, answers.ok
 	elsewhere := ""
 	for _, raw := range m.RedirectURIs {
 		host, loopback := d.addRedirect(raw)
@@ -143,31 +153,47 @@ func describe(c *dcr.Client, locales []string) Description {
 		}
 	}
 	d.setIdentifier(c.ID)
-	d.setName(c, wanted, elsewhere)
+	d.setName(c, answers, wanted, elsewhere)
 
-	page := func(raw string) string { return safePage(m, raw, d.Verified) }
+	page := func(name, raw string) string { return safePage(m, raw, answers.holds(name)) }
 	d.ClientURI, _ = inLanguage(m, "client_uri", wanted, page)
 	d.TOSURI, _ = inLanguage(m, "tos_uri", wanted, page)
 	d.PolicyURI, _ = inLanguage(m, "policy_uri", wanted, page)
-	if d.Verified {
-		d.LogoURI, _ = inLanguage(m, "logo_uri", wanted, safePicture)
-	}
+	d.LogoURI, _ = inLanguage(m, "logo_uri", wanted, func(name, raw string) string {
+		if !answers.holds(name) {
+			return ""
+		}
+		return safePicture(raw)
+	})
 	return d
 }
 
+// voucher is who answers for a client, if anybody does.
+type voucher struct {
+	how, by string
+	ok      bool
+	members []string // what a software statement holds; nil means the whole registration
+}
+
+// holds reports whether somebody answers for a member, by its whole name.
+func (v voucher) holds(name string) bool {
+	return v.ok && (v.members == nil || slices.Contains(v.members, name))
+}
+
 // vouched tells who answers for the client. Nobody answers for a record that does not say who
-// registered it.
-func vouched(c *dcr.Client) (how, by string, ok bool) {
+// registered it. A statement is public: one that does not say where the user goes may have been
+// replayed by anybody (T63).
+func vouched(c *dcr.Client, statement bool) voucher {
 	o := c.Origin
 	switch {
-	case c.StatementIssuer != "" && c.Metadata.SoftwareStatement != "":
-		return "software_statement", plaintext.Line(c.StatementIssuer), true
+	case statement && c.Metadata.SoftwareStatement != "" && slices.Contains(c.StatementMembers, "redirect_uris"):
+		return voucher{"software_statement", plaintext.Line(c.StatementIssuer), true, c.StatementMembers}
 	case o.Anonymous || o.Kind == "open" || o.Kind == "" && o.Subject == "" && o.ClientID == "" && o.InitialAccessToken == "":
-		return "", "", false
+		return voucher{}
 	case o.Subject != "":
-		return plaintext.Line(o.Kind), plaintext.Line(o.Subject), true
+		return voucher{how: plaintext.Line(o.Kind), by: plaintext.Line(o.Subject), ok: true}
 	}
-	return plaintext.Line(o.Kind), plaintext.Line(o.ClientID), true
+	return voucher{how: plaintext.Line(o.Kind), by: plaintext.Line(o.ClientID), ok: true}
 }
 
 // addRedirect adds the host of a redirect URI, and the remarks on it.
@@ -221,8 +247,20 @@ func documentURL(id string) *url.URL {
 }
 
 // setName finds the best name, and without one something to tell the client by.
-func (d *Description) setName(c *dcr.Client, wanted []language.Tag, elsewhere string) {
-	d.Name, d.Language = inLanguage(&c.Metadata, "client_name", wanted, plaintext.Line)
+func (d *Description) setName(c *dcr.Client, answers voucher, wanted []language.Tag, elsewhere string) {
+	name := func(any bool) (string, string) {
+		return inLanguage(&c.Metadata, "client_name", wanted, func(name, value string) string {
+			if !any && !answers.holds(name) {
+				return ""
+			}
+			return plaintext.Line(value)
+		})
+	}
+	if d.Name, d.Language = name(answers.members == nil); d.Name == "" {
+		if d.Name, d.Language = name(true); d.Name != "" {
+			d.suspect("the name is not in the software statement")
+		}
+	}
 	d.Named = d.Name != ""
 	switch {
 	case d.Named && plaintext.MixesScripts(d.Name):
@@ -239,8 +277,9 @@ func (d *Description) setName(c *dcr.Client, wanted []language.Tag, elsewhere st
 
 // inLanguage returns the value of a member in the language that fits best, and the tag of
 // that language. Where none fits it is the value without a tag, or else the English one, or
-// else any. usable returns a value as it may be shown, and nothing for one that may not.
-func inLanguage(m *dcr.ClientMetadata, member string, wanted []language.Tag, usable func(string) string) (value, lang string) {
+// else any. usable returns a value as it may be shown, and nothing for one that may not; it is
+// given the whole name of the member.
+func inLanguage(m *dcr.ClientMetadata, member string, wanted []language.Tag, usable func(name, value string) string) (value, lang string) {
 	var values []string
 	var tags []language.Tag
 	for _, name := range slices.Sorted(maps.Keys(m.Localized)) {
@@ -249,18 +288,18 @@ func inLanguage(m *dcr.ClientMetadata, member string, wanted []language.Tag, usa
 			continue
 		}
 		tag, err := language.Parse(tagged)
-		if value := usable(m.Localized[name]); err == nil && value != "" {
+		if value := usable(name, m.Localized[name]); err == nil && value != "" {
 			values, tags = append(values, value), append(tags, tag)
 		}
 	}
 	plain, _ := m.Value(member).(string)
 	if len(tags) == 0 {
-		return usable(plain), ""
+		return usable(member, plain), ""
 	}
 	matcher := language.NewMatcher(tags)
 	_, i, confidence := matcher.Match(wanted...)
 	if confidence == language.No {
-		if value := usable(plain); value != "" {
+		if value := usable(member, plain); value != "" {
 			return value, ""
 		}
 		_, i, _ = matcher.Match(language.English)

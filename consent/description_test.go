@@ -365,7 +365,9 @@ func TestDescribeOfRegistrations(t *testing.T) {
 	display := func(t *testing.T, s *dcrtest.Server, client dcrtest.Answer) consent.Description {
 		stored, err := s.Store.GetDynamicClient(context.Background(), client.ID())
 		require.NoError(t, err)
-		return described(t, stored)
+		d, err := consent.Describe(t.Context(), s.Provider, stored)
+		require.NoError(t, err)
+		return d
 	}
 	t.Run("RU-11/not_refused", func(t *testing.T) {
 		t.Parallel()

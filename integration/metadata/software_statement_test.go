@@ -193,6 +193,61 @@ func TestStatementBindsUpdates(t *testing.T) {
 	})
 }
 
+// TestStatementWithoutSoftware: nothing says that another statement is for the same software.
+func TestStatementWithoutSoftware(t *testing.T) {
+	t.Parallel()
+	d := dcrtest.NewDirectory(t, "1")
+	s := dcrtest.Start(t, dcrtest.Setup{Config: d.Trusted()})
+	bare := func(changes ...any) string {
+		return d.Sign(t, dcrtest.StatementClaims(append([]any{"software_id", nil}, changes...)...))
+	}
+	for name, row := range map[string]struct {
+		next   string
+		status int
+	}{
+		"another":               {bare("client_name", "Other Bank"), http.StatusBadRequest},
+		"another_that_names_it": {d.Sign(t, dcrtest.StatementClaims()), http.StatusBadRequest},
+		"none":                  {"", http.StatusOK},
+	} {
+		t.Run("TRUST-01/without_software_id/"+name, func(t *testing.T) {
+			t.Parallel()
+			first := bare()
+			client := s.Register(t, map[string]any{"software_statement": first})
+			body := map[string]any{"client_id": client.ID()}
+			if row.next != "" {
+				body["software_statement"] = row.next
+			}
+			answer := s.Manage(t, http.MethodPut, client, body)
+			if row.status != http.StatusOK {
+				dcrtest.RequireMemberRefused(t, answer, "invalid_software_statement", "software")
+				record := dcrtest.RecordOf(t, s.Store, client.ID())
+				require.Equal(t, first, record.Metadata.SoftwareStatement)
+				return
+			}
+			require.Equal(t, http.StatusOK, answer.Status, answer.Body)
+			require.Equal(t, first, answer.Text("software_statement"))
+		})
+	}
+	t.Run("TRUST-01/without_software_id/the_same", func(t *testing.T) {
+		t.Parallel()
+		first := bare()
+		client := s.Register(t, map[string]any{"software_statement": first})
+		answer := s.Manage(t, http.MethodPut, client, map[string]any{"client_id": client.ID(), "software_statement": first})
+		require.Equal(t, http.StatusOK, answer.Status, answer.Body)
+	})
+	t.Run("TRUST-01/members_of_a_newer_one", func(t *testing.T) {
+		t.Parallel()
+		client := s.Register(t, map[string]any{"software_statement": d.Sign(t, dcrtest.StatementClaims("logo_uri", "https://bank.example/logo.png"))})
+		require.Contains(t, dcrtest.RecordOf(t, s.Store, client.ID()).StatementMembers, "logo_uri")
+		newer := d.Sign(t, dcrtest.StatementClaims("redirect_uris", nil))
+		answer := s.Manage(t, http.MethodPut, client, map[string]any{
+			"client_id": client.ID(), "software_statement": newer, "redirect_uris": []string{"https://evil.example/cb"},
+		})
+		require.Equal(t, http.StatusOK, answer.Status, answer.Body)
+		require.Equal(t, []string{"client_name", "grant_types", "software_id"}, dcrtest.RecordOf(t, s.Store, client.ID()).StatementMembers)
+	})
+}
+
 // TestStatementKeysAtAURI: keys of an issuer are fetched by the guarded client, and again
 // when a key identifier is unknown (7591-2.3-04).
 func TestStatementKeysAtAURI(t *testing.T) {
