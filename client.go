@@ -1,6 +1,7 @@
 package dcr
 
 import (
+	"cmp"
 	"crypto/subtle"
 	"fmt"
 	"io"
@@ -80,6 +81,7 @@ type view struct {
 	now           func() time.Time
 	redirectURIs  []string // instead of the registered ones
 	pushed        bool     // the request came through the PAR endpoint
+	secretMethod  string   // instead of the registered one
 	responseModes []fosite.ResponseModeType
 }
 
@@ -321,8 +323,11 @@ func (c *Client) GetRequestObjectSigningAlgorithm() string {
 	return c.Metadata.OpenID.RequestObjectSigningAlg
 }
 
-// GetTokenEndpointAuthMethod returns the registered authentication method.
-func (c *Client) GetTokenEndpointAuthMethod() string { return c.Metadata.TokenEndpointAuthMethod }
+// GetTokenEndpointAuthMethod returns the registered authentication method, or the one that a request may use
+// instead (Authorization.AllowOtherSecretMethod).
+func (c *Client) GetTokenEndpointAuthMethod() string {
+	return cmp.Or(c.view.secretMethod, c.Metadata.TokenEndpointAuthMethod)
+}
 
 // GetTokenEndpointAuthSigningAlgorithm returns the registered algorithm of client assertions. Where none was,
 // any is right for Provider.ClientAuthentication, and this is the one that fits the first key.

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v3"
+	"github.com/ory/fosite"
 
 	"github.com/fosite-contrib/fosite-dcr/internal/members"
 	"github.com/fosite-contrib/fosite-dcr/internal/strictjson"
@@ -350,6 +352,20 @@ var table = members.NewTable(
 var certificateSubjects = []string{
 	"tls_client_auth_subject_dn", "tls_client_auth_san_dns", "tls_client_auth_san_uri",
 	"tls_client_auth_san_ip", "tls_client_auth_san_email",
+}
+
+// widerThanItself returns a known scope that the strategy grants to whoever registered scope, other than
+// scope (T54).
+func widerThanItself(scope string, known []string, matches fosite.ScopeStrategy) string {
+	if strings.Contains(scope, "*") {
+		return scope
+	}
+	for _, other := range known {
+		if other != scope && matches([]string{scope}, other) {
+			return other
+		}
+	}
+	return ""
 }
 
 // Member is one member of the client metadata that this package knows.

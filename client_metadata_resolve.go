@@ -95,12 +95,21 @@ func (b *rulebook) resolve(ctx context.Context, body []byte, s source) (ClientMe
 
 // judge is the part of resolve after everything was read and chosen.
 func (b *rulebook) judge(ctx context.Context, m *ClientMetadata, s source) error {
+	for _, list := range []*[]string{&m.GrantTypes, &m.ResponseTypes, &m.Contacts} {
+		if len(*list) == 0 { // an empty list counts as omitted, as null does (RFC 7592, section 2.2)
+			*list = nil
+		}
+	}
+	var sent ClientMetadata
+	if len(b.policies) > 0 || s.registrant.Policy != "" {
+		sent = m.Clone()
+	}
 	omitted := omissions{grantTypes: m.GrantTypes == nil, responseTypes: m.ResponseTypes == nil, scope: true}
 	check := &relationCheck{relationRules: b.relations}
 	if err := b.applyRules(ctx, m, s, omitted, check); err != nil {
 		return err
 	}
-	return b.applyPolicies(ctx, m, s, check)
+	return b.applyPolicies(ctx, m, &sent, s, check)
 }
 
 // resolveChoices chooses from what the client lists, and judges. Of the authentication methods it tries one after the
@@ -191,7 +200,7 @@ func (b *rulebook) applyDefaults(m *ClientMetadata) {
 		m.TokenEndpointAuthMethod = b.config.DefaultTokenEndpointAuthMethod
 	}
 	if m.GrantTypes == nil {
-		m.GrantTypes = []string{capability.GrantAuthorizationCode}
+		m.GrantTypes = slices.Clone(b.config.DefaultGrantTypes)
 	}
 	if m.ApplicationType == "" {
 		m.ApplicationType = applicationWeb
@@ -346,12 +355,12 @@ func (b *rulebook) fitScope(ctx context.Context, m *ClientMetadata, defaults boo
 
 // applyPolicies asks the policy of the registrant, which binds later updates too, and then those of the
 // configuration. What they leave is held against the rules again.
-func (b *rulebook) applyPolicies(ctx context.Context, m *ClientMetadata, s source, check *relationCheck) error {
+func (b *rulebook) applyPolicies(ctx context.Context, m, sent *ClientMetadata, s source, check *relationCheck) error {
 	policies, err := b.policiesOf(s.registrant)
 	if err != nil || len(policies) == 0 {
 		return err
 	}
-	p := &Proposal{Registrant: s.registrant, Previous: s.previous, Metadata: m}
+	p := &Proposal{Registrant: s.registrant, Previous: s.previous, Metadata: m, sent: sent}
 	for _, policy := range policies {
 		if err := policy.Judge(ctx, p); err != nil {
 			return problemOf(err)

@@ -31,6 +31,9 @@ type Metadata struct {
 	// lists, and ToolHive adds these for it).
 	BaselineScopes []string
 	GrantTypes     []string // GrantTypes are registrable besides those that the composed handlers are found to handle
+	// DefaultGrantTypes are registered for a client that names none, as far as the provider and the registrant can have
+	// them; nil means authorization_code (RFC 7591, section 2). Clients that name none often want a refresh token.
+	DefaultGrantTypes []string
 	// AnonymousGrantTypes are registrable for anonymous registrants, besides authorization_code,
 	// refresh_token and the device grant, in which a user takes part. Naming client_credentials here, with
 	// open registration, hands an access token to whoever asks (T56).
@@ -90,7 +93,7 @@ type StatementIssuer struct {
 
 func (c Metadata) withDefaults(scopes []string) Metadata {
 	for _, list := range []*[]string{
-		&c.DefaultScopes, &c.BaselineScopes, &c.GrantTypes, &c.AnonymousGrantTypes, &c.ResponseTypes,
+		&c.DefaultScopes, &c.BaselineScopes, &c.GrantTypes, &c.DefaultGrantTypes, &c.AnonymousGrantTypes, &c.ResponseTypes,
 		&c.TokenEndpointAuthMethods, &c.ExtensionMembers, &c.PrivateUseSchemes,
 	} {
 		*list = slices.Clone(*list)
@@ -103,6 +106,9 @@ func (c Metadata) withDefaults(scopes []string) Metadata {
 	if c.DefaultScopes == nil {
 		c.DefaultScopes = scopes
 	}
+	if c.DefaultGrantTypes == nil {
+		c.DefaultGrantTypes = []string{capability.GrantAuthorizationCode}
+	}
 	return c
 }
 
@@ -114,6 +120,9 @@ func (c Metadata) problems(scopes []string, uriLength int) []error {
 		if !slices.Contains(scopes, scope) {
 			wrong("Config.Metadata.DefaultScopes or BaselineScopes: %q is not among Config.Scopes", scope)
 		}
+	}
+	if !slices.ContainsFunc(c.DefaultGrantTypes, func(grant string) bool { return grant != capability.GrantRefreshToken }) {
+		wrong("Config.Metadata.DefaultGrantTypes has no grant by which a client gets a token: name one besides refresh_token, or leave it nil")
 	}
 	for _, name := range c.ExtensionMembers {
 		if table.Row(name) != nil || table.IsList(name) || isServerMember(name) || name == "" {
@@ -435,20 +444,6 @@ func origin(raw string) string {
 		rest = rest[:end]
 	}
 	return scheme + "://" + rest
-}
-
-// widerThanItself returns a known scope that the strategy grants to whoever registered scope, other than
-// scope (T54).
-func widerThanItself(scope string, known []string, matches fosite.ScopeStrategy) string {
-	if strings.Contains(scope, "*") {
-		return scope
-	}
-	for _, other := range known {
-		if other != scope && matches([]string{scope}, other) {
-			return other
-		}
-	}
-	return ""
 }
 
 // chooser chooses among the values that a client lists (OpenID Connect Relying Party Metadata Choices 1.0).

@@ -11,6 +11,7 @@ import (
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/handler/oauth2"
 
+	"github.com/fosite-contrib/fosite-dcr/internal/capability"
 	"github.com/fosite-contrib/fosite-dcr/internal/members"
 	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
@@ -81,7 +82,8 @@ type ConfigProvider interface {
 // which tokens are for (RFC 8707), the scopes are what clients may have.
 //
 // Registration is open, with what makes that bearable by default: a limit for each caller, expiry of unused
-// clients after a day, PKCE, no grant without a user. What else an application wants it sets in the result;
+// clients after a day, PKCE, no grant without a user. A client that names no grant types gets a refresh token, too, and
+// sends its secret by either method. What else an application wants it sets in the result;
 // Registration.ShareIdentical where many clients register anew, always alike.
 func MCPConfig(resource string, scopes ...string) Config {
 	return Config{
@@ -99,10 +101,25 @@ func MCPConfig(resource string, scopes ...string) Config {
 			AllowAnyLocalhostPort: true,
 			// MCP Inspector and Cursor send PKCE and no state.
 			AllowMissingState: true,
+			// Deployed clients register one of the two secret methods and use the other.
+			AllowOtherSecretMethod: true,
 		},
-		// The schemes of editors, which have no period as RFC 8252 wants it.
-		Metadata: Metadata{PrivateUseSchemes: []string{"cursor", "vscode", "vscode-insiders", "windsurf", "oc"}},
+		Metadata: Metadata{
+			// The schemes of editors, which have no period as RFC 8252 wants it.
+			PrivateUseSchemes: []string{"cursor", "vscode", "vscode-insiders", "windsurf", "oc"},
+			// Clients that name no grants want to stay signed in all the same.
+			DefaultGrantTypes: []string{capability.GrantAuthorizationCode, capability.GrantRefreshToken},
+			BaselineScopes:    offlineAccess(scopes),
+		},
 	}
+}
+
+// offlineAccess is the scope that fosite wants for a refresh token by default, where clients may have it.
+func offlineAccess(scopes []string) []string {
+	if slices.Contains(scopes, "offline_access") {
+		return []string{"offline_access"}
+	}
+	return nil
 }
 
 // withDefaults returns a copy with every default filled in that does not depend on the provider.

@@ -186,6 +186,8 @@ type crossing struct {
 	// that it found.
 	authenticates bool
 	clientID      string
+	// secretMethod is how the request presents a client secret; empty where it presents none.
+	secretMethod string
 	// parPath is the path of the request at the PAR endpoint, and empty elsewhere.
 	parPath string
 }

@@ -41,7 +41,13 @@ type Proposal struct {
 	AlwaysAskConsent bool
 	// RequirePKCE has the client send a code_challenge with S256, as public clients have to anyway.
 	RequirePKCE bool
+
+	sent *ClientMetadata
 }
+
+// Sent reports whether the client sent a member, by its name in JSON, or its software statement has it; otherwise its
+// value was filled in.
+func (p *Proposal) Sent(member string) bool { return p.sent != nil && table.Has(p.sent, member) }
 
 // policyProblems says what is wrong with a policy. One that knows says so by itself, by an optional method
 // Problems.

@@ -38,6 +38,10 @@ type Authorization struct {
 	// AllowPlainPKCE accepts the challenge method plain from public registered clients where fosite's
 	// configuration does too. By default they have to use S256.
 	AllowPlainPKCE bool
+	// AllowOtherSecretMethod lets a client that registered client_secret_basic or client_secret_post send its secret
+	// by the other of the two. Deployed clients register one and use the other. By default only the registered one
+	// authenticates.
+	AllowOtherSecretMethod bool
 	// RefuseTokenEndpointAudience refuses client assertions whose audience is the URL of the token endpoint
 	// instead of the issuer.
 	RefuseTokenEndpointAudience bool
@@ -88,6 +92,7 @@ func (c *clients) find(ctx context.Context, id string) (fosite.Client, error) {
 		return nil, fosite.ErrNotFound
 	}
 	noteClient(ctx, client)
+	c.presentMethod(ctx, client)
 	if c.lifetimes.expiry().Expired(client) {
 		return nil, fosite.ErrNotFound
 	}
@@ -165,6 +170,15 @@ func (c *clients) presentRedirect(client *Client, requested string) {
 func presentDefaults(client *Client, form url.Values) {
 	if m := client.Metadata.OpenID; m != nil && m.DefaultMaxAge != nil && form.Get("max_age") == "" {
 		form.Set("max_age", strconv.FormatInt(*m.DefaultMaxAge, 10))
+	}
+}
+
+// presentMethod lets the copy show the secret method that the request uses, where that may be another one than the
+// registered one (Authorization.AllowOtherSecretMethod).
+func (c *clients) presentMethod(ctx context.Context, client *Client) {
+	crossing := crossingOf(ctx)
+	if c.config.AllowOtherSecretMethod && crossing != nil && crossing.secretMethod != "" && capability.UsesSecret(client.Metadata.TokenEndpointAuthMethod) {
+		client.view.secretMethod = crossing.secretMethod
 	}
 }
 

@@ -242,6 +242,9 @@ func (p *Provider) ClientAuthentication(ctx context.Context, r *http.Request, fo
 	if err := oneMethod(r, form); err != nil {
 		return nil, err
 	}
+	if c := crossingOf(ctx); c != nil {
+		c.secretMethod = secretMethod(r, form)
+	}
 	var client fosite.Client
 	var err error
 	if form.Get("client_assertion_type") == assertion.Type && form.Get("client_assertion") != "" {
@@ -250,6 +253,17 @@ func (p *Provider) ClientAuthentication(ctx context.Context, r *http.Request, fo
 		client, err = p.DefaultClientAuthenticationStrategy(ctx, r, form)
 	}
 	return client, translate(nil, err)
+}
+
+// secretMethod is how a request presents a client secret; empty where it presents none.
+func secretMethod(r *http.Request, form url.Values) string {
+	if _, _, basic := r.BasicAuth(); basic {
+		return capability.MethodClientSecretBasic
+	}
+	if form.Get("client_secret") != "" {
+		return capability.MethodClientSecretPost
+	}
+	return ""
 }
 
 // oneMethod refuses credentials in the query, where logs and the Referer header carry them away (T40), and

@@ -87,11 +87,11 @@ func TestGrantAndResponseTypesAgree(t *testing.T) {
 		disagree("hybrid_without_code", implicit, list{"code token"}),
 		disagree("code_without_code", implicit, list{"code"}),
 		disagree("code_and_token_without_implicit", code, list{"code", "token"}),
-		disagree("code_grant_without_response", code, list{}),
+		agree("META-02/code_grant_empty_responses", code, list{}, code, list{"code"}),
 		disagree("implicit_grant_without_response", list{"authorization_code", "implicit"}, list{"code"}),
 		disagree("code_grant_with_token_only", list{"authorization_code", "implicit"}, list{"token"}),
 		disagree("code_for_client_credentials", list{"client_credentials"}, list{"code"}),
-		disagree("code_omitted_of_two", list{"authorization_code", "client_credentials"}, list{}),
+		agree("META-02/two_grants_empty_responses", list{"authorization_code", "client_credentials"}, list{}, list{"authorization_code", "client_credentials"}, list{"code"}),
 		agree("code", code, list{"code"}, code, list{"code"}),
 		agree("implicit", implicit, list{"token", "id_token", "id_token token"}, implicit, list{"token", "id_token", "id_token token"}),
 		agree("hybrid", list{"authorization_code", "implicit"}, list{"code id_token"}, list{"authorization_code", "implicit"}, list{"code id_token"}),
@@ -104,9 +104,10 @@ func TestGrantAndResponseTypesAgree(t *testing.T) {
 			list{"authorization_code", "refresh_token"}, list{"code"}),
 		agree("repeated_responses", code, list{"code", "code"}, code, list{"code"}),
 		{Name: "7591-2-06/no_grants_token_only", Send: members{"response_types": list{"token"}}, Code: dcrtest.BadMetadata, Names: list{"response_types"}},
-		{Name: "7591-2-06/no_grants_empty_responses", Send: members{"response_types": list{}}, Code: dcrtest.BadMetadata, Names: list{"response_types"}},
-		{Name: "7591-2-06/empty_grants", Send: members{"grant_types": list{}}, Code: dcrtest.BadMetadata, Names: list{"grant_types"}},
-		{Name: "7591-2-06/empty_grants_and_responses", Send: members{"grant_types": list{}, "response_types": list{}}, Code: dcrtest.BadMetadata, Names: list{"grant_types"}},
+		{Name: "META-02/no_grants_empty_responses", Send: members{"response_types": list{}}, Back: members{"grant_types": code, "response_types": list{"code"}}},
+		{Name: "META-02/empty_grants", Send: members{"grant_types": list{}}, Back: members{"grant_types": code, "response_types": list{"code"}}},
+		{Name: "META-02/empty_grants_and_responses", Send: members{"grant_types": list{}, "response_types": list{}}, Back: members{"grant_types": code, "response_types": list{"code"}}},
+		{Name: "META-02/empty_contacts", Send: members{"contacts": list{}}, Back: members{"contacts": dcrtest.Missing{}}},
 	})
 }
 
