@@ -136,6 +136,19 @@ func (m ClientMetadata) Clone() ClientMetadata {
 	return m
 }
 
+// adopt takes over what a policy left, which may be other metadata (T64). What the server knows of a software
+// statement stays with the statement.
+func (m *ClientMetadata) adopt(left *ClientMetadata) {
+	raw, issuer, held := m.SoftwareStatement, m.statementIssuer, m.statementMembers
+	if left != m {
+		*m = left.Clone()
+	}
+	if m.SoftwareStatement != raw {
+		issuer, held = "", nil
+	}
+	m.statementIssuer, m.statementMembers = issuer, held
+}
+
 func (m *OpenIDMetadata) clone() *OpenIDMetadata {
 	if m == nil {
 		return nil

@@ -365,13 +365,19 @@ func (b *rulebook) applyPolicies(ctx context.Context, m, sent *ClientMetadata, s
 		if err := policy.Judge(ctx, p); err != nil {
 			return problemOf(err)
 		}
+		if p.Metadata == nil {
+			return failure(errPolicyTakesMetadata)
+		}
 	}
+	m.adopt(p.Metadata)
 	if p.RequirePKCE && !b.can.PKCE {
 		return failure(errNothingChecksPKCE)
 	}
 	m.decision = decision{p.RotateSecret, p.Lifetime, p.AlwaysAskConsent, p.RequirePKCE}
 	return b.applyRules(ctx, m, s, nothingOmitted, check)
 }
+
+var errPolicyTakesMetadata = errors.New("dcr: a policy set Proposal.Metadata to nil: refuse a registration by an error")
 
 var errNothingChecksPKCE = errors.New("dcr: a policy requires PKCE, but nothing checks it: add compose.OAuth2PKCEFactory")
 

@@ -71,9 +71,21 @@ func (m mistaken) Judge(context.Context, *dcr.Proposal) error { return m.problem
 // Problems returns the one problem.
 func (m mistaken) Problems() []error { return []error{m.problem} }
 
+var errNoMetadata = errors.New("policy: the proposal has no metadata")
+
+// judge returns a policy that needs metadata. A policy before it may have taken that away.
+func judge(f func(a *dcr.Proposal) error) dcr.Policy {
+	return dcr.PolicyFunc(func(_ context.Context, a *dcr.Proposal) error {
+		if a == nil || a.Metadata == nil {
+			return errNoMetadata
+		}
+		return f(a)
+	})
+}
+
 // change returns a policy that refuses nothing.
 func change(edit func(a *dcr.Proposal)) dcr.Policy {
-	return dcr.PolicyFunc(func(_ context.Context, a *dcr.Proposal) error {
+	return judge(func(a *dcr.Proposal) error {
 		edit(a)
 		return nil
 	})
@@ -125,7 +137,7 @@ func among(list, allowed []string) []string {
 
 // RequireAuthMethods refuses clients with another token_endpoint_auth_method.
 func RequireAuthMethods(methods ...string) dcr.Policy {
-	return dcr.PolicyFunc(func(_ context.Context, a *dcr.Proposal) error {
+	return judge(func(a *dcr.Proposal) error {
 		if !slices.Contains(methods, a.Metadata.TokenEndpointAuthMethod) {
 			return refuse("token_endpoint_auth_method is not one that this server allows here")
 		}
@@ -143,7 +155,7 @@ func Require(names ...string) dcr.Policy {
 			return mistaken{fmt.Errorf("policy.Require: %q is no member of the metadata that this package knows", name)}
 		}
 	}
-	return dcr.PolicyFunc(func(_ context.Context, a *dcr.Proposal) error {
+	return judge(func(a *dcr.Proposal) error {
 		for _, name := range names {
 			if a.Metadata.Value(name) == nil {
 				return refuse(name + " is required by this server")
