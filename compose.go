@@ -330,16 +330,17 @@ func (h *handler) IntrospectToken(ctx context.Context, _ string, _ fosite.TokenU
 // RevokeToken lets a client revoke its own registration access token (RFC 7009). Its entry goes, and
 // without the entry the token is dead.
 func (h *handler) RevokeToken(ctx context.Context, token string, _ fosite.TokenType, client fosite.Client) error {
-	registered, ok := RegisteredClient(client)
-	if !ok || h.tokens == nil {
+	if h.tokens == nil {
 		return fosite.ErrUnknownRequest
 	}
-	record := h.tokens.recordOf(ctx, registered, token)
-	if record.Signature == "" {
-		return fosite.ErrUnknownRequest
-	}
-	if err := h.tokens.remove(ctx, record); err != nil {
+	known, err := h.tokens.revoke(ctx, client, token)
+	switch {
+	case errors.Is(err, fosite.ErrUnauthorizedClient):
+		return err
+	case err != nil:
 		return failure(err)
+	case !known:
+		return fosite.ErrUnknownRequest
 	}
 	return nil
 }

@@ -345,16 +345,25 @@ func (t *registrationTokens) authenticate(ctx context.Context, issuer, id, token
 
 // checkEntry: a token whose entry is gone is dead, whoever removed it.
 func (t *registrationTokens) checkEntry(ctx context.Context, client *Client, record RegistrationTokenRecord) error {
-	entry, err := t.entries.GetAccessTokenSession(ctx, entryKey(record.Signature), t.newSession())
-	switch {
-	case errors.Is(err, fosite.ErrNotFound), errors.Is(err, fosite.ErrInactiveToken):
-		return ErrInvalidToken
-	case err != nil:
-		return failure(err)
-	case entry == nil || entry.GetClient() == nil || entry.GetClient().GetID() != client.ID:
+	owner, err := t.ownerOf(ctx, record.Signature)
+	if err == nil && owner != client.ID {
 		return ErrInvalidToken
 	}
-	return nil
+	return err
+}
+
+// ownerOf returns the client of an entry; empty where there is none.
+func (t *registrationTokens) ownerOf(ctx context.Context, signature string) (string, error) {
+	entry, err := t.entries.GetAccessTokenSession(ctx, entryKey(signature), t.newSession())
+	switch {
+	case errors.Is(err, fosite.ErrNotFound), errors.Is(err, fosite.ErrInactiveToken):
+		return "", nil
+	case err != nil:
+		return "", failure(err)
+	case entry == nil || entry.GetClient() == nil:
+		return "", nil
+	}
+	return entry.GetClient().GetID(), nil
 }
 
 // rotate puts a new token record into a client. The token that was presented stays valid for the grace,
@@ -371,10 +380,21 @@ func (t *registrationTokens) rotate(client *Client, presented, next Registration
 	client.RegistrationToken = next
 }
 
-// recordOf returns the record of a token that is the client's own, and an empty one for any other.
-func (t *registrationTokens) recordOf(ctx context.Context, client *Client, token string) RegistrationTokenRecord {
+// revoke removes the entry of a token that is the client's own (RFC 7009). It reports whether the token is one of
+// these; that of another client is fosite.ErrUnauthorizedClient.
+func (t *registrationTokens) revoke(ctx context.Context, client fosite.Client, token string) (known bool, err error) {
 	if t.strategy.ValidateAccessToken(ctx, t.request(nil), token) != nil {
-		return RegistrationTokenRecord{}
+		return false, nil
 	}
-	return client.tokenRecord(t.strategy.AccessTokenSignature(ctx, token))
+	signature := t.strategy.AccessTokenSignature(ctx, token)
+	if registered, ok := RegisteredClient(client); ok {
+		if record := registered.tokenRecord(signature); record.Signature != "" {
+			return true, t.remove(ctx, record)
+		}
+	}
+	owner, err := t.ownerOf(ctx, signature)
+	if err == nil && owner != "" && owner != client.GetID() {
+		err = fosite.ErrUnauthorizedClient
+	}
+	return owner != "", err
 }

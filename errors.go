@@ -105,6 +105,9 @@ var (
 	errNoToken = errors.New("dcr: no token")
 )
 
+// errTwoTokens refuses what RFC 6750, section 2, forbids.
+var errTwoTokens = fosite.ErrInvalidRequest.WithHint("An access token must not be sent in more than one way.")
+
 func isMissingToken(err error) bool {
 	var e *fosite.RFC6749Error
 	wrapped := errors.As(err, &e) && e.CodeField == http.StatusUnauthorized && e.DescriptionField == ErrMissingToken.DescriptionField
@@ -258,10 +261,13 @@ func readingError(err error) error {
 
 // BearerToken returns the token of the one Authorization header, for access rules of an application; the
 // scheme is case-insensitive (RFC 9110, section 11.1). A token in the query or in a form does not count
-// (T40). The error is ErrMissingToken or ErrInvalidToken.
+// (T40), and beside one in the header is refused. The error is ErrMissingToken, ErrInvalidToken or
+// fosite.ErrInvalidRequest.
 func BearerToken(r *http.Request) (string, error) {
 	token, present, ok := request.Bearer(r)
 	switch {
+	case present && request.OneToken(r) != nil:
+		return "", errTwoTokens
 	case !present:
 		return "", ErrMissingToken
 	case !ok:

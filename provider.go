@@ -245,8 +245,11 @@ func (p *Provider) WritePushedAuthorizeError(ctx context.Context, w http.Respons
 
 // formError is the protocol error for parameters that could not be read.
 func formError(err error) error {
-	if err == nil || errors.Is(err, request.ErrTooLarge) {
+	switch {
+	case err == nil || errors.Is(err, request.ErrTooLarge):
 		return readingError(err)
+	case errors.Is(err, request.ErrRepeated):
+		return fosite.ErrInvalidRequest.WithHint("A parameter was sent more than once.")
 	}
 	return fosite.ErrInvalidRequest.WithHint("Unable to parse the query or the body of the request.").WithWrap(err)
 }
@@ -383,8 +386,9 @@ func translate(r *http.Request, err error) error {
 	if errors.Is(err, ErrUnavailable) || !errors.As(err, &known) || known.ErrorField == fosite.ErrUnknownRequest.ErrorField {
 		return failure(err)
 	}
-	if r != nil && r.Header.Get("Authorization") != "" && fosite.ErrorToRFC6749Error(err).CodeField == http.StatusUnauthorized {
-		return &problem{answer: fosite.ErrorToRFC6749Error(err), cause: err, challenge: challengeFor(r)}
+	refused := known.CodeField == http.StatusUnauthorized && known.ErrorField != fosite.ErrInactiveToken.ErrorField
+	if r != nil && r.Header.Get("Authorization") != "" && refused {
+		return &problem{answer: known, cause: err, challenge: challengeFor(r)}
 	}
 	return err
 }

@@ -24,7 +24,13 @@ func (p *Provider) NewAccessRequest(ctx context.Context, r *http.Request, sessio
 		return nil, err
 	}
 	ctx = p.atEndpoint(ctx, r, "")
+	if asked := (&fosite.AccessRequest{GrantTypes: fosite.RemoveEmpty(strings.Split(r.PostForm.Get("grant_type"), " "))}); !p.handlesGrant(ctx, asked) {
+		return asked, fosite.ErrUnsupportedGrantType
+	}
 	ar, err := p.Fosite.NewAccessRequest(ctx, r, session)
+	if err == nil {
+		err = checkNarrowing(ar)
+	}
 	if errors.Is(err, fosite.ErrInvalidScope) && narrowed(r) {
 		err = fosite.ErrInvalidGrant.WithHint("The client may not have a scope of this refresh token any more.").WithWrap(err)
 	}
@@ -38,6 +44,26 @@ func (p *Provider) NewAccessRequest(ctx context.Context, r *http.Request, sessio
 		err = requireVerifier(ar)
 	}
 	return ar, p.answer(ctx, r, err)
+}
+
+// handlesGrant reports whether a composed handler takes the grant type of a request, or there is none to take.
+func (p *Provider) handlesGrant(ctx context.Context, request fosite.AccessRequester) bool {
+	return len(request.GetGrantTypes()) == 0 || slices.ContainsFunc(p.Config.GetTokenEndpointHandlers(ctx), func(h fosite.TokenEndpointHandler) bool {
+		return h.CanHandleTokenEndpointRequest(ctx, request)
+	})
+}
+
+// checkNarrowing refuses a scope that the refresh token does not have (RFC 6749, section 6).
+func checkNarrowing(request fosite.AccessRequester) error {
+	if !request.GetGrantTypes().ExactOne(capability.GrantRefreshToken) {
+		return nil
+	}
+	for _, scope := range fosite.RemoveEmpty(strings.Split(request.GetRequestForm().Get("scope"), " ")) {
+		if !request.GetGrantedScopes().Has(scope) {
+			return fosite.ErrInvalidScope.WithHint("The refresh token does not have a scope that is asked for.")
+		}
+	}
+	return nil
 }
 
 // narrowed reports whether a scope that is refused is none that the request asks for: it is the refresh
@@ -78,27 +104,21 @@ func (p *Provider) NewRevocationRequest(ctx context.Context, r *http.Request) er
 		return err
 	}
 	ctx = p.atEndpoint(ctx, r, "")
-	return p.answer(ctx, r, p.Fosite.NewRevocationRequest(ctx, r))
+	err := p.Fosite.NewRevocationRequest(ctx, r)
+	if err == nil && r.PostForm.Get("token") == "" {
+		err = fosite.ErrInvalidRequest.WithHint("Request parameter 'token' is missing.")
+	}
+	return p.answer(ctx, r, err)
 }
 
-// WriteRevocationResponse is fosite's, but a server that failed says so, and so does one that has seen the
-// client's assertion before: fosite answers 200, and the client believes that the token is dead.
+// WriteRevocationResponse is fosite's, but every error is told (RFC 7009, section 2.2.1): of most fosite says
+// 200, and the client believes that the token is dead.
 func (p *Provider) WriteRevocationResponse(ctx context.Context, w http.ResponseWriter, err error) {
-	err = translate(nil, err)
-	failed := fosite.ErrorToRFC6749Error(orUnknown(err))
-	if err != nil && (failed.CodeField >= 500 || errors.Is(err, fosite.ErrJTIKnown) || errors.Is(err, ErrBodyTooLarge)) {
+	if err != nil {
 		p.writeError(ctx, w, nil, err)
 		return
 	}
-	errorHeaders(w, err)
-	p.Fosite.WriteRevocationResponse(ctx, w, err)
-}
-
-func orUnknown(err error) error {
-	if err == nil {
-		return fosite.ErrUnknownRequest
-	}
-	return err
+	p.Fosite.WriteRevocationResponse(ctx, w, nil)
 }
 
 // NewIntrospectionRequest is fosite's for static clients. A client that registered itself authenticates by
@@ -110,27 +130,62 @@ func (p *Provider) NewIntrospectionRequest(ctx context.Context, r *http.Request,
 		return inactive(), err
 	}
 	ctx = p.atEndpoint(ctx, r, "")
+	response, err := p.introspect(ctx, r, session)
+	return response, p.answer(ctx, r, introspectionRefusal(r, err))
+}
+
+func (p *Provider) introspect(ctx context.Context, r *http.Request, session fosite.Session) (fosite.IntrospectionResponder, error) {
+	if request.OneToken(r) != nil {
+		return inactive(), errTwoTokens
+	}
 	if err := noQueryCredentials(r); err != nil || r.URL.Query().Has("access_token") {
 		return inactive(), fosite.ErrRequestUnauthorized.WithHint("Client credentials must not be sent in the query of the URL.").WithWrap(err)
 	}
 	caller, err := p.introspectionCaller(ctx, r, session)
 	if err != nil {
-		return inactive(), p.answer(ctx, r, err)
+		return inactive(), err
 	}
-	if caller == nil {
-		response, err := p.Fosite.NewIntrospectionRequest(ctx, r, session)
-		return response, p.answer(ctx, r, err)
+	if caller.ownOnly {
+		return p.introspectOwn(ctx, r, session, caller)
 	}
-	return p.introspectOwn(ctx, r, session, caller)
+	response, err := p.Fosite.NewIntrospectionRequest(ctx, r, session)
+	if err != nil || response.GetTokenUse() != fosite.RefreshToken {
+		return response, err
+	}
+	found := response.GetAccessRequester()
+	if found.GetClient().GetID() != caller.id {
+		return inactive(), errNotIntrospectable
+	}
+	showRefreshEnd(found)
+	return response, nil
+}
+
+// introspectionRefusal says of a caller who is not authenticated what RFC 7662, section 2.3, wants.
+func introspectionRefusal(r *http.Request, err error) error {
+	if !errors.Is(err, fosite.ErrRequestUnauthorized) || errors.Is(err, fosite.ErrInactiveToken) {
+		return err
+	}
+	answer := fosite.ErrInvalidClient
+	if _, bearer, _ := request.Bearer(r); bearer {
+		answer = ErrInvalidToken
+	}
+	return answer.WithHint(fosite.ErrorToRFC6749Error(err).HintField).WithWrap(err)
+}
+
+// showRefreshEnd: fosite shows the end of the access token, whatever was asked about.
+func showRefreshEnd(found fosite.AccessRequester) {
+	session := found.GetSession().Clone()
+	session.SetExpiresAt(fosite.AccessToken, session.GetExpiresAt(fosite.RefreshToken))
+	found.SetSession(session)
 }
 
 // introspectOwn answers a client that may introspect its own tokens only.
-func (p *Provider) introspectOwn(ctx context.Context, r *http.Request, session fosite.Session, caller *introspectionCaller) (fosite.IntrospectionResponder, error) {
+func (p *Provider) introspectOwn(ctx context.Context, r *http.Request, session fosite.Session, caller introspectionCaller) (fosite.IntrospectionResponder, error) {
 	token, hint := r.PostForm.Get("token"), fosite.TokenUse(r.PostForm.Get("token_type_hint"))
 	if caller.token != "" && caller.token != token {
 		return inactive(), errNotIntrospectable
 	}
-	use, found, err := p.IntrospectToken(ctx, token, hint, session, fosite.RemoveEmpty(strings.Split(r.PostForm.Get("scope"), " "))...)
+	use, found, err := p.introspectToken(ctx, token, hint, session, fosite.RemoveEmpty(strings.Split(r.PostForm.Get("scope"), " "))...)
 	switch {
 	case asFault(err) != nil:
 		return inactive(), err
@@ -142,6 +197,8 @@ func (p *Provider) introspectOwn(ctx context.Context, r *http.Request, session f
 	response := &fosite.IntrospectionResponse{Active: true, AccessRequester: found, TokenUse: use}
 	if use == fosite.AccessToken {
 		response.AccessTokenType = fosite.BearerAccessToken
+	} else {
+		showRefreshEnd(found)
 	}
 	return response, nil
 }
@@ -150,57 +207,68 @@ var errNotIntrospectable = fosite.ErrInactiveToken.WithHint("The client may intr
 
 func inactive() *fosite.IntrospectionResponse { return &fosite.IntrospectionResponse{} }
 
-// introspectionCaller is a client that registered itself and asks for introspection.
+// introspectionCaller is who asks for introspection, as far as that is known before fosite has decided.
 type introspectionCaller struct {
-	id    string
-	token string // of the Bearer scheme; empty where the client authenticated
+	id      string
+	token   string // of the Bearer scheme; empty where the client authenticated
+	ownOnly bool   // a client that registered itself, and is authenticated
 }
 
-// introspectionCaller returns nil where fosite has to decide.
-func (p *Provider) introspectionCaller(ctx context.Context, r *http.Request, session fosite.Session) (*introspectionCaller, error) {
+func (p *Provider) introspectionCaller(ctx context.Context, r *http.Request, session fosite.Session) (who introspectionCaller, err error) {
 	if r.Method != http.MethodPost || session == nil {
-		return nil, nil
+		return who, nil
 	}
 	if token := fosite.AccessTokenFromRequest(r); token != "" {
 		return p.bearerCaller(ctx, token, session.Clone())
 	}
-	id := claimedClientID(r)
-	if id == "" {
-		return nil, nil
+	if who.id = claimedClientID(r); who.id == "" {
+		return who, nil
 	}
-	client, err := p.Store.GetClient(ctx, id)
+	client, err := p.Store.GetClient(ctx, who.id)
 	if err != nil || !IsDynamic(client) {
-		return nil, faultOnly(err)
+		return who, faultOnly(err)
 	}
 	if client.IsPublic() {
-		return nil, fosite.ErrRequestUnauthorized.WithHint("A public client can not introspect tokens.")
+		return who, fosite.ErrRequestUnauthorized.WithHint("A public client can not introspect tokens.")
 	}
 	authenticated, err := p.AuthenticateClient(ctx, r, r.PostForm)
 	if err != nil {
-		if asFault(err) != nil {
-			return nil, err
-		}
-		return nil, fosite.ErrRequestUnauthorized.WithHint("OAuth 2.0 Client credentials are invalid.").WithWrap(err)
+		return who, firstOf(asFault(err), fosite.ErrRequestUnauthorized.WithHint("OAuth 2.0 Client credentials are invalid.").WithWrap(err))
 	}
-	return &introspectionCaller{id: authenticated.GetID()}, nil
+	return introspectionCaller{id: authenticated.GetID(), ownOnly: true}, nil
 }
 
-func (p *Provider) bearerCaller(ctx context.Context, token string, session fosite.Session) (*introspectionCaller, error) {
-	use, request, err := p.IntrospectToken(ctx, token, fosite.AccessToken, session)
+func (p *Provider) bearerCaller(ctx context.Context, token string, session fosite.Session) (who introspectionCaller, err error) {
+	use, request, err := p.introspectToken(ctx, token, fosite.AccessToken, session)
 	if err != nil || use != fosite.AccessToken || request.GetClient() == nil {
-		return nil, faultOnly(err)
+		return who, faultOnly(err)
 	}
-	id := request.GetClient().GetID()
-	client, err := p.Store.GetClient(ctx, id)
+	who.id = request.GetClient().GetID()
+	if who.id == "" && p.stored(ctx, token, session) {
+		return who, nil // issued by a grant without client authentication
+	}
+	client, err := p.Store.GetClient(ctx, who.id)
 	switch {
 	case asFault(err) != nil:
-		return nil, err
+		return who, err
 	case err != nil: // no client that is known: a JWT without client_id, an ID token
-		return nil, fosite.ErrRequestUnauthorized.WithHint("The access token does not say whose it is.")
-	case !IsDynamic(client):
-		return nil, nil
+		return who, fosite.ErrRequestUnauthorized.WithHint("The access token does not say whose it is.")
+	case IsDynamic(client):
+		who.token, who.ownOnly = token, true
 	}
-	return &introspectionCaller{id: id, token: token}, nil
+	return who, nil
+}
+
+// stored reports whether an access token is good by what the storage has of it, and not by itself alone.
+func (p *Provider) stored(ctx context.Context, token string, session fosite.Session) bool {
+	return slices.ContainsFunc(p.Config.GetTokenIntrospectionHandlers(ctx), func(h fosite.TokenIntrospector) bool {
+		core, ok := h.(taggingValidator)
+		if !ok {
+			return false
+		}
+		use, err := core.IntrospectToken(ctx, token, fosite.AccessToken, fosite.NewAccessRequest(session.Clone()), nil)
+		return err == nil && use == fosite.AccessToken
+	})
 }
 
 // faultOnly keeps the server's own failures; the rest is for fosite to say.
@@ -211,21 +279,29 @@ func faultOnly(err error) error {
 	return nil
 }
 
-// IntrospectToken is fosite's; a storage that fails is a server error, not an inactive token.
+// IntrospectToken is fosite's, but a storage that fails is a server error, not an inactive token, and a token of
+// another use than fosite.AccessToken is inactive where an access token is asked for.
 func (p *Provider) IntrospectToken(ctx context.Context, token string, use fosite.TokenUse, session fosite.Session, scopes ...string) (fosite.TokenUse, fosite.AccessRequester, error) {
+	found, request, err := p.introspectToken(ctx, token, use, session, scopes...)
+	if err == nil && use == fosite.AccessToken && found != use {
+		return "", nil, fosite.ErrInactiveToken.WithHint("The token is not an access token.")
+	}
+	return found, request, err
+}
+
+func (p *Provider) introspectToken(ctx context.Context, token string, use fosite.TokenUse, session fosite.Session, scopes ...string) (fosite.TokenUse, fosite.AccessRequester, error) {
 	found, request, err := p.Fosite.IntrospectToken(ctx, token, use, session, scopes...)
 	return found, request, translate(nil, err)
 }
 
-// WriteIntrospectionError is fosite's, but a server that failed says so: fosite answers that the token is
-// inactive.
+// WriteIntrospectionError is fosite's, but every error is told that is none of the token: fosite answers to most
+// that the token is inactive.
 func (p *Provider) WriteIntrospectionError(ctx context.Context, w http.ResponseWriter, err error) {
 	err = translate(nil, err)
-	if asFault(err) != nil || errors.Is(err, ErrBodyTooLarge) {
+	if err != nil && (asFault(err) != nil || !errors.Is(err, fosite.ErrInactiveToken)) {
 		p.writeError(ctx, w, nil, err)
 		return
 	}
-	errorHeaders(w, err)
 	p.Fosite.WriteIntrospectionError(ctx, w, err)
 }
 

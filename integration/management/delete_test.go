@@ -116,7 +116,8 @@ func TestDeletion(t *testing.T) {
 			code := s.Code(t, dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "scope", "openid"))
 			pushed := dcrtest.Push(t, s, client)
 			require.Equal(t, true, dcrtest.Introspected(t, s, had.Text("access_token"))["active"])
-			require.Equal(t, true, dcrtest.Introspected(t, s, had.Text("refresh_token"))["active"])
+			refresh := url.Values{"token": {had.Text("refresh_token")}}
+			require.Equal(t, true, s.Form(t, "/oauth2/introspect", refresh, dcrtest.Basic(client.ID(), client.Secret())).Members["active"])
 
 			deleted := s.Manage(t, "DELETE", client, nil)
 			require.Equal(t, http.StatusNoContent, deleted.Status, deleted.Body)

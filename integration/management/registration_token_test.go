@@ -144,7 +144,7 @@ func TestTokenRevocation(t *testing.T) {
 		revoke := func(token string, edits ...dcrtest.Edit) int {
 			return s.Form(t, "/oauth2/revoke", url.Values{"token": {token}, "token_type_hint": {"access_token"}}, edits...).Status
 		}
-		require.Equal(t, http.StatusOK, revoke(client.Token(), dcrtest.Basic(other.ID(), other.Secret())), "as for a token that is unknown")
+		require.Equal(t, http.StatusBadRequest, revoke(client.Token(), dcrtest.Basic(other.ID(), other.Secret())), "ERR-01")
 		require.Equal(t, http.StatusUnauthorized, revoke(client.Token(), dcrtest.Basic(client.ID(), "wrong")))
 		require.Equal(t, http.StatusBadRequest, revoke(client.Token()), "nobody")
 		require.True(t, dcrtest.TokenWorks(t, s, client, client.Token()))

@@ -68,7 +68,7 @@ var AuthEndpoints = []AuthEndpoint{
 		RequireSuccess: func(t *testing.T, a Answer) { require.Equal(t, http.StatusOK, a.Status, a.Body) },
 	},
 	{
-		Name: "introspection", Path: "/oauth2/introspect", Refusal: "request_unauthorized",
+		Name: "introspection", Path: "/oauth2/introspect", Refusal: "invalid_client",
 		Request: func(t *testing.T, s *Server, c AuthClient) url.Values {
 			return url.Values{"token": {c.AccessToken(t, s)}}
 		},
@@ -149,10 +149,10 @@ func RegisterFor(t testing.TB, s *Server, method string) AuthClient {
 
 // RequireRequestRefused requires that a request is refused for its form, not for its credentials.
 // fosite's PAR endpoint says invalid_client of whatever its client authentication
-// refuses; at introspection either refusal will do.
+// refuses; there and at introspection either refusal will do.
 func RequireRequestRefused(t testing.TB, e AuthEndpoint, a Answer) {
 	t.Helper()
-	if e.Name == "par" || e.Name == "introspection" && a.Status == http.StatusUnauthorized {
+	if (e.Name == "par" || e.Name == "introspection") && a.Status == http.StatusUnauthorized {
 		e.RequireRefused(t, a)
 		return
 	}

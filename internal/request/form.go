@@ -18,7 +18,8 @@ const (
 const maxParameters = 128
 
 // Form parses the parameters of a request, before fosite does it without a bound: the query and the body may have
-// limit bytes each, and 128 parameters together. The error is ErrTooLarge, or ErrUnreadable with the cause.
+// limit bytes each, and 128 parameters together. No parameter may come twice, in query and body together (RFC 6749,
+// section 3.2), but for resource and audience. The error is ErrTooLarge, ErrRepeated, or ErrUnreadable with the cause.
 func Form(r *http.Request, limit int) error {
 	if len(r.URL.RawQuery) > limit {
 		return ErrTooLarge
@@ -47,6 +48,11 @@ func Form(r *http.Request, limit int) error {
 	}
 	if size > 2*limit || count > maxParameters {
 		return ErrTooLarge
+	}
+	for name, values := range r.Form {
+		if len(values) > 1 && name != "resource" && name != "audience" {
+			return ErrRepeated
+		}
 	}
 	return nil
 }

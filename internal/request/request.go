@@ -18,6 +18,8 @@ var (
 	ErrMediaType = errors.New("request: the media type is not supported")
 	// ErrTooLarge says that the body or the parameters are past a bound.
 	ErrTooLarge = errors.New("request: too large")
+	// ErrRepeated says that a parameter was sent more than once.
+	ErrRepeated = errors.New("request: a parameter is repeated")
 	// ErrTimeout says that the context ended before the body was read.
 	ErrTimeout = errors.New("request: the body did not arrive in time")
 	// ErrUnreadable says that the body or the parameters can not be read.
@@ -66,4 +68,14 @@ func Bearer(r *http.Request) (token string, present, ok bool) {
 		return "", true, false
 	}
 	return token, true, true
+}
+
+// OneToken returns ErrRepeated where a request with an Authorization header has a token elsewhere, too: in the query, or
+// in a form that was parsed (RFC 6750, section 2).
+func OneToken(r *http.Request) error {
+	elsewhere := r.URL.Query().Has("access_token") || r.Form.Has("access_token")
+	if elsewhere && len(r.Header.Values("Authorization")) > 0 {
+		return ErrRepeated
+	}
+	return nil
 }
