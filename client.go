@@ -79,9 +79,9 @@ type Client struct {
 // view is what one request sees in a copy of the record. It is never stored.
 type view struct {
 	now           func() time.Time
-	redirectURIs  []string // instead of the registered ones
-	pushed        bool     // the request came through the PAR endpoint
-	secretMethod  string   // instead of the registered one
+	redirectURIs  func() []string // instead of the registered ones
+	pushed        bool            // the request came through the PAR endpoint
+	secretMethod  string          // instead of the registered one
 	responseModes []fosite.ResponseModeType
 }
 
@@ -262,7 +262,7 @@ func (c *Client) GetRotatedHashes() [][]byte {
 // of one authorization request shows just the one that this request names, or none.
 func (c *Client) GetRedirectURIs() []string {
 	if c.view.redirectURIs != nil {
-		return c.view.redirectURIs
+		return c.view.redirectURIs()
 	}
 	return c.Metadata.RedirectURIs
 }

@@ -156,7 +156,7 @@ func (p *Provider) renewClient(ctx context.Context, request fosite.AuthorizeRequ
 		return fosite.ErrInvalidClient.WithHint("The client has given up the redirect URI of this request.")
 	}
 	client.view.pushed = asked.view.pushed
-	p.clients.presentRedirect(client, uri.String())
+	p.clients.presentRedirect(client, uri.String)
 	if ar, ok := request.(*fosite.AuthorizeRequest); ok {
 		ar.Client = client
 	}

@@ -97,9 +97,8 @@ func (c *clients) find(ctx context.Context, id string) (fosite.Client, error) {
 		return nil, fosite.ErrNotFound
 	}
 	if asked, ok := ctx.Value(fosite.AuthorizeRequestContextKey).(fosite.AuthorizeRequester); ok {
-		form := asked.GetRequestForm()
-		c.presentRedirect(client, form.Get("redirect_uri"))
-		presentDefaults(client, form)
+		c.presentRedirect(client, func() string { return asked.GetRequestForm().Get("redirect_uri") })
+		presentDefaults(client, asked.GetRequestForm())
 	}
 	return client, nil
 }
@@ -154,14 +153,14 @@ func (c *clients) present(record *Client) *Client {
 }
 
 // presentRedirect lets the copy show the one redirect URI that the request names, where it is a registered one
-// or differs from it in the port only, and otherwise none: fosite would parse them all (T61).
-func (c *clients) presentRedirect(client *Client, requested string) {
-	if requested == "" {
-		return
-	}
-	client.view.redirectURIs = []string{}
-	if c.redirectMatches(client, requested) {
-		client.view.redirectURIs = []string{requested}
+// or differs from it in the port only, and otherwise none: fosite would parse them all (T61). It is asked when
+// fosite compares: a request object may have changed what is requested.
+func (c *clients) presentRedirect(client *Client, requested func() string) {
+	client.view.redirectURIs = func() []string {
+		if uri := requested(); uri != "" {
+			return slices.DeleteFunc([]string{uri}, func(uri string) bool { return !c.redirectMatches(client, uri) })
+		}
+		return client.Metadata.RedirectURIs
 	}
 }
 
@@ -254,7 +253,7 @@ func (s *parProviderStore) GetPARSession(ctx context.Context, requestURI string)
 	if registered, ok := RegisteredClient(client); ok {
 		registered.view.pushed = true
 		if uri := request.GetRedirectURI(); uri != nil {
-			s.clients.presentRedirect(registered, uri.String())
+			s.clients.presentRedirect(registered, uri.String)
 		}
 	}
 	return withClient(request, client), nil

@@ -189,6 +189,42 @@ func TestRedirectURIsAreComparedFirst(t *testing.T) {
 	}
 }
 
+// TestRedirectURIOfARequestObject: what a request object says replaces what stands beside it.
+func TestRedirectURIOfARequestObject(t *testing.T) {
+	t.Parallel()
+	const first, second, loopback = "https://client.example/first", "https://client.example/second", "http://127.0.0.1/cb"
+	s := dcrtest.Start(t, dcrtest.Setup{})
+	client := s.Register(t, map[string]any{
+		"redirect_uris": []string{first, second, loopback}, "token_endpoint_auth_method": "private_key_jwt", "application_type": "native",
+		"jwks": dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "", "", "")),
+	})
+	for name, row := range map[string]struct {
+		beside, inside string
+		accepted       bool
+	}{
+		"another":      {first, second, true},
+		"alone":        {"", second, true},
+		"unregistered": {"https://client.example/none", second, true},
+		"port":         {first, "http://127.0.0.1:7/cb", true},
+		"stranger":     {first, "https://evil.example/", false},
+	} {
+		t.Run("T61/"+name, func(t *testing.T) {
+			t.Parallel()
+			query := dcrtest.AuthorizeQuery(client.ID(), row.beside, "scope", "openid", "request", dcrtest.SignES256(t, map[string]any{"redirect_uri": row.inside}))
+			if row.beside == "" {
+				query.Del("redirect_uri")
+			}
+			request, err := s.Provider.NewAuthorizeRequest(t.Context(), httptest.NewRequest(http.MethodGet, "/oauth2/auth?"+query.Encode(), nil))
+			if !row.accepted {
+				require.ErrorIs(t, err, fosite.ErrInvalidRequest)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, row.inside, request.GetRedirectURI().String())
+		})
+	}
+}
+
 // BenchmarkWorstRegistration: the largest metadata, refused for its last redirect URI; and a wrong token to manage it.
 func BenchmarkWorstRegistration(b *testing.B) {
 	s, handler := worstServer(b)

@@ -24,12 +24,18 @@ func Algorithms(key jose.JSONWebKey) []string {
 	if key.Use != "" && key.Use != "sig" {
 		return nil
 	}
-	if public, ok := key.Key.(*rsa.PublicKey); ok && (public.N.BitLen() > maxRSABits || !usualExponent(public)) {
+	if costly(key) {
 		return nil
 	}
 	return slices.DeleteFunc(SupportedAlgorithms(), func(alg string) bool {
 		return key.Algorithm != "" && key.Algorithm != alg || !Fits(alg, key.Key)
 	})
+}
+
+// costly reports whether a key is an RSA key that an earlier version accepted, and Parse would refuse (T61).
+func costly(key jose.JSONWebKey) bool {
+	public, ok := key.Key.(*rsa.PublicKey)
+	return ok && (public.N.BitLen() > maxRSABits || !usualExponent(public))
 }
 
 // Select returns the keys of the set that may verify a JWS with this alg and kid, in the order of the set.
@@ -56,13 +62,14 @@ func Serves(set *jose.JSONWebKeySet, alg string) bool {
 	return slices.ContainsFunc(SupportedAlgorithms(), func(alg string) bool { return Serves(set, alg) })
 }
 
-// ForSignatures returns a copy of the set in which each key that can verify signatures says so. The use of
-// a key is optional (RFC 7517, section 4.2), but fosite passes over keys whose use is not "sig".
+// ForSignatures returns a copy of the set in which each key that can verify signatures says so, without RSA keys that
+// Parse would refuse. The use of a key is optional (RFC 7517, section 4.2), but fosite passes over keys whose use is not
+// "sig".
 func ForSignatures(set *jose.JSONWebKeySet) *jose.JSONWebKeySet {
 	if set == nil {
 		return nil
 	}
-	marked := &jose.JSONWebKeySet{Keys: slices.Clone(set.Keys)}
+	marked := &jose.JSONWebKeySet{Keys: slices.DeleteFunc(slices.Clone(set.Keys), costly)}
 	for i, key := range marked.Keys {
 		if len(Algorithms(key)) > 0 {
 			marked.Keys[i].Use = "sig"

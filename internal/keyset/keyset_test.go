@@ -257,7 +257,7 @@ func TestParseRefusesText(t *testing.T) {
 func TestParseStored(t *testing.T) {
 	t.Parallel()
 	for name, key := range map[string]object{
-		"8192": rsaOf(8192), "4097": rsaOf(4097), "exponent_huge": rsaKey().with(object{"e": "f____w"}), "exponent_5": rsaKey().with(object{"e": "BQ"}),
+		"8192": rsaOf(8192).with(object{"use": "sig"}), "4097": rsaOf(4097), "exponent_huge": rsaKey().with(object{"e": "f____w"}), "exponent_5": rsaKey().with(object{"e": "BQ"}),
 	} {
 		t.Run("T61/"+name, func(t *testing.T) {
 			t.Parallel()
@@ -267,6 +267,9 @@ func TestParseStored(t *testing.T) {
 			selected := Select(parsed, "RS256", "")
 			require.Len(t, selected, 1)
 			require.Equal(t, "good", selected[0].KeyID)
+			shown := ForSignatures(parsed)
+			require.Len(t, shown.Keys, 1, "fosite would verify request objects with the other")
+			require.Equal(t, "good", shown.Keys[0].KeyID)
 			require.False(t, Serves(&jose.JSONWebKeySet{Keys: parsed.Keys[:1]}, ""))
 		})
 	}
