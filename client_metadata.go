@@ -409,7 +409,12 @@ func Members() []Member {
 
 // Value returns the value of a member by its name in JSON: a string, []string, bool, int64 or
 // *jose.JSONWebKeySet. It returns nil for a member that is absent or unknown.
-func (m *ClientMetadata) Value(name string) any { return table.Value(m, name) }
+func (m *ClientMetadata) Value(name string) any {
+	if m == nil {
+		return nil
+	}
+	return table.Value(m, name)
+}
 
 // Fill copies into m every member of from that m does not have, members with a language tag and extension
 // members included.

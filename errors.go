@@ -96,6 +96,7 @@ var (
 	// errWrappedClients is followed by the type.
 	errWrappedClients = errors.New("dcr: return *dcr.Client from the storage's GetClient, or a type that embeds it: it returned no registered client")
 	errNilClient      = errors.New("dcr: the storage returned no client and no error")
+	errNilRegistrant  = errors.New("dcr: a RegistrationRequest without a Registrant: use what NewRegistrationRequest returned")
 	errNotExtended    = errors.New("dcr: DCRFactory was composed, but the provider did not go through Extend")
 	errNoIssuer       = errors.New("dcr: Config.Endpoints.Issuer returned no issuer for this request")
 	// errQuota is wrapped by the refusals of quotas, so that events tell them apart.

@@ -149,6 +149,9 @@ func (s *registrar) NewRegistrationResponse(ctx context.Context, registration *R
 //
 // The record comes first because entries may have a foreign key on clients.
 func (s *registrar) register(ctx context.Context, registration *RegistrationRequest) (*ClientInformation, error) {
+	if registration.Registrant == nil {
+		return nil, failure(errNilRegistrant)
+	}
 	if s.isShared(registration) {
 		return s.sharing.share(ctx, registration, s.newClient(registration, credentials{}))
 	}

@@ -38,6 +38,9 @@ import (
 // That it reports false does not mean that consent may be skipped: the application decides, and
 // should skip it only for confidential clients.
 func Needed(request fosite.AuthorizeRequester) bool {
+	if isNone(request.GetClient()) {
+		return true
+	}
 	if client, ok := dcr.RegisteredClient(request.GetClient()); ok && client.AlwaysAskConsent {
 		return true
 	}

@@ -110,6 +110,9 @@ type Counter interface {
 // a single one. A record that came into the storage by other means than registration is judged
 // by the same rules: what they would have refused is left out, or there is a remark on it.
 func Describe(ctx context.Context, provider Counter, client *dcr.Client, locales ...string) (Description, error) {
+	if client == nil {
+		return Description{}, errors.New("consent: there is no client to describe")
+	}
 	d := describe(client, trusted(provider, client), locales)
 	key := dcr.NameKey(d.Name)
 	if provider == nil || !d.Named || key == "" {

@@ -47,15 +47,24 @@ import (
 // query (url.QueryEscape). The colon tells the two apart. A type of your own around a
 // registered client embeds *dcr.Client.
 //
-// A jwks that can't be encoded as JSON gives a new random key with each call: the user is asked
-// each time.
+// A jwks that can't be encoded as JSON, or no client at all, gives a new random key with each
+// call: the user is asked each time.
 func Key(client fosite.Client) string {
 	registered, ok := dcr.RegisteredClient(client)
+	if isNone(client) {
+		return rand.Text()
+	}
 	if !ok {
 		return "static:" + url.QueryEscape(client.GetID())
 	}
 	sum := sha256.Sum256(keyInput(registered))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// isNone reports whether there is no client, or a nil one.
+func isNone(client fosite.Client) bool {
+	record, ok := client.(*dcr.Client)
+	return client == nil || ok && record == nil
 }
 
 // keyVersion stands before all else that is hashed. It changes with the list of parts, and then

@@ -146,7 +146,8 @@ func RequireAuthMethods(methods ...string) dcr.Policy {
 }
 
 // Require refuses metadata without these members, such as "contacts" or
-// "software_statement". An empty string counts as absent, an empty list as present. A member
+// "software_statement". An empty string counts as absent, as does a client_name of which nothing
+// can be seen; an empty list counts as present. A member
 // that the server does not support may have been left out before policies are asked: it is
 // then always missing.
 func Require(names ...string) dcr.Policy {
@@ -157,7 +158,7 @@ func Require(names ...string) dcr.Policy {
 	}
 	return judge(func(a *dcr.Proposal) error {
 		for _, name := range names {
-			if a.Metadata.Value(name) == nil {
+			if a.Metadata.Value(name) == nil || name == "client_name" && dcr.NameKey(a.Metadata.ClientName) == "" {
 				return refuse(name + " is required by this server")
 			}
 		}

@@ -18,15 +18,22 @@ func (t *Table[T]) Check(m *T, l *Limits) error {
 }
 
 // checkLocalized judges the members with a language tag, which are in no order. So that one document gets
-// one answer, the first name at fault is refused.
+// one answer, the first name at fault is refused. Case means nothing in a tag (RFC 5646, section 2.1.1), so
+// two that differ by it are one member sent twice.
 func (t *Table[T]) checkLocalized(m *T, l *Limits) error {
 	var found *Refusal
+	times := map[string]int{}
+	for name := range *t.localized(m) {
+		times[strings.ToLower(name)]++
+	}
 	for name, value := range *t.localized(m) {
 		var refusal *Refusal
 		if row := t.taggedRow(name); row == nil {
 			refusal = &Refusal{Member: name, Phrase: "is no member with a language tag"}
 		} else if phrase := row.judge(l, value); phrase != "" {
 			refusal = row.refuse(name, phrase)
+		} else if times[strings.ToLower(name)] > 1 {
+			refusal = row.refuse(name, "occurs twice, in upper and lower case")
 		}
 		if refusal != nil && (found == nil || name < found.Member) {
 			found = refusal
@@ -112,6 +119,9 @@ func (t *Table[T]) Overlay(m, over *T, may func(row *Row[T]) error) error {
 		}
 	}
 	for name, value := range *t.localized(over) {
+		maps.DeleteFunc(*t.localized(m), func(other, _ string) bool {
+			return strings.EqualFold(other, name) && !hasEntry(*t.localized(over), other)
+		})
 		setEntry(t.localized(m), name, value)
 	}
 	return nil
@@ -138,15 +148,25 @@ func (t *Table[T]) Fill(m, from *T) {
 			place.copy(value)
 		}
 	}
-	fillEntries(t.localized(m), *t.localized(from))
+	for name, value := range *t.localized(from) {
+		if !slices.ContainsFunc(sortedNames(*t.localized(m)), func(other string) bool { return strings.EqualFold(other, name) }) {
+			setEntry(t.localized(m), name, value)
+		}
+	}
 	fillEntries(t.extensions(m), *t.extensions(from))
 }
 
 // fillEntries adds the entries whose names are not there yet.
 func fillEntries[V any](place *map[string]V, from map[string]V) {
 	for name, value := range from {
-		if _, named := (*place)[name]; !named {
+		if !hasEntry(*place, name) {
 			setEntry(place, name, value)
 		}
 	}
+}
+
+// hasEntry reports whether a map has a name.
+func hasEntry[V any](entries map[string]V, name string) bool {
+	_, ok := entries[name]
+	return ok
 }
