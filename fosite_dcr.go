@@ -51,12 +51,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/go-jose/go-jose/v3"
 	"github.com/gorilla/mux"
 	"github.com/ory/fosite"
-	"github.com/ory/fosite/handler/openid"
 
 	"github.com/fosite-contrib/fosite-dcr/internal/assertion"
 	"github.com/fosite-contrib/fosite-dcr/internal/capability"
@@ -163,9 +161,9 @@ func (p *Provider) lookUp(ctx context.Context, token string) (fosite.TokenUse, f
 // elsewhere; a static client has none.
 func (p *Provider) checkTokenIssuer(ctx context.Context, request fosite.AccessRequester) error {
 	several := p.location.endpoints.Issuer != nil
-	switch told := tokenIssuer(request.GetSession()); {
+	switch told := capability.SessionIssuer(request.GetSession()); {
 	case told != "":
-		if sameIssuer(told, p.location.issuerOrNone(ctx)) || !several && sameIssuer(told, p.Config.GetIDTokenIssuer(ctx)) {
+		if capability.SameIssuer(told, p.location.issuerOrNone(ctx)) || !several && capability.SameIssuer(told, p.Config.GetIDTokenIssuer(ctx)) {
 			return nil
 		}
 		return ErrInvalidToken.WithDebug("The access token is of another issuer.")
@@ -181,20 +179,6 @@ func (p *Provider) checkTokenIssuer(ctx context.Context, request fosite.AccessRe
 	}
 	return ErrInvalidToken.WithDebug("With Config.Endpoints.Issuer the session of a static client's token has to tell its issuer, by a method GetIssuer() string.")
 }
-
-// tokenIssuer returns the issuer that a session tells, by a method of its own or in the claims of the ID
-// token that goes with it.
-func tokenIssuer(session fosite.Session) string {
-	switch s := session.(type) {
-	case interface{ GetIssuer() string }:
-		return s.GetIssuer()
-	case openid.Session:
-		return s.IDTokenClaims().Issuer
-	}
-	return ""
-}
-
-func sameIssuer(a, b string) bool { return strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/") }
 
 func newRulebook(cfg Config, can *capability.Set, where *location) *rulebook {
 	client := outbound.NewClient(cfg.Outbound.Options)
