@@ -3,7 +3,6 @@ package dcr
 import (
 	"encoding/json"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -124,15 +123,8 @@ type CompanionMetadata struct {
 
 // Clone returns a deep copy.
 func (m ClientMetadata) Clone() ClientMetadata {
-	m.RedirectURIs = slices.Clone(m.RedirectURIs)
-	m.GrantTypes = slices.Clone(m.GrantTypes)
-	m.ResponseTypes = slices.Clone(m.ResponseTypes)
-	m.Contacts = slices.Clone(m.Contacts)
-	if m.JWKS != nil {
-		m.JWKS = &jose.JSONWebKeySet{Keys: slices.Clone(m.JWKS.Keys)}
-	}
-	m.Localized, m.Extensions = maps.Clone(m.Localized), maps.Clone(m.Extensions)
-	m.OpenID, m.Companion = m.OpenID.clone(), m.Companion.clone()
+	m.OpenID, m.Companion = clonePointer(m.OpenID), clonePointer(m.Companion)
+	table.Unshare(&m)
 	return m
 }
 
@@ -147,37 +139,6 @@ func (m *ClientMetadata) adopt(left *ClientMetadata) {
 		issuer, held = "", nil
 	}
 	m.statementIssuer, m.statementMembers = issuer, held
-}
-
-func (m *OpenIDMetadata) clone() *OpenIDMetadata {
-	if m == nil {
-		return nil
-	}
-	c := *m
-	c.DefaultMaxAge = clonePointer(m.DefaultMaxAge)
-	c.RequireAuthTime = clonePointer(m.RequireAuthTime)
-	c.DefaultACRValues = slices.Clone(m.DefaultACRValues)
-	c.RequestURIs = slices.Clone(m.RequestURIs)
-	c.PostLogoutRedirectURIs = slices.Clone(m.PostLogoutRedirectURIs)
-	c.FrontchannelLogoutSessionRequired = clonePointer(m.FrontchannelLogoutSessionRequired)
-	c.BackchannelLogoutSessionRequired = clonePointer(m.BackchannelLogoutSessionRequired)
-	c.BackchannelUserCodeParameter = clonePointer(m.BackchannelUserCodeParameter)
-	return &c
-}
-
-func (m *CompanionMetadata) clone() *CompanionMetadata {
-	if m == nil {
-		return nil
-	}
-	c := *m
-	c.ResponseModes = slices.Clone(m.ResponseModes)
-	c.AuthorizationDetailsTypes = slices.Clone(m.AuthorizationDetailsTypes)
-	c.RequirePushedAuthorizationRequests = clonePointer(m.RequirePushedAuthorizationRequests)
-	c.RequireSignedRequestObject = clonePointer(m.RequireSignedRequestObject)
-	c.DPoPBoundAccessTokens = clonePointer(m.DPoPBoundAccessTokens)
-	c.TLSClientCertificateBoundAccessTokens = clonePointer(m.TLSClientCertificateBoundAccessTokens)
-	c.UseMTLSEndpointAliases = clonePointer(m.UseMTLSEndpointAliases)
-	return &c
 }
 
 func clonePointer[T any](p *T) *T {

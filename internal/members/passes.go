@@ -135,6 +135,15 @@ func (t *Table[T]) dropTagged(m *T, member string) {
 	})
 }
 
+// Unshare makes a copy of a struct a deep one: lists, pointers, key sets and maps are m's own afterwards. The
+// groups are the caller's to copy.
+func (t *Table[T]) Unshare(m *T) {
+	for row := range t.present(m) {
+		row.at(m).unshare()
+	}
+	*t.localized(m), *t.extensions(m) = maps.Clone(*t.localized(m)), maps.Clone(*t.extensions(m))
+}
+
 // Fill copies into m every member of from that m does not have, members with a language tag and extension
 // members included. Afterwards m shares lists, pointers, key sets and JSON with from: clone it before where
 // that matters.

@@ -33,6 +33,8 @@ type place interface {
 	append(dst []byte) ([]byte, error)
 	// copy takes the value of a place of the same kind.
 	copy(from place)
+	// unshare gives the place a value of its own, where it shares one with a copy of the struct.
+	unshare()
 }
 
 // placeOf turns what Row.Field returns into a place.
@@ -50,6 +52,15 @@ func placeOf(field any) place {
 	return keysPlace{field.(**jose.JSONWebKeySet)}
 }
 
+// clone returns a copy of what a pointer points to, and nil for nil.
+func clone[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	c := *p
+	return &c
+}
+
 const kindText = "string"
 
 type textPlace struct{ field *string }
@@ -59,6 +70,7 @@ func (p textPlace) empty() bool     { return *p.field == "" }
 func (p textPlace) clear()          { *p.field = "" }
 func (p textPlace) value() any      { return *p.field }
 func (p textPlace) copy(from place) { *p.field = *from.(textPlace).field }
+func (p textPlace) unshare()        {}
 
 func (p textPlace) read(v strictjson.Value, _ *Limits) (phrase string) {
 	*p.field, phrase = readText(v)
@@ -93,6 +105,7 @@ func (p listPlace) empty() bool     { return *p.field == nil }
 func (p listPlace) clear()          { *p.field = nil }
 func (p listPlace) value() any      { return *p.field }
 func (p listPlace) copy(from place) { *p.field = *from.(listPlace).field }
+func (p listPlace) unshare()        { *p.field = slices.Clone(*p.field) }
 
 func (p listPlace) read(v strictjson.Value, _ *Limits) string {
 	list, ok := v.Texts()
@@ -132,6 +145,7 @@ func (p boolPlace) empty() bool     { return *p.field == nil }
 func (p boolPlace) clear()          { *p.field = nil }
 func (p boolPlace) value() any      { return **p.field }
 func (p boolPlace) copy(from place) { *p.field = *from.(boolPlace).field }
+func (p boolPlace) unshare()        { *p.field = clone(*p.field) }
 
 func (p boolPlace) read(v strictjson.Value, _ *Limits) string {
 	b, ok := v.Bool()
@@ -159,6 +173,7 @@ func (p integerPlace) empty() bool     { return *p.field == nil }
 func (p integerPlace) clear()          { *p.field = nil }
 func (p integerPlace) value() any      { return **p.field }
 func (p integerPlace) copy(from place) { *p.field = *from.(integerPlace).field }
+func (p integerPlace) unshare()        { *p.field = clone(*p.field) }
 
 func (p integerPlace) read(v strictjson.Value, _ *Limits) string {
 	n, ok := v.Integer()
@@ -189,6 +204,12 @@ func (p keysPlace) empty() bool     { return *p.field == nil }
 func (p keysPlace) clear()          { *p.field = nil }
 func (p keysPlace) value() any      { return *p.field }
 func (p keysPlace) copy(from place) { *p.field = *from.(keysPlace).field }
+
+func (p keysPlace) unshare() {
+	if *p.field != nil {
+		*p.field = &jose.JSONWebKeySet{Keys: slices.Clone((*p.field).Keys)}
+	}
+}
 
 func (p keysPlace) read(v strictjson.Value, l *Limits) string {
 	set, err := keyset.Parse(v.Raw(), keyset.Limits{Keys: l.Keys, Stored: l.StoredKeys})
