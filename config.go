@@ -95,7 +95,8 @@ func MCPConfig(resource string, scopes ...string) Config {
 		// MCP Inspector and other clients run in a browser. No credentials go along.
 		Endpoints: Endpoints{AllowedOrigins: []string{"*"}},
 		Authorization: Authorization{
-			Audience: []string{resource},
+			Audience:        []string{resource},
+			DefaultResource: resource,
 			// Claude Code and Visual Studio Code register http://localhost/callback and come back with a
 			// port.
 			AllowAnyLocalhostPort: true,

@@ -58,6 +58,7 @@ import (
 
 	"github.com/fosite-contrib/fosite-dcr/internal/assertion"
 	"github.com/fosite-contrib/fosite-dcr/internal/capability"
+	"github.com/fosite-contrib/fosite-dcr/internal/configview"
 	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
 
@@ -211,9 +212,13 @@ func (p *Provider) view(ctx context.Context, config fosite.Configurator, cfg Con
 	if strategy == nil {
 		strategy = p.ClientAuthentication
 	}
-	return newConfigView(&configView{
-		Configurator: config, strategy: strategy, hasher: hasher,
-		keys: cfg.Outbound.JWKSFetcher, guarded: outbound.NewRetryableClient(cfg.Outbound.Options),
+	var unknownResource error
+	if cfg.Authorization.RefuseUnknownResources {
+		unknownResource = ErrInvalidTarget
+	}
+	return configview.New(config, configview.Options{
+		Strategy: strategy, Hasher: hasher, UnknownResource: unknownResource, Failed: failure, IsGuarded: IsDynamic,
+		Keys: cfg.Outbound.JWKSFetcher, Guarded: outbound.NewRetryableClient(cfg.Outbound.Options),
 	})
 }
 

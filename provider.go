@@ -16,6 +16,7 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/capability"
 	"github.com/fosite-contrib/fosite-dcr/internal/members"
 	"github.com/fosite-contrib/fosite-dcr/internal/request"
+	"github.com/fosite-contrib/fosite-dcr/internal/resource"
 )
 
 // Provider is a fosite.OAuth2Provider with dynamic client registration. It is safe for many goroutines.
@@ -62,6 +63,7 @@ func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fo
 		err = firstOf(checkFormPost(ar), p.gate.check(ar))
 	}
 	if err == nil {
+		p.requestScopes(ar)
 		err = p.requestResources(ar)
 	}
 	return ar, translate(r, err)
@@ -87,6 +89,7 @@ func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Reques
 		err = p.gate.checkScope(ar)
 	}
 	if err == nil {
+		p.requestScopes(ar)
 		err = p.requestResources(ar)
 	}
 	for _, credential := range pushedCredentials {
@@ -338,23 +341,41 @@ func (p *Provider) redirectURIValid(request fosite.AuthorizeRequester) bool {
 // fosite ignores them all, or refused by Authorization.RefuseUnknownResources. fosite's own parameter goes
 // by its AudienceMatchingStrategy, whose default lets everything below an audience pass.
 //
-// The application grants what was requested, as with fosite's own parameter.
+// The application grants what was requested, as with fosite's own parameter. A registered client that names none asks
+// for Authorization.DefaultResource.
 func (p *Provider) requestResources(request fosite.Requester) error {
 	audience := request.GetRequestedAudience()
-	for _, resource := range fosite.RemoveEmpty(request.GetRequestForm()["resource"]) {
-		known := request.GetClient().GetAudience()
-		i := slices.IndexFunc(known, func(audience string) bool {
-			return strings.TrimSuffix(audience, "/") == strings.TrimSuffix(resource, "/")
-		})
+	named := fosite.RemoveEmpty(request.GetRequestForm()["resource"])
+	for _, name := range named {
+		known, ok := resource.Find(request.GetClient().GetAudience(), name)
 		switch {
-		case i >= 0:
-			audience = append(audience, known[i])
+		case ok:
+			audience = append(audience, known)
 		case p.config.RefuseUnknownResources:
 			return ErrInvalidTarget
 		}
 	}
+	if len(named)+len(audience) == 0 && p.config.DefaultResource != "" && IsDynamic(request.GetClient()) {
+		audience = fosite.Arguments{p.config.DefaultResource}
+	}
 	request.SetRequestedAudience(members.WithoutRepeats(slices.Clone(audience)))
 	return nil
+}
+
+// requestScopes has a registered client that names no scope ask for its default ones (RFC 6749, section 3.3). fosite has
+// read the request by then: with openid among them it would want a redirect_uri. A request object says all by itself.
+func (p *Provider) requestScopes(request fosite.Requester) {
+	client, ok := RegisteredClient(request.GetClient())
+	form := request.GetRequestForm()
+	if !ok || len(request.GetRequestedScopes()) > 0 || form.Get("request") != "" || form.Get("request_uri") != "" {
+		return
+	}
+	registered := client.GetScopes()
+	scopes := members.Keep(p.parts.cfg.Metadata.DefaultScopes, func(scope string) bool { return slices.Contains(registered, scope) })
+	if len(scopes) == 0 {
+		scopes = slices.Clone([]string(registered))
+	}
+	request.SetRequestedScopes(scopes)
 }
 
 // atEndpoint returns a context for one of fosite's endpoints, at which a client authenticates. parPath is

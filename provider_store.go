@@ -10,9 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/go-retryablehttp"
 	"github.com/ory/fosite"
-	"github.com/ory/fosite/handler/oauth2"
 
 	"github.com/fosite-contrib/fosite-dcr/internal/capability"
 	"github.com/fosite-contrib/fosite-dcr/internal/members"
@@ -25,9 +23,13 @@ type Authorization struct {
 	// sign in for an audience and then refuses every refresh. A resource that a request names (RFC 8707),
 	// as clients of MCP do, becomes a requested audience if it is among these.
 	Audience []string
-	// RefuseUnknownResources answers invalid_target to a request for another resource. By default it is
-	// left out: the token is not for that resource, which then refuses it.
+	// RefuseUnknownResources answers invalid_target to a request for another resource, at the token endpoint also for
+	// one that was not granted. By default it is left out: the token is not for that resource, which then refuses it.
+	// Handlers of the application's own for codes and refresh tokens do not narrow tokens to what is named.
 	RefuseUnknownResources bool
+	// DefaultResource is requested for a registered client that names no resource; empty means none. It has to be
+	// among Audience.
+	DefaultResource string
 	// AllowAnyLocalhostPort lets a public client that registered a redirect URI with http and the host
 	// localhost come back with another port, as RFC 8252, section 7.3, has it for IP literals. Claude Code
 	// and Visual Studio Code need it. Another program of the user's machine could listen there (T50).
@@ -53,10 +55,14 @@ func (a Authorization) withDefaults() Authorization {
 }
 
 func (a Authorization) problems() []error {
+	var found []error
 	if slices.Contains(a.Audience, "") {
-		return []error{errors.New("Config.Authorization.Audience has an empty audience: name the resources that tokens are for")}
+		found = append(found, errors.New("Config.Authorization.Audience has an empty audience: name the resources that tokens are for"))
 	}
-	return nil
+	if a.DefaultResource != "" && !slices.Contains(a.Audience, a.DefaultResource) {
+		found = append(found, errors.New("Config.Authorization.DefaultResource is not among Config.Authorization.Audience: add it there"))
+	}
+	return found
 }
 
 // clients is how a request finds its client: faults differ from unknown clients, clients of another issuer
@@ -280,117 +286,4 @@ func (r pushedRequest) GetClient() fosite.Client { return r.client }
 
 func withClient(request fosite.AuthorizeRequester, client fosite.Client) fosite.AuthorizeRequester {
 	return pushedRequest{request, client}
-}
-
-// configView is fosite's configuration as the provider of Extend sees it: the application's, with the
-// client authentication, the hasher and the key fetcher of this package.
-type configView struct {
-	fosite.Configurator
-
-	strategy fosite.ClientAuthenticationStrategy
-	hasher   fosite.Hasher
-	keys     fosite.JWKSFetcherStrategy
-	guarded  *retryablehttp.Client
-}
-
-// newConfigView hides none of the optional interfaces of a configuration that fosite asserts.
-func newConfigView(view *configView) fosite.Configurator {
-	par, hasConfig := view.Configurator.(fosite.PushedAuthorizeRequestConfigProvider)
-	handlers, hasHandlers := view.Configurator.(fosite.PushedAuthorizeRequestHandlersProvider)
-	switch {
-	case hasConfig && hasHandlers:
-		return &struct {
-			*configView
-			fosite.PushedAuthorizeRequestConfigProvider
-			fosite.PushedAuthorizeRequestHandlersProvider
-		}{view, par, handlers}
-	case hasConfig:
-		return &struct {
-			*configView
-			fosite.PushedAuthorizeRequestConfigProvider
-		}{view, par}
-	case hasHandlers:
-		return &struct {
-			*configView
-			fosite.PushedAuthorizeRequestHandlersProvider
-		}{view, handlers}
-	}
-	return view
-}
-
-// GetClientAuthenticationStrategy returns the application's strategy, or ours.
-func (v *configView) GetClientAuthenticationStrategy(context.Context) fosite.ClientAuthenticationStrategy {
-	return v.strategy
-}
-
-// GetSecretsHasher returns the hasher that registration uses.
-func (v *configView) GetSecretsHasher(context.Context) fosite.Hasher { return v.hasher }
-
-// GetTokenIntrospectionHandlers returns the application's, with fosite's own validator in a form that
-// recognises a storage which failed.
-func (v *configView) GetTokenIntrospectionHandlers(ctx context.Context) fosite.TokenIntrospectionHandlers {
-	handlers := slices.Clone(v.Configurator.GetTokenIntrospectionHandlers(ctx))
-	for i, h := range handlers {
-		if core, ok := h.(*oauth2.CoreValidator); ok {
-			handlers[i] = taggingValidator{core}
-		}
-	}
-	return handlers
-}
-
-// GetHTTPClient returns the guarded client where a registered client has fosite fetch what it points at,
-// such as a request object (T10).
-func (v *configView) GetHTTPClient(ctx context.Context) *retryablehttp.Client {
-	request, ok := ctx.Value(fosite.AuthorizeRequestContextKey).(fosite.AuthorizeRequester)
-	if ok && IsDynamic(request.GetClient()) {
-		return v.guarded
-	}
-	return v.Configurator.GetHTTPClient(ctx)
-}
-
-// GetJWKSFetcherStrategy returns the guarded fetcher.
-func (v *configView) GetJWKSFetcherStrategy(context.Context) fosite.JWKSFetcherStrategy {
-	return v.keys
-}
-
-// taggingValidator is fosite's CoreValidator, which takes every error of the storage for an unknown token.
-// This one recognises a storage that failed.
-type taggingValidator struct{ core *oauth2.CoreValidator }
-
-// IntrospectToken is the validator's, on a view of the storage made for this call.
-func (v taggingValidator) IntrospectToken(ctx context.Context, token string, use fosite.TokenUse, request fosite.AccessRequester, scopes []string) (fosite.TokenUse, error) {
-	storage := &taggingStorage{CoreStorage: v.core.CoreStorage}
-	core := &oauth2.CoreValidator{CoreStrategy: v.core.CoreStrategy, CoreStorage: storage, Config: v.core.Config}
-	found, err := core.IntrospectToken(ctx, token, use, request, scopes)
-	if err != nil && storage.failed != nil {
-		return "", failure(storage.failed)
-	}
-	var known *fosite.RFC6749Error
-	if err != nil && !errors.As(err, &known) { // the strategy can not read the token
-		err = fosite.ErrInvalidTokenFormat.WithWrap(err)
-	}
-	return found, err
-}
-
-// taggingStorage keeps the error of a look-up that says more than "unknown".
-type taggingStorage struct {
-	oauth2.CoreStorage
-	failed error
-}
-
-func (s *taggingStorage) GetAccessTokenSession(ctx context.Context, signature string, session fosite.Session) (fosite.Requester, error) {
-	request, err := s.CoreStorage.GetAccessTokenSession(ctx, signature, session)
-	return request, s.note(err)
-}
-
-func (s *taggingStorage) GetRefreshTokenSession(ctx context.Context, signature string, session fosite.Session) (fosite.Requester, error) {
-	request, err := s.CoreStorage.GetRefreshTokenSession(ctx, signature, session)
-	return request, s.note(err)
-}
-
-func (s *taggingStorage) note(err error) error {
-	if err != nil && !errors.Is(err, fosite.ErrNotFound) && !errors.Is(err, fosite.ErrInactiveToken) {
-		s.failed = err
-	}
-	return err
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fosite-contrib/fosite-dcr/internal/assertion"
 	"github.com/fosite-contrib/fosite-dcr/internal/capability"
+	"github.com/fosite-contrib/fosite-dcr/internal/configview"
 	"github.com/fosite-contrib/fosite-dcr/internal/request"
 )
 
@@ -38,6 +39,7 @@ func (p *Provider) NewAccessRequest(ctx context.Context, r *http.Request, sessio
 		err = p.gate.checkScope(ar)
 	}
 	if err == nil && ar.GetGrantTypes().ExactOne(capability.GrantClientCredentials) {
+		p.requestScopes(ar)
 		err = p.requestResources(ar)
 	}
 	if err == nil {
@@ -89,6 +91,9 @@ func (p *Provider) NewAccessResponse(ctx context.Context, request fosite.AccessR
 	response, err := p.Fosite.NewAccessResponse(ctx, request)
 	if errors.Is(err, fosite.ErrInvalidatedAuthorizeCode) {
 		err = fosite.ErrInvalidGrant.WithHint("The authorization code was used by another request.").WithDebug(err.Error())
+	}
+	if answer, ok := response.(*fosite.AccessResponse); ok && answer.GetExtra("scope") == "" {
+		delete(answer.Extra, "scope") // it is never empty (RFC 6749, section 3.3)
 	}
 	return response, translate(nil, err)
 }
@@ -262,7 +267,7 @@ func (p *Provider) bearerCaller(ctx context.Context, token string, session fosit
 // stored reports whether an access token is good by what the storage has of it, and not by itself alone.
 func (p *Provider) stored(ctx context.Context, token string, session fosite.Session) bool {
 	return slices.ContainsFunc(p.Config.GetTokenIntrospectionHandlers(ctx), func(h fosite.TokenIntrospector) bool {
-		core, ok := h.(taggingValidator)
+		core, ok := h.(configview.Validator)
 		if !ok {
 			return false
 		}
