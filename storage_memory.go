@@ -21,24 +21,17 @@ type (
 	clientRecords  = memory.Clients[Client, countKey]
 )
 
-// MemoryStore is a complete fosite storage in memory: registered clients, static clients, authorization
-// codes, access and refresh tokens, PKCE and OpenID Connect sessions, pushed requests and identifiers of
-// client assertions. It has no users for the password grant and no keys for the JWT bearer grant, so it
-// does not go with compose.ComposeAllEnabled. It is for one process and forgets everything when that ends.
+// MemoryStore is a complete fosite storage in memory, for one process: it implements every interface of fosite's storages
+// and of this package. It has no users for the password grant and no keys for the JWT bearer grant, so it does not go with
+// compose.ComposeAllEnabled.
 //
-// It implements fosite.Storage, oauth2.CoreStorage, oauth2.TokenRevocationStorage, pkce.PKCERequestStorage,
-// openid.OpenIDConnectRequestStorage, fosite.PARStorage and every interface of this package.
+// It is safe for many goroutines. Everything is bounded and shared out ([MemoryLimits]). At a bound a new entry is refused
+// with an error that wraps ErrFull, and nothing but clients that were never used is evicted. Of the refresh tokens of a
+// grant that were used, the last 64 are remembered, so that reuse ends the grant.
 //
-// It is safe for many goroutines. What has expired is dropped a little at a time as new entries come, never
-// in one walk, and everything is bounded ([MemoryLimits]). At a bound a new entry is refused with an error
-// that wraps ErrFull, and nothing but clients that were never used is evicted. Nobody fills the store for
-// everybody else: see [MemoryLimits]. Of the refresh tokens of a grant that were used, the last 64 are
-// remembered, so that reuse ends the grant.
-//
-// A session is kept with the identifier of its client, and gets the client as it is when the session is
-// read. Where the client is gone the session is not found. A client without an identifier, or whose
-// identifier is an https URL unknown to the store, is kept as it came. Sessions are copied on their way in
-// and out with their Clone method; what comes back is the stored session, whatever a Get method is given.
+// A session gets the client as it is when the session is read, and is not found where that is gone. A client without an
+// identifier, or whose identifier is an https URL unknown to the store, is kept as it came. Sessions are copied on their way
+// in and out; what comes back is the stored session, whatever a Get method is given.
 type MemoryStore struct {
 	*sessions
 	*initialRecords
@@ -64,10 +57,9 @@ var (
 	_ InitialAccessTokenStorage = (*MemoryStore)(nil)
 )
 
-// MemoryLimits bounds a MemoryStore. Zero means the default. A bound for all is shared out (T59). Of what a user
-// agreed to, one user has at most a fiftieth, and a tenth of that with one client. Of what needs no user, one client has
-// at most a hundredth, and a public client for each caller. Each share is at least 100. Whoever is over a share loses
-// the oldest of his own, and is refused where that would be unsafe.
+// MemoryLimits bounds a MemoryStore; zero means the default. The bounds are shared out (T59): of what a user agreed to, one
+// user has at most a fiftieth, a tenth of that with one client; of what needs no user, one client has at most a hundredth, a
+// public one for each caller. A share is at least 100. Whoever is over it loses the oldest of his own, or is refused.
 type MemoryLimits struct {
 	// Clients bounds registered clients; default 100,000. Static clients do not count. At the bound the
 	// oldest that was never used is evicted for a new one, unless it is still in its eviction grace
