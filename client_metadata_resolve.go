@@ -63,6 +63,7 @@ type rulebook struct {
 	policies []Policy
 	named    map[string]Policy
 	limits   *members.Limits
+	record   recordBound // Limits.AnonymousRecord
 	can      *capability.Set
 	// supported are the values that the provider supports of members that a server may lack.
 	supported  map[string]members.Honoured
@@ -109,7 +110,7 @@ func (b *rulebook) judge(ctx context.Context, m *ClientMetadata, s source) error
 	if err := b.applyRules(ctx, m, s, omitted, check); err != nil {
 		return err
 	}
-	return b.applyPolicies(ctx, m, &sent, s, check)
+	return firstOf(b.applyPolicies(ctx, m, &sent, s, check), b.record.check(m, s.registrant))
 }
 
 // resolveChoices chooses from what the client lists, and judges. Of the authentication methods it tries one after the

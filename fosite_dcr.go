@@ -185,7 +185,7 @@ func newRulebook(cfg Config, can *capability.Set, where *location) *rulebook {
 	client := outbound.NewClient(cfg.Outbound.Options)
 	supported := supportedMembers(can, cfg.Metadata.Supports)
 	b := &rulebook{
-		config: cfg.Metadata, scopes: cfg.Scopes, policies: cfg.Policies, named: cfg.NamedPolicies, limits: cfg.memberLimits(),
+		config: cfg.Metadata, scopes: cfg.Scopes, policies: cfg.Policies, named: cfg.NamedPolicies, limits: cfg.memberLimits(), record: recordBound(cfg.Limits.AnonymousRecord),
 		can: can, supported: supported, location: where, now: cfg.Now,
 		relations: &relationRules{
 			redirects: cfg.Metadata.redirects(cfg.Limits.URI), refuseNativeHTTPS: cfg.Metadata.RefuseNativeHTTPS,

@@ -25,6 +25,9 @@ type Limits struct {
 	Scope        int   // characters of scope; default 4096
 	Localized    int   // members with a language tag; default 128
 	Extension    int   // bytes of an extension member; default 4096
+	// AnonymousRecord is the bytes of the whole record of an anonymous registrant's client, as JSON; default
+	// 16 KiB.
+	AnonymousRecord int
 
 	// Rate bounds how often registration is asked for. Anonymous registrants have a limit for each caller
 	// by default.
@@ -49,6 +52,7 @@ func (l Limits) withDefaults(now func() time.Time) Limits {
 	setDefault(&l.Scope, 4096)
 	setDefault(&l.Localized, 128)
 	setDefault(&l.Extension, 4096)
+	setDefault(&l.AnonymousRecord, 16<<10)
 	setDefault(&l.Rate.IPv4Prefix, 32)
 	setDefault(&l.Rate.IPv6Prefix, 64)
 	if l.Rate.Limiter == nil {
@@ -66,9 +70,28 @@ func (l Limits) members() *members.Limits {
 	}
 }
 
+// recordBound is Limits.AnonymousRecord.
+type recordBound int
+
+// recordBesides is what a record has besides its metadata, in bytes: identifiers, times, hashes.
+const recordBesides = 1 << 10
+
+// check refuses what is allowed member by member and too much in all, of a registrant for whom nobody vouches
+// (T66).
+func (bound recordBound) check(m *ClientMetadata, who *Registrant) error {
+	if !who.isAnonymous() {
+		return nil
+	}
+	stored, err := m.MarshalJSON()
+	if size := len(stored) + recordBesides; err == nil && size > int(bound) {
+		return refuseMetadata(fmt.Sprintf("The client metadata as a whole has %d bytes as stored, more than the %d that an anonymous registrant may have", size, bound))
+	}
+	return err
+}
+
 // problems says what is wrong with the limits.
 func (l Limits) problems() []error {
-	bounds := []int{l.RedirectURIs, l.Elements, l.Keys, l.URI, l.Text, l.Name, l.Scope, l.Localized, l.Extension, int(l.Body),
+	bounds := []int{l.RedirectURIs, l.Elements, l.Keys, l.URI, l.Text, l.Name, l.Scope, l.Localized, l.Extension, l.AnonymousRecord, int(l.Body),
 		l.Quotas.PerSubject, l.Quotas.PerInitialAccessToken}
 	var found []error
 	wrong := func(when bool, text string) {
