@@ -55,6 +55,9 @@ func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fo
 	p.keepPushed(ctx, r)
 	lent := p.lendState(r)
 	ar, err := p.Fosite.NewAuthorizeRequest(ctx, r)
+	if errors.Is(err, fosite.ErrServerError) && errors.Is(err, fosite.ErrNotFound) { // a pushed request is used once
+		ar, err = fosite.NewAuthorizeRequest(), fosite.ErrInvalidRequestURI.WithHint("Invalid PAR session")
+	}
 	takeBackState(r, ar, lent)
 	if refusal := p.checkRedirect(ar); refusal != nil {
 		err = refusal
@@ -64,7 +67,7 @@ func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fo
 	}
 	if err == nil {
 		p.requestScopes(ar)
-		err = p.requestResources(ar)
+		err = firstOf(p.checkNonce(ctx, ar), p.requestResources(ar))
 	}
 	return ar, translate(r, err)
 }
@@ -90,7 +93,7 @@ func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Reques
 	}
 	if err == nil {
 		p.requestScopes(ar)
-		err = p.requestResources(ar)
+		err = firstOf(p.checkNonce(ctx, ar), p.requestResources(ar))
 	}
 	for _, credential := range pushedCredentials {
 		ar.GetRequestForm().Del(credential)
@@ -229,14 +232,18 @@ func (p *Provider) redirectError(ctx context.Context, w http.ResponseWriter, req
 // ShowsAuthorizeError reports whether an authorization error should be shown to the person as a page of
 // status 4xx rather than redirected: where the redirect URI is not known to be the client's, and, for
 // clients that registered themselves, as long as nobody is signed in, or anybody could use the server to
-// redirect to wherever they like (RFC 9700, section 4.11.2). A request with prompt=none is answered to the
-// client all the same. A client that is unknown, or was deleted while the user was asked, is not redirected
-// to.
+// redirect to wherever they like (RFC 9700, section 4.11.2). With prompt=none the client learns of
+// login_required, interaction_required and consent_required all the same. A client that is unknown, or was deleted
+// while the user was asked, is not redirected to.
 func (p *Provider) ShowsAuthorizeError(request fosite.AuthorizeRequester, err error, signedIn bool) bool {
 	if request == nil || !p.redirectURIValid(request) || errors.Is(err, fosite.ErrInvalidClient) {
 		return true
 	}
-	return IsDynamic(request.GetClient()) && !signedIn && request.GetRequestForm().Get("prompt") != "none"
+	if signedIn || !IsDynamic(request.GetClient()) {
+		return false
+	}
+	awaited := errors.Is(err, fosite.ErrLoginRequired) || errors.Is(err, fosite.ErrInteractionRequired) || errors.Is(err, fosite.ErrConsentRequired)
+	return !awaited || request.GetRequestForm().Get("prompt") != "none"
 }
 
 // WritePushedAuthorizeError is fosite's, with the challenge of RFC 6749, section 5.2.
@@ -308,6 +315,15 @@ func (p *Provider) checkRedirect(request fosite.AuthorizeRequester) error {
 	}
 	ar.RedirectURI = nil
 	return fosite.ErrInvalidRequest.WithHint("The 'redirect_uri' parameter does not match any of the OAuth 2.0 Client's pre-registered redirect urls.")
+}
+
+// checkNonce refuses a nonce that fosite refuses at the token endpoint, after the user has agreed.
+func (p *Provider) checkNonce(ctx context.Context, request fosite.Requester) error {
+	nonce, least := request.GetRequestForm().Get("nonce"), p.Config.GetMinParameterEntropy(ctx)
+	if nonce == "" || len(nonce) >= least || !request.GetRequestedScopes().Has("openid") {
+		return nil
+	}
+	return fosite.ErrInvalidRequest.WithHintf("Parameter 'nonce' must have at least %d characters.", least)
 }
 
 // checkFormPost refuses a form that would be posted to an app: no browser hands a form to a private-use

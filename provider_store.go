@@ -15,6 +15,7 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/capability"
 	"github.com/fosite-contrib/fosite-dcr/internal/members"
 	"github.com/fosite-contrib/fosite-dcr/internal/redirecturi"
+	"github.com/fosite-contrib/fosite-dcr/internal/request"
 )
 
 // Authorization says what fosite's endpoints demand of registered clients.
@@ -80,6 +81,9 @@ type clients struct {
 
 // find returns the client that fosite works with.
 func (c *clients) find(ctx context.Context, id string) (fosite.Client, error) {
+	if !request.IsIdentifier(id) {
+		return nil, fosite.ErrNotFound
+	}
 	found, err := c.storage.GetClient(ctx, id)
 	if err != nil {
 		return nil, tagFault(c.hidden(ctx, id, err))
@@ -245,27 +249,30 @@ func (s *parProviderStore) CreatePARSession(ctx context.Context, requestURI stri
 // GetPARSession returns a pushed request, with its client as it is now: fosite would take the one from the
 // session, which may have been deleted since (T36).
 func (s *parProviderStore) GetPARSession(ctx context.Context, requestURI string) (fosite.AuthorizeRequester, error) {
-	request, err := s.par.GetPARSession(ctx, requestURI)
+	if !request.IsIdentifier(requestURI) {
+		return nil, fosite.ErrNotFound
+	}
+	pushed, err := s.par.GetPARSession(ctx, requestURI)
 	if err != nil {
 		return nil, tagFault(err)
 	}
-	if request.GetClient() == nil {
+	if pushed.GetClient() == nil {
 		return nil, fosite.ErrNotFound
 	}
-	client, err := s.clients.find(withoutRequest(ctx), request.GetClient().GetID())
+	client, err := s.clients.find(withoutRequest(ctx), pushed.GetClient().GetID())
 	if err != nil {
 		return nil, err
 	}
 	if registered, ok := RegisteredClient(client); ok {
 		registered.view.pushed = true
-		if uri := request.GetRedirectURI(); uri != nil {
+		if uri := pushed.GetRedirectURI(); uri != nil {
 			s.clients.presentRedirect(registered, uri.String)
 		}
 	}
-	return withClient(request, client), nil
+	return withClient(pushed, client), nil
 }
 
-// DeletePARSession removes a pushed request from the storage.
+// DeletePARSession removes a pushed request from the storage. fosite.ErrNotFound says that another request was faster.
 func (s *parProviderStore) DeletePARSession(ctx context.Context, requestURI string) error {
 	return s.par.DeletePARSession(ctx, requestURI)
 }

@@ -10,11 +10,13 @@ import (
 	"strings"
 
 	"github.com/ory/fosite"
+	"github.com/ory/fosite/handler/oauth2"
 
 	"github.com/fosite-contrib/fosite-dcr/internal/assertion"
 	"github.com/fosite-contrib/fosite-dcr/internal/capability"
 	"github.com/fosite-contrib/fosite-dcr/internal/configview"
 	"github.com/fosite-contrib/fosite-dcr/internal/request"
+	"github.com/fosite-contrib/fosite-dcr/internal/tokens"
 )
 
 // NewAccessRequest is fosite's; a storage that fails is a server error, never invalid_client, no grant
@@ -25,12 +27,12 @@ func (p *Provider) NewAccessRequest(ctx context.Context, r *http.Request, sessio
 		return nil, err
 	}
 	ctx = p.atEndpoint(ctx, r, "")
-	if asked := (&fosite.AccessRequest{GrantTypes: fosite.RemoveEmpty(strings.Split(r.PostForm.Get("grant_type"), " "))}); !p.handlesGrant(ctx, asked) {
-		return asked, fosite.ErrUnsupportedGrantType
+	if !tokens.HandlesGrant(ctx, p.Config.GetTokenEndpointHandlers(ctx), r.PostForm.Get("grant_type")) {
+		return nil, fosite.ErrUnsupportedGrantType
 	}
 	ar, err := p.Fosite.NewAccessRequest(ctx, r, session)
 	if err == nil {
-		err = checkNarrowing(ar)
+		err = tokens.CheckScope(ar)
 	}
 	if errors.Is(err, fosite.ErrInvalidScope) && narrowed(r) {
 		err = fosite.ErrInvalidGrant.WithHint("The client may not have a scope of this refresh token any more.").WithWrap(err)
@@ -45,27 +47,7 @@ func (p *Provider) NewAccessRequest(ctx context.Context, r *http.Request, sessio
 	if err == nil {
 		err = requireVerifier(ar)
 	}
-	return ar, p.answer(ctx, r, err)
-}
-
-// handlesGrant reports whether a composed handler takes the grant type of a request, or there is none to take.
-func (p *Provider) handlesGrant(ctx context.Context, request fosite.AccessRequester) bool {
-	return len(request.GetGrantTypes()) == 0 || slices.ContainsFunc(p.Config.GetTokenEndpointHandlers(ctx), func(h fosite.TokenEndpointHandler) bool {
-		return h.CanHandleTokenEndpointRequest(ctx, request)
-	})
-}
-
-// checkNarrowing refuses a scope that the refresh token does not have (RFC 6749, section 6).
-func checkNarrowing(request fosite.AccessRequester) error {
-	if !request.GetGrantTypes().ExactOne(capability.GrantRefreshToken) {
-		return nil
-	}
-	for _, scope := range fosite.RemoveEmpty(strings.Split(request.GetRequestForm().Get("scope"), " ")) {
-		if !request.GetGrantedScopes().Has(scope) {
-			return fosite.ErrInvalidScope.WithHint("The refresh token does not have a scope that is asked for.")
-		}
-	}
-	return nil
+	return ar, p.answer(ctx, r, p.lostRefresh(ctx, ar, err))
 }
 
 // narrowed reports whether a scope that is refused is none that the request asks for: it is the refresh
@@ -95,7 +77,17 @@ func (p *Provider) NewAccessResponse(ctx context.Context, request fosite.AccessR
 	if answer, ok := response.(*fosite.AccessResponse); ok && answer.GetExtra("scope") == "" {
 		delete(answer.Extra, "scope") // it is never empty (RFC 6749, section 3.3)
 	}
-	return response, translate(nil, err)
+	return response, translate(nil, p.lostRefresh(ctx, request, err))
+}
+
+// lostRefresh is what those are told that lose of several refreshes at once.
+func (p *Provider) lostRefresh(ctx context.Context, request fosite.AccessRequester, err error) error {
+	strategy, _ := p.parts.strategy.(oauth2.RefreshTokenStrategy)
+	err = tokens.Refreshes{Storage: p.parts.revocation, Strategy: strategy}.Lost(ctx, request, err)
+	if errors.Is(err, tokens.ErrContended) {
+		return failure(errors.Join(ErrUnavailable, err))
+	}
+	return err
 }
 
 // WriteAccessError is fosite's, with the challenge of RFC 6749, section 5.2.
@@ -161,7 +153,7 @@ func (p *Provider) introspect(ctx context.Context, r *http.Request, session fosi
 	if found.GetClient().GetID() != caller.id {
 		return inactive(), errNotIntrospectable
 	}
-	showRefreshEnd(found)
+	tokens.ShowRefreshEnd(found)
 	return response, nil
 }
 
@@ -175,13 +167,6 @@ func introspectionRefusal(r *http.Request, err error) error {
 		answer = ErrInvalidToken
 	}
 	return answer.WithHint(fosite.ErrorToRFC6749Error(err).HintField).WithWrap(err)
-}
-
-// showRefreshEnd: fosite shows the end of the access token, whatever was asked about.
-func showRefreshEnd(found fosite.AccessRequester) {
-	session := found.GetSession().Clone()
-	session.SetExpiresAt(fosite.AccessToken, session.GetExpiresAt(fosite.RefreshToken))
-	found.SetSession(session)
 }
 
 // introspectOwn answers a client that may introspect its own tokens only.
@@ -203,7 +188,7 @@ func (p *Provider) introspectOwn(ctx context.Context, r *http.Request, session f
 	if use == fosite.AccessToken {
 		response.AccessTokenType = fosite.BearerAccessToken
 	} else {
-		showRefreshEnd(found)
+		tokens.ShowRefreshEnd(found)
 	}
 	return response, nil
 }
@@ -223,7 +208,11 @@ func (p *Provider) introspectionCaller(ctx context.Context, r *http.Request, ses
 	if r.Method != http.MethodPost || session == nil {
 		return who, nil
 	}
-	if token := fosite.AccessTokenFromRequest(r); token != "" {
+	token := fosite.AccessTokenFromRequest(r)
+	switch {
+	case !request.IsToken(token):
+		return who, fosite.ErrRequestUnauthorized.WithHint("The access token is malformed.")
+	case token != "":
 		return p.bearerCaller(ctx, token, session.Clone())
 	}
 	if who.id = claimedClientID(r); who.id == "" {
@@ -249,7 +238,7 @@ func (p *Provider) bearerCaller(ctx context.Context, token string, session fosit
 		return who, faultOnly(err)
 	}
 	who.id = request.GetClient().GetID()
-	if who.id == "" && p.stored(ctx, token, session) {
+	if who.id == "" && configview.Stored(ctx, p.Config.GetTokenIntrospectionHandlers(ctx), token, session) {
 		return who, nil // issued by a grant without client authentication
 	}
 	client, err := p.Store.GetClient(ctx, who.id)
@@ -262,18 +251,6 @@ func (p *Provider) bearerCaller(ctx context.Context, token string, session fosit
 		who.token, who.ownOnly = token, true
 	}
 	return who, nil
-}
-
-// stored reports whether an access token is good by what the storage has of it, and not by itself alone.
-func (p *Provider) stored(ctx context.Context, token string, session fosite.Session) bool {
-	return slices.ContainsFunc(p.Config.GetTokenIntrospectionHandlers(ctx), func(h fosite.TokenIntrospector) bool {
-		core, ok := h.(configview.Validator)
-		if !ok {
-			return false
-		}
-		use, err := core.IntrospectToken(ctx, token, fosite.AccessToken, fosite.NewAccessRequest(session.Clone()), nil)
-		return err == nil && use == fosite.AccessToken
-	})
 }
 
 // faultOnly keeps the server's own failures; the rest is for fosite to say.
@@ -295,8 +272,11 @@ func (p *Provider) IntrospectToken(ctx context.Context, token string, use fosite
 }
 
 func (p *Provider) introspectToken(ctx context.Context, token string, use fosite.TokenUse, session fosite.Session, scopes ...string) (fosite.TokenUse, fosite.AccessRequester, error) {
-	found, request, err := p.Fosite.IntrospectToken(ctx, token, use, session, scopes...)
-	return found, request, translate(nil, err)
+	if !request.IsToken(token) {
+		return "", nil, fosite.ErrRequestUnauthorized.WithHint("The token is malformed.")
+	}
+	found, ar, err := p.Fosite.IntrospectToken(ctx, token, use, session, scopes...)
+	return found, ar, translate(nil, err)
 }
 
 // WriteIntrospectionError is fosite's, but every error is told that is none of the token: fosite answers to most

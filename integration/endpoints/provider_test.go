@@ -292,9 +292,8 @@ func TestErrorsBeforeSignIn(t *testing.T) {
 				shown(t, page)
 				require.NotContains(t, page.Body, "<form")
 				query.Set("prompt", "none")
-				for _, edits := range [][]dcrtest.Edit{{anonymous}, nil} {
-					answered(t, s.Authorize(t, query, edits...), redirectURI)
-				}
+				shown(t, s.Authorize(t, query, anonymous)) // whatever is asked for
+				answered(t, s.Authorize(t, query), redirectURI)
 				query.Del("prompt")
 				answered(t, s.Authorize(t, query), redirectURI)
 				query.Set("redirect_uri", "https://evil.example/")
@@ -307,6 +306,27 @@ func TestErrorsBeforeSignIn(t *testing.T) {
 		t.Parallel()
 		dcrtest.RequireRedirectError(t, s.Authorize(t, dcrtest.AuthorizeQuery("static", dcrtest.RedirectURI, "scope", "bogus"), anonymous), "invalid_scope")
 	})
+}
+
+func TestErrorsOfASilentRequest(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, dcrtest.Setup{})
+	client := registerAt(t, s, "none", dcrtest.RedirectURI)
+	for _, prompt := range []string{"none", "", "none login", "consent"} {
+		query := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "prompt", prompt)
+		request, err := s.Provider.NewAuthorizeRequest(t.Context(), httptest.NewRequest(http.MethodGet, "/oauth2/auth?"+query.Encode(), nil))
+		require.NoError(t, err)
+		for refusal, awaited := range map[*fosite.RFC6749Error]bool{
+			fosite.ErrLoginRequired: true, fosite.ErrInteractionRequired: true, fosite.ErrConsentRequired: true,
+			fosite.ErrAccessDenied: false, fosite.ErrInvalidScope: false, fosite.ErrServerError: false, fosite.ErrInvalidClient: false,
+		} {
+			t.Run("RED-01/prompt="+prompt+"/"+refusal.ErrorField, func(t *testing.T) {
+				t.Parallel() // OpenID Connect Core 1.0, section 3.1.2.6
+				require.Equal(t, !awaited || prompt != "none", s.Provider.ShowsAuthorizeError(request, refusal, false))
+				require.Equal(t, refusal == fosite.ErrInvalidClient, s.Provider.ShowsAuthorizeError(request, refusal, true))
+			})
+		}
+	}
 }
 
 // answered judges an error that the client is told, by a redirect or by a form.

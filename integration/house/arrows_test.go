@@ -31,8 +31,9 @@ var arrows = []struct {
 	{".", []string{
 		"internal/members", "internal/assertion", "internal/capability", "internal/memory", "internal/plaintext",
 		"internal/ratelimit", "internal/request", "internal/redirecturi", "internal/strictjson", "outbound", "internal/keyset",
-		"internal/resource", "internal/configview",
+		"internal/resource", "internal/configview", "internal/tokens",
 	}},
+	{"internal/tokens", nil},
 	{"internal/configview", []string{"internal/resource"}},
 	{"internal/resource", nil},
 	{"internal/members", []string{"internal/redirecturi", "internal/strictjson", "outbound", "internal/keyset"}},

@@ -3,6 +3,7 @@ package configview
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/handler/oauth2"
@@ -29,6 +30,19 @@ func (v Validator) IntrospectToken(ctx context.Context, token string, use fosite
 		err = fosite.ErrInvalidTokenFormat.WithWrap(err)
 	}
 	return found, err
+}
+
+// Stored reports whether an access token is good by what a storage has of it, and not by itself alone. The handlers are a
+// view's.
+func Stored(ctx context.Context, handlers fosite.TokenIntrospectionHandlers, token string, session fosite.Session) bool {
+	return slices.ContainsFunc(handlers, func(h fosite.TokenIntrospector) bool {
+		v, ok := h.(Validator)
+		if !ok {
+			return false
+		}
+		use, err := v.IntrospectToken(ctx, token, fosite.AccessToken, fosite.NewAccessRequest(session.Clone()), nil)
+		return err == nil && use == fosite.AccessToken
+	})
 }
 
 // storageView keeps the error of a look-up that says more than "unknown".

@@ -52,8 +52,8 @@ func JSON(r *http.Request) error {
 }
 
 // Bearer returns the token of the one Authorization header; the scheme is case-insensitive (RFC 9110, section
-// 11.1). present is false where the request has no Bearer token, and ok is false where it has none or a malformed
-// one, or several Authorization headers. A token in the query or in a form does not count (T40).
+// 11.1). present is false where the request has no Bearer token, and ok is false where it has none or one that can be
+// none, or several Authorization headers. A token in the query or in a form does not count (T40).
 func Bearer(r *http.Request) (token string, present, ok bool) {
 	header := r.Header.Values("Authorization")
 	if len(header) == 0 {
@@ -64,7 +64,7 @@ func Bearer(r *http.Request) (token string, present, ok bool) {
 		return "", false, false
 	}
 	token = strings.TrimLeft(token, " ")
-	if len(header) > 1 || token == "" || strings.ContainsAny(token, " \t,") {
+	if len(header) > 1 || token == "" || !IsToken(token) || strings.ContainsAny(token, " \t,") {
 		return "", true, false
 	}
 	return token, true, true

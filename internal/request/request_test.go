@@ -89,3 +89,23 @@ func TestBearer(t *testing.T) {
 		})
 	}
 }
+
+func TestOneToken(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		header, query string
+		want          error
+	}{
+		"header": {"Bearer a", "", nil}, "query": {"", "?access_token=a", nil}, "neither": {"", "", nil},
+		"both": {"Bearer a", "?access_token=a", request.ErrRepeated}, "empty": {"Bearer a", "?access_token", request.ErrRepeated},
+	} {
+		t.Run("ERR-01/"+name, func(t *testing.T) {
+			t.Parallel()
+			r := httptest.NewRequest("GET", "/"+row.query, nil)
+			if row.header != "" {
+				r.Header.Set("Authorization", row.header)
+			}
+			require.ErrorIs(t, request.OneToken(r), row.want)
+		})
+	}
+}

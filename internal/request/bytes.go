@@ -1,0 +1,42 @@
+package request
+
+import (
+	"net/http"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds of what a request refers to, in bytes.
+const (
+	maxIdentifier = 2048
+	maxToken      = 16 << 10
+)
+
+// unknown takes the place of a value that can be none. It is nobody's.
+const unknown = "-"
+
+// IsIdentifier reports whether a text can be a client identifier or a request URI: valid UTF-8 of at most 2,048 bytes,
+// without control characters. A database may fail on any other.
+func IsIdentifier(s string) bool { return len(s) <= maxIdentifier && isText(s) }
+
+// IsToken reports whether a text can be a token or a code: as IsIdentifier, of at most 16 KB.
+func IsToken(s string) bool { return len(s) <= maxToken && isText(s) }
+
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl) }
+
+// replaceImpossible puts an unknown value in the place of each reference that can be none, so that it is answered like
+// an unknown one and reaches no storage.
+func replaceImpossible(r *http.Request) {
+	for name, possible := range map[string]func(string) bool{
+		"client_id": IsIdentifier,
+		"code":      IsToken, "refresh_token": IsToken, "token": IsToken, "device_code": IsToken,
+	} {
+		if r.Form.Has(name) && !possible(r.Form.Get(name)) {
+			r.Form.Set(name, unknown)
+		}
+		if r.PostForm.Has(name) && !possible(r.PostForm.Get(name)) {
+			r.PostForm.Set(name, unknown)
+		}
+	}
+}
