@@ -163,6 +163,10 @@ func (s *server) allow(w http.ResponseWriter, r *http.Request, who *login, reque
 func (s *server) refuse(w http.ResponseWriter, r *http.Request, request fosite.AuthorizeRequester, err error) {
 	s.refused(r, err)
 	if s.provider.ShowsAuthorizeError(request, err, s.sessions.login(r) != nil) {
+		if wantsJSON(r) {
+			refusalJSON(w, err, s.url("/register"))
+			return
+		}
 		s.pages.refusal(w, err)
 		return
 	}

@@ -106,6 +106,24 @@ func TestErrors(t *testing.T) {
 		unknown := request(object{"client_id": "gone"}, loopbackURI)
 		requireRefusal(t, s.browser(t).get("/oauth2/auth?"+unknown.Encode()), "connect again")
 	})
+	t.Run("AUTH-05/program", func(t *testing.T) {
+		unknown := "/oauth2/auth?" + request(object{"client_id": "gone"}, loopbackURI).Encode()
+		answer := s.browser(t).get(unknown, "Accept", "application/json")
+		require.Equal(t, http.StatusBadRequest, answer.status)
+		require.Empty(t, answer.location)
+		require.Equal(t, "application/json", answer.header.Get("Content-Type"))
+		require.Equal(t, "no-store", answer.header.Get("Cache-Control"))
+		var said map[string]string
+		require.NoError(t, json.Unmarshal([]byte(answer.body), &said))
+		require.Equal(t, "invalid_client", said["error"])
+		require.Equal(t, s.options.issuer+"/register", said["registration_endpoint"])
+		require.Contains(t, said["message"], "connect again")
+		require.NotEmpty(t, said["error_description"])
+		require.NotContains(t, s.browser(t).get(bogus, "Accept", "application/json").body, "registration_endpoint", "the client is not the fault")
+		for _, accept := range []string{"text/html,application/json;q=0.9", "*/*", ""} {
+			requireRefusal(t, s.browser(t).get(unknown, "Accept", accept), "connect again")
+		}
+	})
 	t.Run("RED-01/no_cookie", func(t *testing.T) {
 		requireRefusal(t, s.browser(t).get(bogus), "Go back to the app")
 	})

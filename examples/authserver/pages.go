@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
+	"encoding/json"
 	"html/template"
 	"log/slog"
 	"net/http"
@@ -92,14 +93,20 @@ type refusalPage struct {
 // refusal shows the user that an authorization request cannot go on. Its status is 400
 // whatever OAuth has for the error: 401 would need a challenge.
 func (p *pages) refusal(w http.ResponseWriter, err error) {
+	status, page := refusalOf(err)
+	p.show(w, status, "refusal", page)
+}
+
+// refusalOf says what a person can do.
+func refusalOf(err error) (status int, page refusalPage) {
 	answer := fosite.ErrorToRFC6749Error(err)
-	page := refusalPage{
+	page = refusalPage{
 		Title: "This sign-in cannot go on",
 		Text: "The app asked for something that this server does not accept. Go back to the app and try again. " +
 			"If it happens again, ask the makers of the app for help.",
 		Code: answer.ErrorField, Description: answer.GetDescription(),
 	}
-	status := http.StatusBadRequest
+	status = http.StatusBadRequest
 	switch {
 	case answer.CodeField >= 500:
 		status = answer.CodeField
@@ -110,7 +117,26 @@ func (p *pages) refusal(w http.ResponseWriter, err error) {
 		page.Text = "The app may have been connected a long time ago, and its registration may have expired. " +
 			"Go back to the app, remove this server from it, and connect again."
 	}
-	p.show(w, status, "refusal", page)
+	return status, page
+}
+
+// refusalJSON is the same for a program that asked for JSON: what happened, and where to register anew.
+func refusalJSON(w http.ResponseWriter, err error, registrationEndpoint string) {
+	status, page := refusalOf(err)
+	answer := map[string]string{"error": page.Code, "error_description": page.Description, "message": page.Title + ". " + page.Text}
+	if page.Code == fosite.ErrInvalidClient.ErrorField {
+		answer["registration_endpoint"] = registrationEndpoint
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(answer)
+}
+
+// wantsJSON reports whether a request comes from a program: it accepts JSON and no page.
+func wantsJSON(r *http.Request) bool {
+	accept := r.Header.Get("Accept")
+	return strings.Contains(accept, "application/json") && !strings.Contains(accept, "text/html")
 }
 
 // expired shows the user that a form came too late, twice, or from another browser.
