@@ -262,7 +262,7 @@ func ExampleKey() {
 	_, client := post(provider.RegistrationHandler(), `{"client_name": "A Service", "redirect_uris": ["https://app.example/cb"]}`)
 	visit := func(method, redirectURI string) {
 		answer := httptest.NewRecorder()
-		query := url.Values{"response_type": {"code"}, "client_id": {client["client_id"].(string)}, "redirect_uri": {redirectURI}, "state": {"some state"}}
+		query := url.Values{"response_type": {"code"}, "client_id": {client["client_id"].(string)}, "redirect_uri": {redirectURI}, "state": {"some state"}, "scope": {"mcp"}}
 		authorize(answer, httptest.NewRequest(method, "/oauth2/auth?"+query.Encode(), nil))
 		if landed, err := answer.Result().Location(); err == nil {
 			fmt.Println("sent to", landed.Host, landed.Query().Has("code"))
@@ -290,12 +290,12 @@ func ExampleKey() {
 	}
 	visit(http.MethodGet, "https://app.example/cb")
 	// Output:
-	// may A Service have [] ?
+	// may A Service have [mcp] ?
 	// sent to app.example true
 	// sent to app.example true
 	// changed 200
-	// may A Service have [] ?
-	// may A Service have [] ?
+	// may A Service have [mcp] ?
+	// may A Service have [mcp] ?
 	// sent to app.example true
-	// may A Service have [] ?
+	// may A Service have [mcp] ?
 }

@@ -140,6 +140,12 @@ func TestErrors(t *testing.T) {
 		answer := s.browser(t).get("/oauth2/auth?" + silent.Encode())
 		require.Equal(t, "login_required", queryOf(answer.location).Get("error"), answer.body)
 	})
+	t.Run("RED-01/prompt_none_and_another_fault", func(t *testing.T) {
+		for _, fault := range [][]string{{"scope", "bogus"}, {"response_type", "bogus"}, {"code_challenge", "", "code_challenge_method", ""}} {
+			silent := request(client, loopbackURI, append([]string{"prompt", "none"}, fault...)...)
+			requireRefusal(t, s.browser(t).get("/oauth2/auth?"+silent.Encode()), "Go back to the app")
+		}
+	})
 	t.Run("RED-01/unregistered_redirect", func(t *testing.T) {
 		b := s.browser(t)
 		b.signIn(b.get("/sign-in"))
