@@ -423,6 +423,10 @@ func translate(r *http.Request, err error) error {
 	if errors.Is(err, ErrUnavailable) || !errors.As(err, &known) || known.ErrorField == fosite.ErrUnknownRequest.ErrorField {
 		return failure(err)
 	}
+	if strings.Contains(known.HintField, "Unable to fetch") { // fosite says what it met (T62)
+		err = known.WithHint("What the request points at could not be fetched.")
+		known = fosite.ErrorToRFC6749Error(err)
+	}
 	refused := known.CodeField == http.StatusUnauthorized && known.ErrorField != fosite.ErrInactiveToken.ErrorField
 	if r != nil && r.Header.Get("Authorization") != "" && refused {
 		return &problem{answer: known, cause: err, challenge: challengeFor(r)}
