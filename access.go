@@ -258,6 +258,9 @@ type admission struct {
 // filling a storage.
 var defaultPerCaller = Rate{Count: 60, Per: time.Minute}
 
+// defaultPerSubject is what a user has clients for, with room to spare.
+const defaultPerSubject = 100
+
 // callerOf returns who sent a request.
 func (a *admission) callerOf(r *http.Request) caller {
 	return caller{
@@ -270,7 +273,8 @@ func (a *admission) callerOf(r *http.Request) caller {
 // admit asks the access rule within the limits:
 //
 //   - A limit for each caller that the application has set counts before the rule is asked.
-//   - The default limit counts after it, for anonymous registrants and for callers that the rule refuses.
+//   - The default limit counts after it, for anonymous registrants, for those who sign in, and for callers that the
+//     rule refuses.
 //   - The limit of all callers together counts last, so that one caller can't use it up alone.
 func (a *admission) admit(ctx context.Context, r *http.Request, from caller) (*Registrant, error) {
 	rate := &a.limits.Rate
@@ -287,7 +291,7 @@ func (a *admission) admit(ctx context.Context, r *http.Request, from caller) (*R
 	if !byDefault {
 		return registrant, refusal
 	}
-	if refusal != nil || registrant.Anonymous {
+	if refusal != nil || registrant.isAnonymous() || registrant.signsIn() {
 		if err := a.take(ctx, "caller:", from, defaultPerCaller); err != nil {
 			return registrant, err
 		}
@@ -320,7 +324,7 @@ func (a *admission) ask(ctx context.Context, r *http.Request) (*Registrant, erro
 // server fetch what the client points at.
 func (a *admission) limitUpdate(ctx context.Context, client *Client, from caller) error {
 	bound := a.limits.Rate.PerCaller
-	if bound.Count == 0 && client.Origin.isAnonymous() {
+	if bound.Count == 0 && (client.Origin.isAnonymous() || client.Origin.signsIn()) {
 		bound = defaultPerCaller
 	}
 	return a.take(ctx, "update:", from, bound)
@@ -361,6 +365,9 @@ func (a *admission) takeKey(ctx context.Context, key string, bound Rate, answer 
 // don't pass a quota together.
 func (a *admission) checkQuotas(ctx context.Context, who *Registrant, issuer string, more int) error {
 	quotas := a.limits.Quotas
+	if quotas.PerSubject == 0 && who.signsIn() && a.lister != nil {
+		quotas.PerSubject = defaultPerSubject
+	}
 	if quotas.PerSubject > 0 && who.Subject != "" {
 		if err := a.within(ctx, quotas.PerSubject-more, ClientFilter{Issuer: issuer, Subject: who.Subject}); err != nil {
 			return err

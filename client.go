@@ -150,6 +150,9 @@ func (r *Registrant) isAnonymous() bool {
 	return r.Anonymous || r.Kind == "" && r.Subject == "" && r.ClientID == "" && r.InitialAccessToken == ""
 }
 
+// signsIn: accounts are cheap where everybody may have one, so these registrants have defaults, too (T67).
+func (r *Registrant) signsIn() bool { return r.Kind == KindSignedIn || r.Kind == KindAccessToken }
+
 // What the built-in rules call themselves.
 const (
 	KindOpen               = "open"                 // Open

@@ -322,7 +322,7 @@ func (p *Provider) problems(ctx context.Context, h *handler) []error {
 		"dcr.InitialAccessTokenStorage: add its methods, or name a storage with them as Config.Storage.Clients")
 	wrong(hasRule[accessToken](cfg.Access) && !p.can.Introspection, "the access rule looks access tokens up, but no factory does: "+
 		"add compose.OAuth2TokenIntrospectionFactory, or set Config.Access")
-	wrong(cfg.Limits.Quotas != (Quotas{}) && has.lister == nil, "Config.Limits.Quotas counts clients, but the storage can not: add dcr.ClientLister to it")
+	wrong((cfg.Limits.Quotas.PerSubject > 0 || cfg.Limits.Quotas.PerInitialAccessToken > 0) && has.lister == nil, "Config.Limits.Quotas counts clients, but the storage can not: add dcr.ClientLister to it")
 	wrong((cfg.Management.RevokeOnRedirectChange || cfg.Registration.ShareIdentical) && has.grants == nil,
 		"Config.Management.RevokeOnRedirectChange and Config.Registration.ShareIdentical remove grants, but the storage can not: add dcr.GrantRevoker to it")
 	wrong((cfg.Lifecycle.Unused > 0 || cfg.Lifecycle.Idle > 0) && has.uses == nil,

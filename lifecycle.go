@@ -17,9 +17,9 @@ import (
 // Unused and Idle take a storage that implements UseRecorder: without one nobody knows which clients are
 // used, the default of Unused is for ever, and Extend refuses others.
 type Lifecycle struct {
-	// Unused is how long a client lives that never gets a token. 0 means one hour for anonymous registrants
-	// and for ever for others; below zero means for ever for all. Of the clients of an open endpoint four
-	// in five are never used again.
+	// Unused is how long a client lives that never gets a token. 0 means one hour for anonymous registrants,
+	// one day for KindSignedIn and KindAccessToken, and for ever for others; below zero means for ever for
+	// all. Of the clients of an open endpoint four in five are never used again.
 	Unused time.Duration
 	// Idle is how long a client lives after it last got a token, or after the last refresh token that it
 	// was given expires, whichever is later; 0 means for ever.
@@ -33,8 +33,9 @@ type Lifecycle struct {
 }
 
 const (
-	defaultUnused        = time.Hour
-	defaultEvictionGrace = 10 * time.Minute
+	defaultUnused         = time.Hour
+	defaultUnusedSignedIn = 24 * time.Hour
+	defaultEvictionGrace  = 10 * time.Minute
 )
 
 func (l Lifecycle) withDefaults() Lifecycle {
@@ -67,8 +68,11 @@ func (l *lifetimes) expiry() Expiry {
 // unusedUntil returns when a client expires that is registered now and never used.
 func (l *lifetimes) unusedUntil(who *Registrant) time.Time {
 	unused := l.lifecycle.Unused
-	if unused == 0 && who.isAnonymous() {
+	switch {
+	case unused == 0 && who.isAnonymous():
 		unused = defaultUnused
+	case unused == 0 && who.signsIn():
+		unused = defaultUnusedSignedIn
 	}
 	if unused <= 0 || l.uses == nil {
 		return time.Time{}

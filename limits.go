@@ -91,8 +91,7 @@ func (bound recordBound) check(m *ClientMetadata, who *Registrant) error {
 
 // problems says what is wrong with the limits.
 func (l Limits) problems() []error {
-	bounds := []int{l.RedirectURIs, l.Elements, l.Keys, l.URI, l.Text, l.Name, l.Scope, l.Localized, l.Extension, l.AnonymousRecord, int(l.Body),
-		l.Quotas.PerSubject, l.Quotas.PerInitialAccessToken}
+	bounds := []int{l.RedirectURIs, l.Elements, l.Keys, l.URI, l.Text, l.Name, l.Scope, l.Localized, l.Extension, l.AnonymousRecord, int(l.Body), l.Quotas.PerInitialAccessToken}
 	var found []error
 	wrong := func(when bool, text string) {
 		if when {
@@ -133,8 +132,8 @@ func (r Rate) bounds() bool { return r.Count > 0 }
 // updated. Past a limit the answer is 429 with Retry-After, the body unread.
 type RateLimit struct {
 	// PerCaller bounds what comes from one address (Config.Limits.TrustedProxies). A zero Count means 60 in
-	// a minute for anonymous registrants and whom Access refuses, and no limit for others; one below zero
-	// means no limit at all. A limit that is set counts every POST of JSON, before Access is asked.
+	// a minute for anonymous registrants, KindSignedIn, KindAccessToken and whom Access refuses, and no limit
+	// for others; one below zero means no limit at all. A limit that is set counts every POST of JSON, before Access is asked.
 	//
 	// Without TrustedProxies everybody behind a proxy is one caller.
 	PerCaller Rate
@@ -164,7 +163,7 @@ func (l memoryLimiter) Take(_ context.Context, key string, r Rate) (time.Duratio
 	return l.buckets.Take(key, r.Count, r.Per), nil
 }
 
-// Quotas bounds how many clients one registrant has at a time. Zero means no bound. Clients that were
+// Quotas bounds how many clients one registrant has at a time. Clients that were
 // deleted do not count; expired ones do until a sweep removes them. The storage has to implement
 // ClientLister. How many clients there are in all is bounded by the storage (ErrFull).
 //
@@ -172,9 +171,10 @@ func (l memoryLimiter) Take(_ context.Context, key string, r Rate) (time.Duratio
 // as well, whoever is over a quota may register anonymously.
 type Quotas struct {
 	// PerSubject bounds the clients of one Registrant.Subject: a user, or whom an initial access token was
-	// minted for.
+	// minted for. 0 means 100 for KindSignedIn and KindAccessToken, where the storage can count, and no bound
+	// for others; below zero means none at all.
 	PerSubject int
-	// PerInitialAccessToken bounds the clients of one initial access token that exist at a time; how many
-	// it may ever register is its own MaxUses.
+	// PerInitialAccessToken bounds the clients of one initial access token that exist at a time; 0 means no
+	// bound. How many it may ever register is its own MaxUses.
 	PerInitialAccessToken int
 }
