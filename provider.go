@@ -410,6 +410,9 @@ func (p *Provider) answer(ctx context.Context, r *http.Request, err error) error
 	return err
 }
 
+// errUnknown is what fosite makes of an error that is none of the protocol.
+var errUnknown = fosite.ErrorToRFC6749Error(errors.New("unknown"))
+
 // translate turns an error that fosite made of a fault back into one, makes one of an error that the protocol
 // does not know, and notes that a request with an Authorization header needs a challenge.
 func translate(r *http.Request, err error) error {
@@ -420,7 +423,8 @@ func translate(r *http.Request, err error) error {
 		return fault
 	}
 	var known *fosite.RFC6749Error
-	if errors.Is(err, ErrUnavailable) || !errors.As(err, &known) || known.ErrorField == fosite.ErrUnknownRequest.ErrorField {
+	unknown := !errors.As(err, &known) || known.ErrorField == errUnknown.ErrorField || errors.Is(err, errUnknown)
+	if errors.Is(err, ErrUnavailable) || unknown {
 		return failure(err)
 	}
 	if strings.Contains(known.HintField, "Unable to fetch") { // fosite says what it met (T62)

@@ -1,9 +1,11 @@
 package endpoints_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"testing"
 
 	"github.com/ory/fosite"
@@ -76,6 +78,30 @@ func TestErrorThatTheProtocolDoesNotKnow(t *testing.T) {
 			store.BreakDown(row.cause, "CreateAccessTokenSession")
 			answer := s.Form(t, "/oauth2/token", url.Values{"grant_type": {"client_credentials"}}, dcrtest.Basic("service", "a static secret"))
 			dcrtest.RequireTokenError(t, answer, row.status, row.code)
+			require.NotContains(t, answer.Body, "10.0.0.7")
+		})
+	}
+}
+
+// brokenIntrospector is an application's introspection handler whose database is down.
+type brokenIntrospector struct{}
+
+func (brokenIntrospector) IntrospectToken(context.Context, string, fosite.TokenUse, fosite.AccessRequester, []string) (fosite.TokenUse, error) {
+	return "", dcrtest.ErrBroken
+}
+
+func TestIntrospectionHandlerThatFails(t *testing.T) {
+	t.Parallel()
+	rs, credentials := dcrtest.ResourceServer(t)
+	factories := slices.Clone(dcrtest.DefaultFactories)
+	factories[5] = func(fosite.Configurator, any, any) any { return brokenIntrospector{} }
+	s := dcrtest.Start(t, dcrtest.Setup{Static: []fosite.Client{rs}, Factories: factories})
+	client := dcrtest.RegisterFor(t, s, "client_secret_basic")
+	for name, edit := range map[string]dcrtest.Edit{"static": credentials, "registered": dcrtest.Basic(client.ID(), client.Secret()), "bearer": dcrtest.Bearer("x")} {
+		t.Run("ERR-01/introspection_handler/"+name, func(t *testing.T) {
+			t.Parallel()
+			answer := introspect(t, s, "x", edit)
+			dcrtest.RequireTokenError(t, answer, http.StatusInternalServerError, "server_error")
 			require.NotContains(t, answer.Body, "10.0.0.7")
 		})
 	}
