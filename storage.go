@@ -44,8 +44,8 @@ import (
 //     registration away when they read that. A storage that is down for a while
 //     wraps [ErrUnavailable], and the answer becomes 503 instead of 500.
 //
-// fosite's own GetClient of the same storage returns registered clients as *Client, a copy too, and
-// fosite.ErrNotFound for what it does not know.
+// fosite's own GetClient of the same storage returns registered clients as *Client or in a type that embeds
+// it, a copy too, and fosite.ErrNotFound for what it does not know.
 //
 // Registration access tokens are entries of oauth2.AccessTokenStorage, known by their keys:
 // IsRegistrationTokenEntry. A key has up to 120 characters, with dots, and is compared byte by byte; a

@@ -133,9 +133,9 @@ func (b *bench) registered(id string) (*dcr.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("GetClient of the registered client %q: %w", id, err)
 	}
-	c, ok := got.(*dcr.Client)
+	c, ok := dcr.RegisteredClient(got)
 	if !ok {
-		return nil, fmt.Errorf("GetClient of the registered client %q: it returned a %T, not a *dcr.Client", id, got)
+		return nil, fmt.Errorf("GetClient of the registered client %q: it returned a %T, not a *dcr.Client or a type that embeds it", id, got)
 	}
 	return c, nil
 }

@@ -36,6 +36,22 @@ func TestSoundStorage(t *testing.T) {
 	storagetest.Run(t, func(*testing.T) storagetest.Storage { return shared }, options)
 }
 
+// TestEmbeddingStorage: a storage whose GetClient returns records in a type that embeds them is sound (AUTH-15).
+func TestEmbeddingStorage(t *testing.T) {
+	t.Parallel()
+	type own struct{ *dcr.Client }
+	embedding := newBroken(func(b *broken) {
+		b.getClient = func(ctx context.Context, id string) (fosite.Client, error) {
+			found, err := b.MemoryStore.GetClient(ctx, id)
+			if record, ok := found.(*dcr.Client); ok {
+				return own{record}, nil
+			}
+			return found, err
+		}
+	})
+	storagetest.Run(t, func(*testing.T) storagetest.Storage { return embedding }, options)
+}
+
 // TestCoarseStorage: a storage that keeps whole seconds, and compares by these, is sound.
 func TestCoarseStorage(t *testing.T) {
 	t.Parallel()
