@@ -135,7 +135,7 @@ func (p *Provider) introspect(ctx context.Context, r *http.Request, session fosi
 	if request.OneToken(r) != nil {
 		return inactive(), errTwoTokens
 	}
-	if err := noQueryCredentials(r); err != nil || r.URL.Query().Has("access_token") {
+	if err := request.NoQueryCredentials(r); err != nil || r.URL.Query().Has("access_token") {
 		return inactive(), fosite.ErrRequestUnauthorized.WithHint("Client credentials must not be sent in the query of the URL.").WithWrap(err)
 	}
 	caller, err := p.introspectionCaller(ctx, r, session)
@@ -300,8 +300,8 @@ func (p *Provider) WriteIntrospectionError(ctx context.Context, w http.ResponseW
 // Credentials in the query and two methods at once are refused. An empty hash never authenticates. A storage
 // that fails is a server error.
 func (p *Provider) ClientAuthentication(ctx context.Context, r *http.Request, form url.Values) (fosite.Client, error) {
-	if err := oneMethod(r, form); err != nil {
-		return nil, err
+	if err := request.OneMethod(r, form); err != nil {
+		return nil, fosite.ErrInvalidRequest.WithHintf("The request %s.", err)
 	}
 	if c := crossingOf(ctx); c != nil {
 		c.secretMethod = secretMethod(r, form)
@@ -325,40 +325,6 @@ func secretMethod(r *http.Request, form url.Values) string {
 		return capability.MethodClientSecretPost
 	}
 	return ""
-}
-
-// oneMethod refuses credentials in the query, where logs and the Referer header carry them away (T40), and
-// more than one method (RFC 6749, section 2.3).
-func oneMethod(r *http.Request, form url.Values) error {
-	if err := noQueryCredentials(r); err != nil {
-		return err
-	}
-	methods := len(form["client_secret"])
-	if methods == 1 && form.Get("client_secret") == "" {
-		methods = 0
-	}
-	if form.Has("client_assertion") || form.Has("client_assertion_type") {
-		methods += max(1, len(form["client_assertion"]))
-	}
-	basicID, _, basic := r.BasicAuth()
-	if basic {
-		methods++
-	}
-	if methods > 1 {
-		return fosite.ErrInvalidRequest.WithHint("The client must not use more than one authentication method in a request.")
-	}
-	if id, err := url.QueryUnescape(basicID); basic && form.Get("client_id") != "" && (err != nil || id != form.Get("client_id")) {
-		return fosite.ErrInvalidRequest.WithHint("The 'client_id' parameter is not the client of the Authorization header.")
-	}
-	return nil
-}
-
-func noQueryCredentials(r *http.Request) error {
-	query := r.URL.Query()
-	if query.Has("client_secret") || query.Has("client_assertion") {
-		return fosite.ErrInvalidRequest.WithHint("Client credentials must not be sent in the query of the URL.")
-	}
-	return nil
 }
 
 // claimedClientID returns who a request says that it comes from.

@@ -1,0 +1,52 @@
+package request
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+)
+
+// What is wrong with the credentials of a client. The texts go on after "The request".
+var (
+	// ErrQueryCredentials says that credentials came in the query.
+	ErrQueryCredentials = errors.New("has client credentials in the query of its URL")
+	// ErrMethods says that the client authenticates in more than one way.
+	ErrMethods = errors.New("uses more than one method of client authentication")
+	// ErrOtherClient says that a request names two clients.
+	ErrOtherClient = errors.New("has a 'client_id' that is not the client of its Authorization header")
+)
+
+// OneMethod refuses credentials in the query, where logs and the Referer header carry them away (T40), and more than one
+// method (RFC 6749, section 2.3). The form is what the endpoint reads.
+func OneMethod(r *http.Request, form url.Values) error {
+	if err := NoQueryCredentials(r); err != nil {
+		return err
+	}
+	methods := len(form["client_secret"])
+	if methods == 1 && form.Get("client_secret") == "" {
+		methods = 0
+	}
+	if form.Has("client_assertion") || form.Has("client_assertion_type") {
+		methods += max(1, len(form["client_assertion"]))
+	}
+	basicID, _, basic := r.BasicAuth()
+	if basic {
+		methods++
+	}
+	if methods > 1 {
+		return ErrMethods
+	}
+	if id, err := url.QueryUnescape(basicID); basic && form.Get("client_id") != "" && (err != nil || id != form.Get("client_id")) {
+		return ErrOtherClient
+	}
+	return nil
+}
+
+// NoQueryCredentials refuses credentials in the query.
+func NoQueryCredentials(r *http.Request) error {
+	query := r.URL.Query()
+	if query.Has("client_secret") || query.Has("client_assertion") {
+		return ErrQueryCredentials
+	}
+	return nil
+}
