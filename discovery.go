@@ -23,10 +23,15 @@ import (
 
 // Endpoints says where the provider's endpoints lie. No part of a URL comes from a request (T24).
 type Endpoints struct {
-	// Issuer returns the issuer of a request, an https URL (http on loopback). Nil means fosite's
-	// GetAccessTokenIssuer, then its GetIDTokenIssuer. A client that was registered under one issuer does
-	// not exist under another (T41).
+	// Issuer returns the issuer of a request, an https URL (http on loopback), as it stands: with or without a slash at
+	// its end. Nil means fosite's GetAccessTokenIssuer, then its GetIDTokenIssuer. A client that was registered under
+	// one issuer does not exist under another (T41).
 	Issuer func(ctx context.Context) string
+	// Realm is what records are bound to instead of the issuer, so that a new URL of the server costs no clients. Set
+	// it to the old issuer before the URL changes. It does not go with Issuer.
+	Realm string
+	// InsecureAllowHTTPIssuer accepts an issuer with plain http beyond loopback, for a network where nobody listens.
+	InsecureAllowHTTPIssuer bool
 	// RegistrationPath is where Mount puts the registration endpoint, and what Registration appends to the
 	// issuer; default "/register".
 	RegistrationPath string
@@ -55,6 +60,9 @@ func (e Endpoints) withDefaults() Endpoints {
 // problems says what is wrong with the endpoints.
 func (e Endpoints) problems() []error {
 	var found []error
+	if e.Realm != "" && e.Issuer != nil {
+		found = append(found, errors.New("Config.Endpoints.Realm binds the records of all issuers to one: leave it out where Config.Endpoints.Issuer is set"))
+	}
 	if !strings.HasPrefix(e.RegistrationPath, "/") || strings.HasSuffix(e.RegistrationPath, "/") {
 		found = append(found, fmt.Errorf("Config.Endpoints.RegistrationPath %q has to begin with a slash and not to end with one", e.RegistrationPath))
 	}
@@ -80,13 +88,21 @@ type location struct {
 	fosite    fosite.Configurator
 }
 
-// issuer returns the issuer of a request; an application whose function finds none has failed.
-func (l *location) issuer(ctx context.Context) (string, error) {
-	issuer := l.issuerOrNone(ctx)
-	if issuer == "" {
+// realm returns what records are bound to: the issuer of a request, or what stands for all. An application whose function
+// finds no issuer has failed.
+func (l *location) realm(ctx context.Context) (string, error) {
+	realm := l.realmOrNone(ctx)
+	if realm == "" {
 		return "", failure(errNoIssuer)
 	}
-	return issuer, nil
+	return realm, nil
+}
+
+func (l *location) realmOrNone(ctx context.Context) string {
+	if l.endpoints.Realm != "" {
+		return l.endpoints.Realm
+	}
+	return l.issuerOrNone(ctx)
 }
 
 func (l *location) issuerOrNone(ctx context.Context) string {
@@ -147,10 +163,10 @@ func (l *location) problems(ctx context.Context) []error {
 		return []error{errors.New("no issuer: set AccessTokenIssuer or IDTokenIssuer of fosite's configuration, or Config.Endpoints.Issuer")}
 	case err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
 		return []error{fmt.Errorf("the issuer %q is not an https URL without query and fragment", issuer)}
-	case u.Scheme == "https" || u.Scheme == "http" && outbound.SpecialHost(u.Hostname()):
+	case u.Scheme == "https" || u.Scheme == "http" && (outbound.LoopbackHost(u.Hostname()) || l.endpoints.InsecureAllowHTTPIssuer):
 		return nil
 	}
-	return []error{fmt.Errorf("the issuer %q is not an https URL; http is for loopback only", issuer)}
+	return []error{fmt.Errorf("the issuer %q is not an https URL; http is for loopback only, unless Config.Endpoints.InsecureAllowHTTPIssuer is set", issuer)}
 }
 
 // discovery makes the server's metadata document.
@@ -206,10 +222,14 @@ func (d *discovery) authMethods() map[string][]string {
 
 // MetadataHandler serves the server's metadata document: what Metadata says, with the members that the
 // application adds: authorization_endpoint above all, without which clients find no way in. own is asked
-// for each request. GET and HEAD only; the document is public, to pages of any origin too, since clients in
+// for each request. GET, HEAD and preflights only; the document is public, to pages of any origin too, since clients in
 // browsers read it before anything else.
 func (d *discovery) MetadataHandler(own func(ctx context.Context) map[string]any) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	// The preflight of clients in browsers, which send MCP-Protocol-Version.
+	open := cors.New(cors.Options{
+		AllowedOrigins: []string{"*"}, AllowedMethods: []string{http.MethodGet, http.MethodHead}, AllowedHeaders: []string{"*"}, MaxAge: 600,
+	})
+	return open.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := readingError(request.Method(r, http.MethodGet, http.MethodHead)); err != nil {
 			writeError(w, err, "GET, HEAD")
 			return
@@ -224,9 +244,9 @@ func (d *discovery) MetadataHandler(own func(ctx context.Context) map[string]any
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Set("Access-Control-Allow-Origin", "*") // also where no Origin was sent: caches keep the answer for all
 		_, _ = w.Write(body)
-	})
+	}))
 }
 
 // MetadataPaths returns the paths at which clients look for the document of an issuer: the well-known name

@@ -109,6 +109,15 @@ var (
 // errTwoTokens refuses what RFC 6750, section 2, forbids.
 var errTwoTokens = fosite.ErrInvalidRequest.WithHint("An access token must not be sent in more than one way.")
 
+// otherIssuer says that a client is unknown since it was registered under another issuer (T41).
+type otherIssuer struct{ was, is string }
+
+func (e *otherIssuer) Error() string {
+	return fmt.Sprintf("dcr: the client was registered under the issuer %q, and this is %q", e.was, e.is)
+}
+
+func (e *otherIssuer) Unwrap() error { return fosite.ErrNotFound }
+
 func isMissingToken(err error) bool {
 	var e *fosite.RFC6749Error
 	wrapped := errors.As(err, &e) && e.CodeField == http.StatusUnauthorized && e.DescriptionField == ErrMissingToken.DescriptionField

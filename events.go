@@ -158,8 +158,11 @@ func (l logEvents) Record(ctx context.Context, e Event) {
 		if answer.CodeField >= 500 && e.Kind != EventAuthenticationFailed {
 			level = slog.LevelError
 		}
+		var other *otherIssuer
 		if answer.CodeField >= 500 || e.Kind == EventLimited {
 			add("cause", answer.DebugField)
+		} else if errors.As(e.Err, &other) {
+			add("cause", other.Error())
 		}
 	}
 	l.log.LogAttrs(ctx, level, "client registration", attrs...)

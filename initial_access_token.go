@@ -44,7 +44,7 @@ func (t *initialTokens) find(ctx context.Context, presented string) (*InitialAcc
 	} else if err != nil {
 		return nil, failure(err)
 	}
-	issuer, err := t.location.issuer(ctx)
+	issuer, err := t.location.realm(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (t *initialTokens) MintInitialAccessToken(ctx context.Context, request Init
 	if request.Policy != "" && !known || request.Lifetime < 0 || request.Uses < 0 || slices.ContainsFunc(request.GrantTypes, unknown) {
 		return "", nil, errBadInitialToken
 	}
-	issuer, err := t.location.issuer(ctx)
+	issuer, err := t.location.realm(ctx)
 	if err != nil {
 		return "", nil, err
 	}
@@ -142,7 +142,7 @@ func (t *initialTokens) RevokeInitialAccessToken(ctx context.Context, id string)
 	if t.storage == nil {
 		return errNoInitialTokens
 	}
-	issuer, err := t.location.issuer(ctx)
+	issuer, err := t.location.realm(ctx)
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (t *initialTokens) ListInitialAccessTokens(ctx context.Context, after strin
 	if t.storage == nil {
 		return nil, errNoInitialTokens
 	}
-	issuer, err := t.location.issuer(ctx)
+	issuer, err := t.location.realm(ctx)
 	if err != nil {
 		return nil, err
 	}

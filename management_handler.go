@@ -149,7 +149,7 @@ func (s *manager) read(ctx context.Context, r *http.Request, from caller) (*Mana
 	if s.config.Off {
 		return m, ErrInvalidToken
 	}
-	if m.issuer, err = s.location.issuer(ctx); err != nil {
+	if m.issuer, err = s.location.realm(ctx); err != nil {
 		return m, err
 	}
 	client, presented, err := s.tokens.authenticate(ctx, m.issuer, clientIDOf(r), m.token, s.lifetimes.expiry())

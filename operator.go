@@ -33,7 +33,7 @@ var (
 
 // find returns a registered client of the issuer, an expired one as well.
 func (o *operator) find(ctx context.Context, id string) (*Client, error) {
-	issuer, err := o.location.issuer(ctx)
+	issuer, err := o.location.realm(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (o *operator) find(ctx context.Context, id string) (*Client, error) {
 
 // edit changes a client of the issuer, however often others get ahead.
 func (o *operator) edit(ctx context.Context, id string, change func(*Client) bool) (before, after *Client, err error) {
-	issuer, err := o.location.issuer(ctx)
+	issuer, err := o.location.realm(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -183,7 +183,7 @@ func (o *operator) CountClients(ctx context.Context, filter ClientFilter, most i
 
 // ownFilter is a filter for clients of the issuer, with values in the form that they are compared in.
 func (o *operator) ownFilter(ctx context.Context, filter ClientFilter) (ClientFilter, error) {
-	issuer, err := o.location.issuer(ctx)
+	issuer, err := o.location.realm(ctx)
 	if err == nil && o.lister == nil {
 		err = errNoList
 	}

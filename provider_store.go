@@ -98,8 +98,8 @@ func (c *clients) find(ctx context.Context, id string) (fosite.Client, error) {
 	}
 	c.shows.Store(true)
 	client := c.present(holder.record())
-	if client.Issuer != c.location.issuerOrNone(ctx) {
-		return nil, fosite.ErrNotFound
+	if realm := c.location.realmOrNone(ctx); client.Issuer != realm {
+		return nil, &otherIssuer{client.Issuer, realm}
 	}
 	noteClient(ctx, client)
 	c.presentMethod(ctx, client)

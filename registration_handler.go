@@ -113,7 +113,7 @@ func (s *registrar) read(ctx context.Context, r *http.Request, from caller) (*Re
 	if registration.Registrant, err = s.admission.admit(ctx, r, from); err != nil {
 		return registration, err
 	}
-	if registration.issuer, err = s.location.issuer(ctx); err != nil {
+	if registration.issuer, err = s.location.realm(ctx); err != nil {
 		return registration, err
 	}
 	if err = s.admission.checkQuotas(ctx, registration.Registrant, registration.issuer, 1); err != nil {
