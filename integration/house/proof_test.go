@@ -45,6 +45,8 @@ func (p *proofs) check(r *rule) error {
 			return fmt.Errorf("%s: %w", r.id, err)
 		case len(found) == 0:
 			return fmt.Errorf("%s: no test of %s names it", r.id, file)
+		case test == "" && path.Ext(file) == ".go":
+			return fmt.Errorf("%s: say after %s which test it is, such as `%s:%s`", r.id, file, file, found[0])
 		case test != "" && !slices.Contains(found, test):
 			return fmt.Errorf("%s: %s is no test of %s that names it; these do: %s", r.id, test, file, strings.Join(found, ", "))
 		}
@@ -196,7 +198,7 @@ func TestProofs(t *testing.T) {
 	for proof, want := range map[string]string{
 		"FAKE-01 a/a_test.go":              "FAKE-01: no test of a/a_test.go names it",
 		"FAKE-01 b_test.go":                "FAKE-01: no test of b_test.go names it",
-		"FAKE-02 a/a_test.go":              "",
+		"FAKE-02 a/a_test.go":              "FAKE-02: say after a/a_test.go which test it is, such as `a/a_test.go:TestOne`",
 		"FAKE-02 a/a_test.go:TestOne":      "",
 		"FAKE-02 a/a_test.go:TestTwo":      "FAKE-02: TestTwo is no test of a/a_test.go that names it; these do: TestOne",
 		"FAKE-02 a/a_test.go:TestFour":     "FAKE-02: TestFour is no test",
