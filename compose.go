@@ -3,6 +3,8 @@ package dcr
 import (
 	"context"
 	"errors"
+	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -84,14 +86,14 @@ var (
 // parts is what a factory receives, and what was found in it. What is missing is noted and said by Extend,
 // since a factory can't return an error.
 type parts struct {
-	cfg    Config
-	fosite fosite.Configurator
+	cfg           Config
+	accessOmitted bool // Config.Access was nil
+	fosite        fosite.Configurator
 
 	clients    ClientStorage
 	tokens     oauth2.AccessTokenStorage
 	strategy   oauth2.AccessTokenStrategy
 	idTokens   openid.OpenIDConnectTokenStrategy // nil where the application makes no ID tokens
-	fallback   oauth2.AccessTokenStrategy        // makes registration access tokens where strategy can't
 	lacks      []error
 	optional   optional
 	revocation oauth2.TokenRevocationStorage // nil where the storage can't
@@ -109,7 +111,12 @@ type optional struct {
 }
 
 func newHandler(cfg Config, config fosite.Configurator, store, strategy any) *handler {
-	h := &handler{parts: parts{cfg: cfg.withDefaults(), fosite: config}}
+	h := &handler{parts: parts{cfg: cfg.withDefaults(), accessOmitted: cfg.Access == nil, fosite: config}}
+	if c, ok := config.(*fosite.Config); ok && c.ClientSecretsHasher == nil {
+		// fosite's own hasher, and one that knows generated secrets: where the composed provider serves requests instead of
+		// the extended one, the error says so (errNotExtended) instead of something about bcrypt.
+		c.ClientSecretsHasher = &SecretHasher{Fallback: &fosite.BCrypt{Config: c}}
+	}
 	h.parts.findStorage(store)
 	h.parts.findStrategy(strategy)
 	return h
@@ -126,12 +133,12 @@ func (p *parts) findStorage(store any) {
 		p.tokens, _ = store.(oauth2.AccessTokenStorage)
 	}
 	if p.clients == nil {
-		p.lack("the storage does not implement dcr.ClientStorage: add CreateClient, GetDynamicClient, UpdateClient and " +
-			"DeleteClient to it, or, if a decorator hides them, name the storage inside as Config.Storage.Clients")
+		p.lack(fmt.Sprintf("the storage %T does not implement dcr.ClientStorage: add CreateClient, GetDynamicClient, UpdateClient and "+
+			"DeleteClient to it, or, if a decorator hides them, name the storage inside as Config.Storage.Clients", store))
 	}
 	if p.tokens == nil {
-		p.lack("the storage does not implement oauth2.AccessTokenStorage, in which registration access tokens are kept: " +
-			"add its methods, or name a storage as Config.Storage.Tokens")
+		p.lack(fmt.Sprintf("the storage %T does not implement oauth2.AccessTokenStorage, in which registration access tokens are kept: "+
+			"add its methods, or name a storage as Config.Storage.Tokens", store))
 	}
 	p.revocation, _ = store.(oauth2.TokenRevocationStorage)
 	p.optional = optional{
@@ -142,9 +149,9 @@ func (p *parts) findStorage(store any) {
 		lister:  ability[ClientLister](p.clients, store),
 		initial: ability[InitialAccessTokenStorage](p.clients, store),
 	}
-	if p.cfg.Storage.Clients == nil && p.cfg.Storage.Tokens == nil {
+	if p.clients != nil && reflect.TypeOf(p.clients).Comparable() && any(p.clients) == any(p.tokens) {
 		// One transaction can hold both writes, since one storage has both.
-		p.optional.transactions, _ = store.(storage.Transactional)
+		p.optional.transactions, _ = p.clients.(storage.Transactional)
 	}
 }
 
@@ -160,16 +167,20 @@ func ability[T any](storages ...any) (found T) {
 
 // findStrategy finds a strategy whose tokens are opaque. One that makes self-contained JWTs would make
 // registration access tokens that any stateless validator takes (T46), so it is opened, and its HMAC part
-// used.
+// used. What one of unknown type makes may change while it runs: fosite's HMAC strategy takes its place.
 func (p *parts) findStrategy(strategy any) {
 	opened, ok := openStrategy(strategy).(oauth2.AccessTokenStrategy)
 	if !ok {
 		p.lack("the strategy does not implement oauth2.AccessTokenStrategy, which makes registration access tokens: " +
 			"use compose.NewOAuth2HMACStrategy or a compose.CommonStrategy with one")
 	}
-	p.strategy = opened
+	switch opened.(type) {
+	case *oauth2.HMACSHAStrategy, *oauth2.HMACSHAStrategyUnPrefixed:
+		p.strategy = opened
+	default:
+		p.strategy = compose.NewOAuth2HMACStrategy(p.fosite)
+	}
 	p.idTokens, _ = strategy.(openid.OpenIDConnectTokenStrategy)
-	p.fallback = compose.NewOAuth2HMACStrategy(p.fosite)
 }
 
 // openStrategy takes apart what fosite builds strategies from.
@@ -185,20 +196,6 @@ func openStrategy(strategy any) any {
 		return openStrategy(s.HMACSHAStrategy)
 	}
 	return strategy
-}
-
-// opaqueStrategy keeps a strategy of fosite's, and one of unknown type only if it makes tokens that are no
-// JWTs and have a signature that is not the token; otherwise fosite's HMAC strategy takes its place.
-func (p *parts) opaqueStrategy(ctx context.Context, probe fosite.Requester) oauth2.AccessTokenStrategy {
-	switch p.strategy.(type) {
-	case nil, *oauth2.HMACSHAStrategy, *oauth2.HMACSHAStrategyUnPrefixed:
-		return p.strategy
-	}
-	token, signature, err := p.strategy.GenerateAccessToken(ctx, probe)
-	if err != nil || signature == "" || signature == token || strings.Count(token, ".") >= 2 {
-		return p.fallback
-	}
-	return p.strategy
 }
 
 // gate refuses what the registration of a client rules out.

@@ -186,7 +186,9 @@ func (c *Config) scopeProblems(matches fosite.ScopeStrategy) []error {
 		if members.ScopeTokens(c.memberLimits(), scope) != "" || scope == "" || strings.Contains(scope, " ") {
 			wrong("Config.Scopes: %q is no scope (RFC 6749, section 3.3)", scope)
 		}
-		if wider := widerThanItself(scope, c.Scopes, matches); wider != "" {
+		if wider := widerThanItself(scope, c.Scopes, matches); wider == scope {
+			wrong("Config.Scopes: %q is a pattern, since it has an asterisk: name each scope, since they are compared literally", scope)
+		} else if wider != "" {
 			wrong("Config.Scopes: under the scope strategy of fosite's configuration %q also grants %q; "+
 				"leave one of them out, or set fosite.ExactScopeStrategy", scope, wider)
 		}

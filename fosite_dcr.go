@@ -50,6 +50,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 
 	"github.com/go-jose/go-jose/v3"
@@ -113,9 +114,9 @@ func assemble(ctx context.Context, composed *fosite.Fosite, h *handler) *Provide
 	records := &records{storage: h.parts.clients, evicter: has.evicter, transactions: has.transactions, journal: journal}
 	lifetimes := &lifetimes{lifecycle: cfg.Lifecycle, uses: has.uses, records: records, journal: journal, now: now}
 	tokens := &registrationTokens{
-		config: cfg.Management.Token, entries: h.parts.tokens, newSession: cfg.Storage.NewSession, records: records, journal: journal, now: now,
+		strategy: h.parts.strategy,
+		config:   cfg.Management.Token, entries: h.parts.tokens, newSession: cfg.Storage.NewSession, records: records, journal: journal, now: now,
 	}
-	tokens.strategy = h.parts.opaqueStrategy(ctx, tokens.request(nil))
 	grants := &grants{revoker: has.grants, revocation: h.parts.revocation, records: records, tokens: tokens, journal: journal}
 	initial := &initialTokens{
 		storage: has.initial, location: location, journal: journal, now: now, grantTypes: can.GrantTypes, policies: cfg.NamedPolicies,
@@ -357,6 +358,20 @@ func (p *Provider) Warnings() []string {
 	}
 	scopes := p.parts.fosite.GetRefreshTokenScopes(ctx)
 	refreshes := capability.Handles(ctx, p.parts.fosite, cfg.Storage.NewSession, capability.GrantRefreshToken)
+	wantsRefresh := slices.Contains(slices.Concat(cfg.Metadata.GrantTypes, cfg.Metadata.DefaultGrantTypes), capability.GrantRefreshToken)
+	warn(wantsRefresh && !refreshes, "Config.Metadata wants refresh_token, which no composed factory handles: add compose.OAuth2RefreshTokenGrantFactory")
+	warn((cfg.Limits.Quotas.PerSubject > 0 || cfg.Limits.Quotas.PerInitialAccessToken > 0) && hasRule[open](cfg.Access),
+		"Config.Limits.Quotas bounds registrants with a name, and Config.Access has Open: whoever is over a quota registers anonymously")
+	warn(p.parts.accessOmitted, fmt.Sprintf("Config.Access is nil, so nobody registers but with an access token that has the scope %q: "+
+		"give that scope to a client of yours, or set Config.Access (dcr.AccessToken() says that it is meant)", cfg.Registration.Scope))
+	for _, raw := range capability.TokenURLs(ctx, p.parts.fosite) {
+		token, err := url.Parse(raw)
+		issuer, other := url.Parse(p.location.issuerOrNone(ctx))
+		warn(p.location.endpoints.Issuer == nil && err == nil && other == nil && token.Host != issuer.Host,
+			fmt.Sprintf("the token endpoint %q is on another host than the issuer: clients compare the two, and assertions name one of them", raw))
+	}
+	warn(p.parts.fosite.GetClientAuthenticationStrategy(ctx) != nil, "fosite's configuration has a ClientAuthenticationStrategy of its own: "+
+		"registered clients go to ClientAuthentication of the provider that Extend returned, or they escape its checks (docs/adopting.md)")
 	warn(len(scopes) > 0 && refreshes, fmt.Sprintf("clients get a refresh token only if one of fosite's RefreshTokenScopes %q is granted, which few ask for: "+
 		"set it to an empty list, not nil, if the grant type is to be enough", scopes))
 	warn(hasRule[open](cfg.Access) && has.uses == nil, "registration is open and the storage does not note which clients are used, so that those which never are stay for ever: add dcr.UseRecorder to it")

@@ -2,7 +2,9 @@ package lifecycle_test
 
 import (
 	"context"
+	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -53,8 +55,25 @@ func TestWarnings(t *testing.T) {
 		edit func(*dcrtest.Setup)
 		says string // empty for nothing
 	}{
-		"nothing":          {func(*dcrtest.Setup) {}, ""},
-		"no_scopes":        {func(s *dcrtest.Setup) { s.Config.Scopes = []string{} }, "Config.Scopes"},
+		"nothing":   {func(*dcrtest.Setup) {}, ""},
+		"no_scopes": {func(s *dcrtest.Setup) { s.Config.Scopes = []string{} }, "Config.Scopes"},
+		"no_refresh_handler": {func(s *dcrtest.Setup) {
+			s.Factories = []compose.Factory{factories[0], factories[2], factories[3]}
+			s.Config.Metadata.DefaultGrantTypes = []string{"authorization_code", "refresh_token"}
+		}, "OAuth2RefreshTokenGrantFactory"},
+		"quotas_beside_open": {func(s *dcrtest.Setup) { s.Config.Limits.Quotas.PerSubject = 5 }, "Config.Limits.Quotas"},
+		"token_url_elsewhere": {func(s *dcrtest.Setup) {
+			s.Fosite = func(c *fosite.Config) { c.TokenURL = "https://elsewhere.example/token" }
+		}, "https://elsewhere.example/token"},
+		"no_access":    {func(s *dcrtest.Setup) { s.Closed = true }, "Config.Access is nil"},
+		"access_meant": {func(s *dcrtest.Setup) { s.Config.Access = dcr.AccessToken() }, ""},
+		"own_authentication": {func(s *dcrtest.Setup) {
+			s.Fosite = func(c *fosite.Config) {
+				c.ClientAuthenticationStrategy = func(context.Context, *http.Request, url.Values) (fosite.Client, error) {
+					return nil, fosite.ErrInvalidClient
+				}
+			}
+		}, "ClientAuthenticationStrategy"},
 		"no_events":        {func(s *dcrtest.Setup) { s.Config.Events = nil }, "Config.Events"},
 		"uncomposed_grant": {func(s *dcrtest.Setup) { s.Config.Metadata.AnonymousGrantTypes = []string{"client_credentials"} }, `"client_credentials"`},
 		"refresh_scopes": {func(s *dcrtest.Setup) {

@@ -86,7 +86,7 @@ func TestTokenStrategies(t *testing.T) {
 				require.Less(t, strings.Count(token, "."), 2, "no JWT")
 				require.GreaterOrEqual(t, len(token), 43, "256 bits")
 			}
-			require.Equal(t, name == "custom_opaque", strings.HasPrefix(updated.Token(), "opaque-"), "who made it")
+			require.False(t, strings.HasPrefix(updated.Token(), "opaque-"), "of no strategy whose type is unknown: what it makes may change while it runs")
 			requireNoAccessToken(t, s, store, updated.Token())
 			require.Equal(t, http.StatusNoContent, dcrtest.ManageAt(t, s, "DELETE", client, updated.Token()).Status)
 			require.Empty(t, store.Stored())

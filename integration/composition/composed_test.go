@@ -1,0 +1,62 @@
+package composition_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/ory/fosite"
+	"github.com/ory/fosite/compose"
+	"github.com/stretchr/testify/require"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+)
+
+// TestComposedInsteadOfExtended: where the composed provider serves requests, the error says what is missing, for clients
+// with a secret, too.
+func TestComposedInsteadOfExtended(t *testing.T) {
+	t.Parallel()
+	store := dcr.NewMemoryStore()
+	config := &fosite.Config{AccessTokenIssuer: "https://as.example", GlobalSecret: []byte("thirty-two bytes or more, kept safe")}
+	cfg := dcr.Config{Access: dcr.Open(), Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}}, Scopes: []string{"a"}}
+	strategy := compose.NewOAuth2HMACStrategy(config)
+	extended, err := dcr.Extend(compose.Compose(config, store, strategy, compose.OAuth2ClientCredentialsGrantFactory, dcr.NewFactory(cfg)))
+	require.NoError(t, err)
+	routes := httptest.NewServer(extended.RegistrationHandler())
+	t.Cleanup(routes.Close)
+	client := (&dcrtest.Server{URL: routes.URL}).Register(t, `{"grant_types":["client_credentials"]}`)
+
+	other := &fosite.Config{AccessTokenIssuer: "https://as.example", GlobalSecret: config.GlobalSecret}
+	composed := compose.Compose(other, store, compose.NewOAuth2HMACStrategy(other), compose.OAuth2ClientCredentialsGrantFactory, dcr.NewFactory(cfg))
+	r := httptest.NewRequest(http.MethodPost, "/token", strings.NewReader(url.Values{"grant_type": {"client_credentials"}}.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth(client.ID(), client.Secret())
+	request, err := composed.NewAccessRequest(t.Context(), r, new(fosite.DefaultSession))
+	require.NoError(t, err)
+	_, err = composed.NewAccessResponse(t.Context(), request)
+	answer := fosite.ErrorToRFC6749Error(err)
+	require.Equal(t, "server_error", answer.ErrorField)
+	require.Contains(t, answer.DebugField, "did not go through Extend")
+}
+
+// TestNamedTransactionalStorage: a storage that is named for clients and tokens alike keeps its transactions.
+func TestNamedTransactionalStorage(t *testing.T) {
+	t.Parallel() // T34
+	store := &dcrtest.TransactionalStore{WatchedStore: dcrtest.NewWatchedStore()}
+	for name, row := range map[string]struct {
+		storage dcr.Storage
+		want    []string
+	}{
+		"both": {dcr.Storage{Clients: store, Tokens: store}, []string{"begin", "CreateClient", "CreateAccessTokenSession", "commit"}},
+		"one":  {dcr.Storage{Clients: store, Tokens: dcr.NewMemoryStore()}, []string{"CreateClient outside"}},
+	} {
+		s := dcrtest.Start(t, dcrtest.Setup{Storage: tokensToo{onlyFosite{store}, store}, Factories: []compose.Factory{compose.OAuth2ClientCredentialsGrantFactory},
+			Config: dcr.Config{Storage: row.storage, Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}}}})
+		store.Took()
+		s.Register(t, `{"grant_types":["client_credentials"]}`)
+		require.Equal(t, row.want, store.Took(), name)
+	}
+}
