@@ -194,8 +194,8 @@ func withServices(setup *dcrtest.Setup) {
 // registered, and sign for the issuer.
 func TestTypeScriptService(t *testing.T) {
 	t.Parallel()
-	start := func(t *testing.T, metadata map[string]any) (*mcpServer, dcrtest.Answer) {
-		s := startToolsServer(t, []string{toolsScope}, withServices)
+	start := func(t *testing.T, metadata map[string]any, edits ...func(*dcrtest.Setup)) (*mcpServer, dcrtest.Answer) {
+		s := startToolsServer(t, []string{toolsScope}, append(edits, withServices)...)
 		metadata["scope"] = toolsScope
 		return s, s.Register(t, metadata)
 	}
@@ -203,12 +203,19 @@ func TestTypeScriptService(t *testing.T) {
 		more["clientId"], more["expectedIssuer"], more["scope"] = client.ID(), s.URL, toolsScope
 		return newScriptClient(t, s, nil, "").with("service", more).run(t, "service")
 	}
-	for _, method := range []string{"client_secret_basic", "client_secret_post"} {
-		t.Run("AUTH-04/"+method, func(t *testing.T) {
+	for name, row := range map[string]struct {
+		method  string
+		refused bool // as without MCPConfig
+	}{
+		"AUTH-04/client_secret_basic": {method: "client_secret_basic"},
+		"AUTH-13/client_secret_post":  {method: "client_secret_post"},
+		"AUTH-04/client_secret_post":  {method: "client_secret_post", refused: true},
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, client := start(t, serviceMetadata(method))
+			s, client := start(t, serviceMetadata(row.method), func(setup *dcrtest.Setup) { setup.Config.Authorization.AllowOtherSecretMethod = !row.refused })
 			report := run(t, s, client, map[string]any{"clientSecret": client.Secret()})
-			if method != "client_secret_basic" {
+			if row.refused {
 				require.NotNil(t, report.Error)
 				require.Equal(t, "InvalidClientError", report.Error.Name)
 				return
