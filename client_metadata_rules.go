@@ -226,6 +226,9 @@ func redirectsThatFositeTakes(c *relationCheck, ctx context.Context, m *ClientMe
 	for i, raw := range m.RedirectURIs {
 		// By itself: beside others fosite parses each of them for each.
 		u, err := fosite.MatchRedirectURIWithClientRedirectURIs(raw, &fosite.DefaultClient{RedirectURIs: m.RedirectURIs[i : i+1]})
+		if err == nil && u.Scheme == "http" && strings.EqualFold(u.Hostname(), "localhost") && u.Hostname() != "localhost" {
+			return ErrInvalidRedirectURI.WithDescription("redirect_uris[" + strconv.Itoa(i) + "] has localhost with capital letters: write it in small ones.")
+		}
 		if err != nil || u.String() != raw || !secure(ctx, u) {
 			return ErrInvalidRedirectURI.WithDescription("redirect_uris[" + strconv.Itoa(i) + "] is of a kind that this server does not redirect to.")
 		}

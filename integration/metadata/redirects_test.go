@@ -75,6 +75,8 @@ func TestRedirectURIsAreKept(t *testing.T) {
 		{Name: "RU-10/twice", Send: members{"redirect_uris": list{b, a, b, a, b}}, Back: members{"redirect_uris": list{b, a}}},
 		{Name: "RU-10/order", Send: members{"redirect_uris": list{b, a, privateURI}}, Back: members{"redirect_uris": list{b, a, privateURI}}},
 		{Name: "RU-10/different", Send: members{"redirect_uris": list{a, a + "/", strings.ToUpper(a[:5]) + a[5:]}}, Code: dcrtest.BadRedirect, Names: list{"redirect_uris[2]"}},
+		{Name: "RU-03/other_spelling", Send: members{"redirect_uris": list{"http://[0:0:0:0:0:0:0:1]/cb"}}, Code: dcrtest.BadRedirect, Names: list{"redirect_uris", "another way than 127.0.0.1 or [::1]"}},
+		{Name: "RU-08/capital_letters", Send: members{"redirect_uris": list{"http://LOCALHOST/cb"}}, Code: dcrtest.BadRedirect, Names: list{"redirect_uris[0]", "capital letters"}},
 		{Name: "RU-13/as_sent", Send: members{"redirect_uris": queries}, Back: members{"redirect_uris": queries}},
 	})
 }

@@ -144,6 +144,12 @@ func isPunycode(label string) bool {
 	return err == nil && back == label
 }
 
+// isSpelledLoopback reports whether host is a loopback address of IPv6 in another spelling than [::1].
+func isSpelledLoopback(host string) bool {
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
 // isLoopbackIP reports whether host is an address of 127.0.0.0/8 in four decimal parts, or [::1] in
 // exactly these characters (RFC 8252, section 7.3). It presumes that checkHost accepts host.
 func isLoopbackIP(host string) bool {

@@ -56,6 +56,7 @@ const (
 	errWildcard   phrase = "has an asterisk (redirect URIs are compared as they stand, without wildcards)"
 	errDot        phrase = "has a dot segment in its path"
 	errPlain      phrase = "uses http for a host that is not loopback"
+	errSpelling   phrase = "spells a loopback address in another way than 127.0.0.1 or [::1]"
 	errForbidden  phrase = "has a scheme that leads to no client"
 	errUpper      phrase = "has an upper-case letter in its scheme"
 	errNoPeriod   phrase = "has a scheme without a period (register a reverse domain name scheme, RFC 8252 section 7.1)"
@@ -126,6 +127,8 @@ func plainKind(u uri) (Kind, error) {
 		return LoopbackIP, nil
 	case strings.EqualFold(u.host, "localhost"):
 		return Localhost, nil
+	case isSpelledLoopback(u.host):
+		return 0, errSpelling
 	}
 	return 0, errPlain
 }

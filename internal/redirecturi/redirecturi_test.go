@@ -11,6 +11,7 @@ import (
 
 const (
 	plainHTTP  = "uses http for a host that is not loopback"
+	spelled    = "spells a loopback address in another way than 127.0.0.1 or [::1]"
 	badHost    = "has a host that is neither a DNS name nor an IP address"
 	badPort    = "has a port that is not a plain number from 1 to 65535"
 	forbidden  = "has a scheme that leads to no client"
@@ -144,9 +145,9 @@ func TestCheckRefuses(t *testing.T) {
 		{"RU-03/short_ipv4", "http://127.1/cb", badHost},
 		{"RU-03/padded_ipv4", "http://127.0.0.001/cb", badHost},
 		{"RU-03/ipv4_dot", "http://127.0.0.1./cb", badHost},
-		{"RU-03/mapped_ipv4", "http://[::ffff:127.0.0.1]/cb", plainHTTP},
-		{"RU-03/long_ipv6", "http://[0:0:0:0:0:0:0:1]/cb", plainHTTP},
-		{"RU-03/padded_ipv6", "http://[::0001]/cb", plainHTTP},
+		{"RU-03/mapped_ipv4", "http://[::ffff:127.0.0.1]/cb", spelled},
+		{"RU-03/long_ipv6", "http://[0:0:0:0:0:0:0:1]/cb", spelled},
+		{"RU-03/padded_ipv6", "http://[::0001]/cb", spelled},
 		{"RU-03/zone", "http://[::1%25lo]/cb", "has an IPv6 address with a zone"},
 		{"RU-03/zone_unencoded", "http://[::1%lo]/cb", percent},
 		{"RU-03/no_slashes", "http:127.0.0.1/cb", noHost},

@@ -1,7 +1,10 @@
 package request
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -22,6 +25,24 @@ func IsIdentifier(s string) bool { return len(s) <= maxIdentifier && isText(s) }
 
 // IsToken reports whether a text can be a token or a code: as IsIdentifier, of at most 16 KB.
 func IsToken(s string) bool { return len(s) <= maxToken && isText(s) }
+
+var errNoText = errors.New("a parameter is not UTF-8, or has a NUL")
+
+// stored refuses what a database may fail on. Secrets, verifiers and tokens are compared and not kept.
+func stored(form url.Values) error {
+	for name, values := range form {
+		switch name {
+		case "client_secret", "password", "code_verifier", "access_token":
+			continue
+		}
+		for _, text := range append(values, name) {
+			if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+				return fmt.Errorf("%w: %w", ErrUnreadable, errNoText)
+			}
+		}
+	}
+	return nil
+}
 
 func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl) }
 

@@ -36,13 +36,13 @@ func TestFormReplacesWhatCanBeNothing(t *testing.T) {
 	for _, name := range []string{"client_id", "code", "refresh_token", "token", "device_code"} {
 		t.Run("AUTH-12/"+name, func(t *testing.T) {
 			t.Parallel()
-			body := url.Values{name: {"a\x00"}, "scope": {"a\x00"}}
+			body := url.Values{name: {"a\x00"}, "client_secret": {"a\x00"}}
 			r := httptest.NewRequest("POST", "/", strings.NewReader(body.Encode()))
 			r.Header.Set("Content-Type", urlencoded)
 			require.NoError(t, request.Form(r, request.AnyForm))
 			require.Equal(t, "-", r.Form.Get(name))
 			require.Equal(t, "-", r.PostForm.Get(name))
-			require.Equal(t, "a\x00", r.Form.Get("scope"), "what refers to nothing stays")
+			require.Equal(t, "a\x00", r.Form.Get("client_secret"), "what refers to nothing stays")
 		})
 	}
 }

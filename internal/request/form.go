@@ -20,7 +20,7 @@ const maxParameters = 128
 // Form parses the parameters of a request, before fosite does it without a bound: the query and the body may have
 // limit bytes each, and 128 parameters together. No parameter may come twice, in query and body together (RFC 6749,
 // section 3.2), but for resource and audience. An identifier, code or token that can be none is replaced by one that is
-// unknown. The error is ErrTooLarge, ErrRepeated, or ErrUnreadable with the cause.
+// unknown, and any other parameter that a storage may keep has to be text without NUL. The error is ErrTooLarge, ErrRepeated, or ErrUnreadable with the cause.
 func Form(r *http.Request, limit int) error {
 	if len(r.URL.RawQuery) > limit {
 		return ErrTooLarge
@@ -56,5 +56,5 @@ func Form(r *http.Request, limit int) error {
 		}
 	}
 	replaceImpossible(r)
-	return nil
+	return stored(r.Form)
 }
