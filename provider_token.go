@@ -31,6 +31,9 @@ func (p *Provider) NewAccessRequest(ctx context.Context, r *http.Request, sessio
 		return nil, fosite.ErrUnsupportedGrantType
 	}
 	ar, err := p.Fosite.NewAccessRequest(ctx, r, session)
+	if errors.Is(err, fosite.ErrJTIKnown) && !errors.Is(err, fosite.ErrInvalidClient) { // of the assertion that is the grant
+		err = fosite.ErrInvalidGrant.WithHint("The assertion was used before (RFC 7521, section 4.1.1).").WithWrap(err)
+	}
 	if err == nil {
 		err = tokens.CheckScope(ar)
 	}

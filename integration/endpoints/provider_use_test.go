@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -132,7 +133,8 @@ func TestTokenInTwoPlaces(t *testing.T) {
 // issuerStore is a MemoryStore that knows the key of one issuer of assertions (RFC 7523).
 type issuerStore struct {
 	*dcr.MemoryStore
-	key *jose.JSONWebKey
+	key  *jose.JSONWebKey
+	used sync.Map // identifiers of assertions
 }
 
 func (s *issuerStore) GetPublicKey(context.Context, string, string, string) (*jose.JSONWebKey, error) {
@@ -147,9 +149,15 @@ func (s *issuerStore) GetPublicKeyScopes(context.Context, string, string, string
 	return []string{"openid"}, nil
 }
 
-func (s *issuerStore) IsJWTUsed(context.Context, string) (bool, error) { return false, nil }
+func (s *issuerStore) IsJWTUsed(_ context.Context, jti string) (bool, error) {
+	_, used := s.used.Load(jti)
+	return used, nil
+}
 
-func (s *issuerStore) MarkJWTUsedForTime(context.Context, string, time.Time) error { return nil }
+func (s *issuerStore) MarkJWTUsedForTime(_ context.Context, jti string, _ time.Time) error {
+	s.used.Store(jti, true)
+	return nil
+}
 
 func TestAccessTokenThatNamesNoClient(t *testing.T) {
 	t.Parallel()
@@ -158,7 +166,7 @@ func TestAccessTokenThatNamesNoClient(t *testing.T) {
 	} {
 		t.Run("INTRO-01/no_client/"+kind, func(t *testing.T) {
 			t.Parallel()
-			store := &issuerStore{dcr.NewMemoryStore(), &jose.JSONWebKey{Key: dcrtest.Keys().RSA.Public(), KeyID: "k", Algorithm: "RS256", Use: "sig"}}
+			store := &issuerStore{MemoryStore: dcr.NewMemoryStore(), key: &jose.JSONWebKey{Key: dcrtest.Keys().RSA.Public(), KeyID: "k", Algorithm: "RS256", Use: "sig"}}
 			factories := dcrtest.DefaultsAnd(compose.RFC7523AssertionGrantFactory)
 			factories[5] = introspection
 			s := dcrtest.Start(t, dcrtest.Setup{Storage: store, JWT: true, Factories: factories, Fosite: func(config *fosite.Config) {
@@ -169,8 +177,10 @@ func TestAccessTokenThatNamesNoClient(t *testing.T) {
 					"iss": "workload", "sub": "job", "aud": s.URL + "/oauth2/token", "jti": rand.Text(),
 					"iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix(),
 				})
-				answer := s.Form(t, "/oauth2/token", url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {assertion}})
+				form := url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {assertion}}
+				answer := s.Form(t, "/oauth2/token", form)
 				require.Equal(t, http.StatusOK, answer.Status, answer.Body)
+				dcrtest.RequireTokenError(t, s.Form(t, "/oauth2/token", form), http.StatusBadRequest, "invalid_grant") // ERR-01: a replay
 				return answer.Text("access_token")
 			}
 			bearer, asked := token(), token()
