@@ -290,7 +290,7 @@ func (b *browser) asksAgain(values url.Values) bool {
 }
 
 // TestConsentEndsWithRevocation: after an operator has removed a client's grants, users are asked
-// again, each time, and in a request too that was waiting for its user to sign in meanwhile.
+// again, each time, and in a request too that was waiting for its user to sign in meanwhile (T65).
 func TestConsentEndsWithRevocation(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -333,7 +333,7 @@ func (b *browser) update(client, changes object) object {
 }
 
 // TestConsentEndsWithChange: users are asked again when a client changes what they agreed to, and
-// not when it changes something else.
+// not when it changes something else (T65).
 func TestConsentEndsWithChange(t *testing.T) {
 	t.Parallel()
 	b := start(t).browser(t)
