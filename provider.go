@@ -391,6 +391,9 @@ func (p *Provider) requestScopes(request fosite.Requester) {
 	if len(scopes) == 0 {
 		scopes = slices.Clone([]string(registered))
 	}
+	if _, authorizes := request.(fosite.AuthorizeRequester); authorizes && form.Get("redirect_uri") == "" {
+		scopes = slices.DeleteFunc(scopes, func(scope string) bool { return scope == "openid" }) // fosite would refuse the request
+	}
 	request.SetRequestedScopes(scopes)
 }
 

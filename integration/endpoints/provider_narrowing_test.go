@@ -165,6 +165,26 @@ func TestDefaultResource(t *testing.T) {
 	require.ErrorContains(t, err, "Config.Authorization.DefaultResource")
 }
 
+// TestSilentRequestWithoutRedirect: openid makes redirect_uri required, so a client that names neither is not given it.
+func TestSilentRequestWithoutRedirect(t *testing.T) {
+	t.Parallel()
+	for registered, want := range map[string]string{"openid profile": "profile", "openid": "", "profile": "profile"} {
+		t.Run("SCOPE-03/no_redirect_uri/"+registered, func(t *testing.T) {
+			t.Parallel()
+			s := dcrtest.Start(t, dcrtest.Setup{})
+			client := s.Register(t, members{"redirect_uris": list{dcrtest.RedirectURI}, "scope": registered})
+			query := dcrtest.AuthorizeQuery(client.ID(), "")
+			query.Del("scope")
+			query.Del("redirect_uri")
+			form := dcrtest.CodeForm("", s.Code(t, query), "")
+			form.Del("redirect_uri")
+			tokens := s.Form(t, "/oauth2/token", form, dcrtest.Basic(client.ID(), client.Secret()))
+			require.Equal(t, http.StatusOK, tokens.Status, tokens.Body)
+			require.Equal(t, want, tokens.Text("scope"))
+		})
+	}
+}
+
 // TestScopeOfASilentRequest: a registered client that names no scope asks for the default ones.
 func TestScopeOfASilentRequest(t *testing.T) {
 	t.Parallel()
