@@ -337,8 +337,11 @@ func (t *registrationTokens) authenticate(ctx context.Context, issuer, id, token
 	client := *stored
 	client.view = view{now: t.now}
 	record = client.tokenRecord(t.strategy.AccessTokenSignature(ctx, token))
-	if record.Signature == "" || client.past(record.ExpiresAt) || expiry.Expired(&client) || client.Issuer != issuer {
+	if record.Signature == "" || client.past(record.ExpiresAt) || expiry.Expired(&client) {
 		return nil, record, ErrInvalidToken
+	}
+	if client.Issuer != issuer {
+		return nil, record, ErrInvalidToken.WithWrap(&otherIssuer{client.Issuer, issuer}) // the same answer, and a cause for the log
 	}
 	return &client, record, t.checkEntry(ctx, &client, record)
 }

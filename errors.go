@@ -109,11 +109,11 @@ var (
 // errTwoTokens refuses what RFC 6750, section 2, forbids.
 var errTwoTokens = fosite.ErrInvalidRequest.WithHint("An access token must not be sent in more than one way.")
 
-// otherIssuer says that a client is unknown since it was registered under another issuer (T41).
+// otherIssuer says that a client or an initial access token is unknown since it is of another issuer (T41).
 type otherIssuer struct{ was, is string }
 
 func (e *otherIssuer) Error() string {
-	return fmt.Sprintf("dcr: the client was registered under the issuer %q, and this is %q", e.was, e.is)
+	return fmt.Sprintf("dcr: it is of the issuer %q, and this is %q", e.was, e.is)
 }
 
 func (e *otherIssuer) Unwrap() error { return fosite.ErrNotFound }

@@ -49,8 +49,11 @@ func (t *initialTokens) find(ctx context.Context, presented string) (*InitialAcc
 		return nil, err
 	}
 	fits := subtle.ConstantTimeCompare(token.Hash, hashToken(presented)) == 1
-	if !fits || token.Issuer != issuer || !token.Usable(t.now()) {
+	if !fits || !token.Usable(t.now()) {
 		return nil, ErrInvalidToken
+	}
+	if token.Issuer != issuer {
+		return nil, ErrInvalidToken.WithWrap(&otherIssuer{token.Issuer, issuer})
 	}
 	return token, nil
 }

@@ -55,9 +55,37 @@ func TestAnotherIssuer(t *testing.T) {
 	answer := client.Send(t, "/oauth2/token", client.Method, dcrtest.RefreshForm("", "any"))
 	require.Equal(t, []any{http.StatusUnauthorized, "invalid_client"}, []any{answer.Status, answer.Text("error")})
 	require.NotContains(t, answer.Body, "as.example")
-	require.Contains(t, log.String(), `registered under the issuer`)
+	require.Contains(t, log.String(), `it is of the issuer`)
 	require.Contains(t, log.String(), `https://as.example/`)
 	require.Contains(t, log.String(), "level=INFO")
+
+	log.Reset()
+	read := slash.Do(t, http.MethodGet, slash.URL+"/register/"+client.ID(), nil, dcrtest.Bearer(client.Token()))
+	dcrtest.RequireUniformRefusal(t, read)
+	require.NotContains(t, read.Body, "as.example")
+	require.Contains(t, log.String(), `it is of the issuer`)
+	log.Reset()
+	dcrtest.RequireUniformRefusal(t, slash.Do(t, http.MethodGet, slash.URL+"/register/"+client.ID(), nil, dcrtest.Bearer(client.Token()+"x")))
+	require.NotContains(t, log.String(), "as.example", "nobody learns it by a wrong token")
+}
+
+// TestInitialTokenOfAnotherIssuer: the log says why an operator's token does not register any more.
+func TestInitialTokenOfAnotherIssuer(t *testing.T) {
+	t.Parallel() // ISS-01
+	store := dcr.NewMemoryStore()
+	var log strings.Builder
+	start := func(issuer string) *dcrtest.Server {
+		return dcrtest.Start(t, dcrtest.Setup{
+			Storage: store,
+			Config:  dcr.Config{Access: dcr.InitialAccessTokens(), Events: dcr.LogEvents(slog.New(slog.NewTextHandler(&log, nil)))},
+			Fosite:  func(c *fosite.Config) { c.AccessTokenIssuer, c.IDTokenIssuer = issuer, issuer },
+		})
+	}
+	token, _ := dcrtest.Mint(t, start("https://as.example"), dcr.InitialAccessTokenRequest{})
+	refused := start("https://as.example/").Post(t, members{"redirect_uris": list{dcrtest.RedirectURI}}, dcrtest.Bearer(token))
+	require.Equal(t, []any{http.StatusUnauthorized, "invalid_token"}, []any{refused.Status, refused.Text("error")})
+	require.NotContains(t, refused.Body, "as.example")
+	require.Contains(t, log.String(), `it is of the issuer`)
 }
 
 // TestRealm: a server that moves keeps its clients where they are bound to a constant realm.
