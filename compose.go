@@ -39,7 +39,7 @@ func DCRFactory(config fosite.Configurator, storage interface{}, strategy interf
 
 var _ compose.Factory = DCRFactory
 
-// NewFactory is DCRFactory with a configuration. The configuration is copied.
+// NewFactory is DCRFactory with a configuration, which is copied. It sets ClientSecretsHasher of fosite's Config if nil.
 func NewFactory(cfg Config) compose.Factory {
 	return func(config fosite.Configurator, storage interface{}, strategy interface{}) interface{} {
 		if first := composedBefore(config); first != nil {

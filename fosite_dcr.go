@@ -52,6 +52,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/go-jose/go-jose/v3"
 	"github.com/gorilla/mux"
@@ -367,7 +368,7 @@ func (p *Provider) Warnings() []string {
 	for _, raw := range capability.TokenURLs(ctx, p.parts.fosite) {
 		token, err := url.Parse(raw)
 		issuer, other := url.Parse(p.location.issuerOrNone(ctx))
-		warn(p.location.endpoints.Issuer == nil && err == nil && other == nil && token.Host != issuer.Host,
+		warn(p.location.endpoints.Issuer == nil && err == nil && other == nil && !strings.EqualFold(token.Hostname(), issuer.Hostname()),
 			fmt.Sprintf("the token endpoint %q is on another host than the issuer: clients compare the two, and assertions name one of them", raw))
 	}
 	warn(p.parts.fosite.GetClientAuthenticationStrategy(ctx) != nil, "fosite's configuration has a ClientAuthenticationStrategy of its own: "+
