@@ -98,8 +98,9 @@ func (t *grants) put(now time.Time, signature string, e *entry) error {
 	}
 	t.discard(signature)
 	added := liveToken{e.request, e.at}
-	g := t.entries[e.key]
+	g, known := t.entries[e.key], true
 	if g == nil {
+		known = false
 		e.request = &fosite.Request{ID: e.key, Session: &fosite.DefaultSession{Subject: e.user()}}
 		e.grant, g = &grant{live: map[string]liveToken{}}, e
 		if err := t.place(e); err != nil {
@@ -108,7 +109,23 @@ func (t *grants) put(now time.Time, signature string, e *entry) error {
 	}
 	g.grant.live[signature], t.bySignature[signature] = added, g
 	t.changed(g)
+	if known {
+		t.reweigh(g, e.weight)
+	}
 	return nil
+}
+
+// reweigh has a grant count as its latest token weighs, and its owners lose their oldest where that is too much.
+func (t *grants) reweigh(g *entry, weight int) {
+	before := g.units()
+	g.weight = weight
+	t.units += g.units() - before
+	t.owners.reweigh(g, g.units()-before)
+	for i, s := range g.shares {
+		for has := t.owners[s.owner]; !s.refuse && has.units > s.most && has.entries.Front() != g.places[i]; {
+			t.remove(has.entries.Front().Value.(*entry))
+		}
+	}
 }
 
 // discard forgets a token. A grant without any goes with its last one.

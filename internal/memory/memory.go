@@ -54,9 +54,10 @@ type Options struct {
 // What has expired is removed a little at a time as new entries come, never in one walk. No session is
 // evicted for somebody else's: a table that is full refuses new entries. And nobody fills a table for everybody else:
 // of codes, of access tokens and of grants with refresh tokens one user has at most a fiftieth of the table, and
-// a tenth of that with one client, and then the oldest of the user's own is evicted; of pushed requests and access
-// tokens without a user one client has at most a hundredth of the table, and loses its own oldest. Every share is
-// at least 100. Identifiers of assertions are bounded in the same way, where the key is
+// a tenth of that with one client, and then the oldest of the user's own is evicted. A client whose sessions have no
+// subject has half of the table, and is refused beyond. Of pushed requests and access tokens without a user one client
+// has at most a hundredth of the table, and loses its own oldest. Every share is at least 100, and that of a user ten
+// times what the user has with one client. Identifiers of assertions are bounded in the same way, where the key is
 // "dcr.<client>.<identifier>", but none is evicted: one that were forgotten early could be replayed. A session
 // whose parameters have more than 4 KiB counts as several.
 //
@@ -115,11 +116,9 @@ func New(o Options) *Sessions {
 	s.refresh.init(o.Tokens, full("refresh token"))
 	s.slims = slimTable{limit: o.Slims, full: full("registration access token"), entries: map[string]slimEntry{}}
 	s.assertions.refuse = true
-	// What belongs to a code goes with it, and never before it.
-	s.codes.evicted = func(e *entry) {
-		s.challenges.delete(e.key)
-		s.openIDs.delete(e.key)
-	}
+	// The PKCE session goes with its code, and never before it.
+	s.codes.evicted = func(e *entry) { s.challenges.delete(e.key) }
+	s.challenges.refuse = true
 	return s
 }
 
@@ -147,7 +146,7 @@ func (s *Sessions) InvalidateAuthorizeCodeSession(_ context.Context, code string
 // CreatePKCERequestSession stores the PKCE session of a code, in place of one with that
 // code. It is kept for a minute longer than the code. It fails where the store is full.
 func (s *Sessions) CreatePKCERequestSession(_ context.Context, signature string, request fosite.Requester) error {
-	return s.create(&s.challenges, signature, request, afterCode)
+	return s.createForUser(&s.challenges, signature, request, afterCode)
 }
 
 // GetPKCERequestSession returns a copy of the PKCE session of a code, and fosite.ErrNotFound
@@ -165,7 +164,7 @@ func (s *Sessions) DeletePKCERequestSession(context.Context, string) error { ret
 // with that code. It is kept for a minute longer than the code. It fails where the store is
 // full.
 func (s *Sessions) CreateOpenIDConnectSession(_ context.Context, code string, request fosite.Requester) error {
-	return s.create(&s.openIDs, code, request, afterCode)
+	return s.createForUser(&s.openIDs, code, request, afterCode)
 }
 
 // GetOpenIDConnectSession returns a copy of the OpenID Connect session of a code, and
@@ -282,11 +281,10 @@ func (s *Sessions) RotateRefreshToken(ctx context.Context, requestID string, sig
 func (s *Sessions) CreatePARSession(ctx context.Context, requestURI string, request fosite.AuthorizeRequester) error {
 	now := s.now()
 	e := newEntry(now, requestURI, request, ofPushed)
-	owner := e.clientID
+	e.shares = clientShares(s.pushed.limit, e.clientID)
 	if client := request.GetClient(); client != nil && client.IsPublic() {
-		owner += "\x00" + s.caller(ctx)
+		e.shares = callerShares(s.pushed.limit, e.clientID, s.caller(ctx))
 	}
-	e.shares = clientShares(s.pushed.limit, owner)
 	e.pushed = copyAuthorizeRequest(request, e.request)
 	return s.pushed.put(now, e)
 }
@@ -321,9 +319,15 @@ func (s *Sessions) RevokeClientGrants(ctx context.Context, clientID string) erro
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// The codes first: a code without its PKCE session is redeemed without a verifier.
-	for _, t := range []*table{&s.codes, &s.pushed, &s.refresh.table, &s.access, &s.machine, &s.challenges, &s.openIDs} {
+	for _, t := range []*table{&s.codes, &s.pushed, &s.refresh.table, &s.access, &s.machine, &s.openIDs} {
 		t.deleteClient(clientID)
+	}
+	// A code that came meanwhile keeps its PKCE session: it would be redeemed without a verifier. A code is stored before
+	// its session, so one that is not there is gone.
+	for _, key := range s.challenges.keysOf(clientID) {
+		if _, err := s.codes.get(s.now(), key); err != nil {
+			s.challenges.delete(key)
+		}
 	}
 	return nil
 }
@@ -344,12 +348,6 @@ func (s *Sessions) SetClientAssertionJWT(_ context.Context, jti string, expires 
 	// fosite accepts an assertion until the end of the second in which it expires.
 	e := &entry{timed: timed{key: jti, at: expires.Add(margin)}, shares: assertionShares(s.assertions.limit, jti)}
 	return s.assertions.putNew(s.now(), e, fosite.ErrJTIKnown)
-}
-
-// create stores what is bounded by the code that it belongs to.
-func (s *Sessions) create(t *table, key string, request fosite.Requester, x expiry) error {
-	now := s.now()
-	return t.put(now, newEntry(now, key, request, x))
 }
 
 func (s *Sessions) createForUser(t *table, key string, request fosite.Requester, x expiry) error {

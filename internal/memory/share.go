@@ -14,26 +14,37 @@ const (
 
 // share is what one owner may have of a table, in units, so that nobody fills it for everybody else.
 type share struct {
-	owner string
-	most  int
+	owner  string
+	most   int
+	refuse bool // nothing is evicted for what is over it
 }
 
 // userShares are for what a user agreed to: it is bounded for each user and client, so that one client
-// can't use up what a user may have with others, and for each user, who may have many clients. A session
-// without a user is bounded by the table alone.
+// can't use up what a user may have with others, and for each user, who may have many clients.
 func userShares(limit int, user, clientID string) []share {
 	if user == "" {
-		return nil
+		return []share{{"client\x00" + clientID, max(limit/2, leastShare), true}} // whose the oldest is nobody knows
 	}
+	withClient := max(limit/500, leastShare)
 	return []share{
-		{"client\x00" + user + "\x00" + clientID, max(limit/500, leastShare)},
-		{"user\x00" + user, max(limit/50, leastShare)},
+		{"client\x00" + user + "\x00" + clientID, withClient, false},
+		{"user\x00" + user, 10 * withClient, false},
 	}
 }
 
 // clientShares are for what needs no user.
 func clientShares(limit int, client string) []share {
-	return []share{{client, max(limit/100, leastShare)}}
+	return []share{{client, max(limit/100, leastShare), false}}
+}
+
+// callerShares are for what a public client sends, which does not authenticate: they are the caller's, with this client
+// and with all.
+func callerShares(limit int, client, caller string) []share {
+	shares := clientShares(limit, client+"\x00"+caller)
+	if caller != "" {
+		shares = append(shares, share{"caller\x00" + caller, 10 * shares[0].most, false})
+	}
+	return shares
 }
 
 // assertionShares bound identifiers of assertions for each client, where the key says whose it is:
@@ -89,12 +100,20 @@ func (o owners) spent(e *entry, spent bool) {
 	}
 }
 
-// first returns the entry that is evicted for another one of its owners, and nil where they have room.
-func (o owners) first(e *entry) *entry {
+// first returns the entry that is evicted for another one of its owners, and whether nothing may be; nil where they have
+// room.
+func (o owners) first(e *entry) (first *entry, refuse bool) {
 	for _, s := range e.shares {
 		if has := o[s.owner]; has != nil && has.units+e.units() > s.most {
-			return has.entries.Front().Value.(*entry)
+			return has.entries.Front().Value.(*entry), s.refuse
 		}
 	}
-	return nil
+	return nil, false
+}
+
+// reweigh has an entry count for more or less.
+func (o owners) reweigh(e *entry, units int) {
+	for _, s := range e.shares {
+		o[s.owner].units += units
+	}
 }

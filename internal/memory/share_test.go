@@ -79,28 +79,49 @@ func TestShareOfUser(t *testing.T) {
 			t.Parallel()
 			f := sharing(t)
 			require.NoError(t, k.create(t.Context(), f, "bob's", requestBy("bob", "0")))
-			for i := range 2000 { // 100 with each client, and 200 in all
+			for i := range 2000 { // 100 with each client, and 1,000 in all
 				require.NoError(t, k.create(t.Context(), f, strconv.Itoa(i), requestBy("alice", strconv.Itoa(i%20))))
 			}
-			k.require(t, f, nil, "bob's", "1800", "1999")
-			k.require(t, f, fosite.ErrNotFound, "0", "1799")
+			k.require(t, f, nil, "bob's", "1000", "1999")
+			k.require(t, f, fosite.ErrNotFound, "0", "999")
 		})
 	}
 }
 
-// TestShareWithoutUser: a session without a user is bounded by its table alone.
+// TestShareWithoutUser: of sessions without a user a client has half of the table. None is evicted: whose they are
+// nobody knows.
 func TestShareWithoutUser(t *testing.T) {
 	t.Parallel()
 	for _, k := range byUser() {
 		f := sharing(t)
-		for i := range 1000 {
+		for i := range 5000 {
 			require.NoError(t, k.create(t.Context(), f, strconv.Itoa(i), requestBy("", "0")))
 		}
-		k.require(t, f, nil, "0", "999")
+		require.ErrorIs(t, k.create(t.Context(), f, "5000", requestBy("", "0")), errFull, "T59")
+		require.NoError(t, k.create(t.Context(), f, "of another client", requestBy("", "1")))
+		k.require(t, f, nil, "0", "4999")
 	}
 }
 
-// TestShareOfCodes: what belongs to an evicted code goes with it.
+// TestShareOfLargeGrants: a grant counts as its latest token weighs.
+func TestShareOfLargeGrants(t *testing.T) {
+	t.Parallel()
+	f := sharing(t)
+	refresh, ctx := kinds[4], t.Context()
+	grown := requestBy("alice", "0")
+	require.NoError(t, refresh.create(ctx, f, "grown", grown))
+	for i := range 99 {
+		require.NoError(t, refresh.create(ctx, f, strconv.Itoa(i), requestBy("alice", "0")))
+	}
+	refresh.require(t, f, nil, "0", "98")
+	require.NoError(t, f.RotateRefreshToken(ctx, grown.ID, "grown"))
+	grown.Form = url.Values{"nonce": {strings.Repeat("x", 32<<10)}}
+	require.NoError(t, refresh.create(ctx, f, "grown again", grown))
+	refresh.require(t, f, nil, "grown again", "8", "98")
+	refresh.require(t, f, fosite.ErrNotFound, "0", "7")
+}
+
+// TestShareOfCodes: the PKCE session of an evicted code goes with it, and never before it.
 func TestShareOfCodes(t *testing.T) {
 	t.Parallel()
 	f := sharing(t)
@@ -113,10 +134,12 @@ func TestShareOfCodes(t *testing.T) {
 			require.NoError(t, f.InvalidateAuthorizeCodeSession(t.Context(), "50"))
 		}
 	}
-	for _, k := range ofCode {
+	for _, k := range ofCode[:2] {
 		k.require(t, f, nil, "0", "100")
 		k.require(t, f, fosite.ErrNotFound, "50")
 	}
+	ofCode[2].require(t, f, fosite.ErrNotFound, "0")
+	ofCode[2].require(t, f, nil, "50", "100")
 }
 
 // TestShareOfGrants: a grant whose tokens are all used or revoked is evicted before one that lives.
@@ -262,7 +285,16 @@ func TestShareOfPushedRequests(t *testing.T) {
 	}
 	pushed.require(t, f, nil, "honest", "confidential 100", "confidential 199")
 	pushed.require(t, f, fosite.ErrNotFound, "confidential", "confidential 99")
+	for i := range 3000 { // a caller who has many clients
+		r := &fosite.AuthorizeRequest{Request: *lasting()}
+		r.Client = &fosite.DefaultClient{ID: strconv.Itoa(i), Public: true}
+		f.set(strconv.Itoa(i), r.Client)
+		ctx := context.WithValue(t.Context(), callerKey{}, "attacker")
+		require.NoError(t, f.CreatePARSession(ctx, "of many "+strconv.Itoa(i), r))
+	}
 	require.NoError(t, f.DeletePARSession(t.Context(), "honest"))
+	pushed.require(t, f, nil, "of many 2000", "of many 2999")
+	pushed.require(t, f, fosite.ErrNotFound, "of many 1999")
 	require.ErrorIs(t, f.DeletePARSession(t.Context(), "honest"), fosite.ErrNotFound, "SQL-04: it is used once")
 }
 

@@ -76,8 +76,8 @@ func (t *table) putNew(now time.Time, e *entry, taken error) error {
 
 // place adds an entry whose key is free, where there is room.
 func (t *table) place(e *entry) error {
-	for first := t.owners.first(e); first != nil; first = t.owners.first(e) {
-		if t.refuse {
+	for first, refuse := t.owners.first(e); first != nil; first, refuse = t.owners.first(e) {
+		if t.refuse || refuse {
 			return t.full()
 		}
 		t.remove(first)
@@ -135,6 +135,14 @@ func (t *table) deleteRequest(requestID string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.byRequest.each(requestID, t.remove)
+}
+
+// keysOf returns the keys of a client's entries.
+func (t *table) keysOf(clientID string) (keys []string) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	t.byClient.each(clientID, func(e *entry) { keys = append(keys, e.key) })
+	return keys
 }
 
 // deleteClient removes the entries of a client.
