@@ -120,6 +120,9 @@ func (b *rulebook) resolveChoices(ctx context.Context, m *ClientMetadata, lists 
 	if s.previous != nil {
 		before = &s.previous.Metadata
 	}
+	for _, name := range m.statementMembers { // what is vouched for is not chosen
+		delete(lists, name)
+	}
 	methods, err := (&chooser{b.can, b.supported, m}).choose(before, lists)
 	if err != nil {
 		return ClientMetadata{}, refusalOf(err)

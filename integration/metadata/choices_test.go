@@ -190,3 +190,25 @@ func TestChoiceOfAnUpdate(t *testing.T) {
 	require.NotEmpty(t, secret)
 	require.Equal(t, "none", update("none", "private_key_jwt").Text("token_endpoint_auth_method"))
 }
+
+// TestChoicesOfAVouchedClient: a list does not change what a software statement says.
+func TestChoicesOfAVouchedClient(t *testing.T) {
+	t.Parallel()
+	d := dcrtest.NewDirectory(t, "1")
+	s := dcrtest.Start(t, dcrtest.Setup{Config: d.Trusted()})
+	keys := dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "", "", ""))
+	raw := d.Sign(t, dcrtest.StatementClaims("token_endpoint_auth_method", "private_key_jwt", "jwks", keys))
+	for _, sent := range []map[string]any{
+		{methods: list{"none"}},
+		{methods: list{"private_key_jwt", "none"}, "token_endpoint_auth_signing_alg": "RS256"},
+		{methods: list{"private_key_jwt", "none"}, "token_endpoint_auth_signing_alg_values_supported": list{"RS256"}},
+	} {
+		sent["software_statement"] = raw
+		answer := s.Post(t, sent)
+		if answer.Status == http.StatusCreated {
+			require.Equal(t, "private_key_jwt", answer.Text("token_endpoint_auth_method"), "7591-2.3-02 %v", sent[methods])
+		} else {
+			require.Equal(t, http.StatusBadRequest, answer.Status, "%s", answer.Body)
+		}
+	}
+}
