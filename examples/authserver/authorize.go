@@ -48,7 +48,7 @@ func (s *server) proceed(w http.ResponseWriter, r *http.Request, pending *pendin
 	case s.needsConsent(who, pending.request) && silent:
 		s.refuse(w, r, pending.request, fosite.ErrConsentRequired)
 	case s.needsConsent(who, pending.request):
-		pending.Asked = consentKey(who, pending.request)
+		pending.Asked, pending.Wanted = consentKey(who, pending.request), wanted(pending.request)
 		s.pages.consent(w, s.newConsentPage(r, s.seal(pending, s.sessions.id(r)), who, pending.request))
 	case !s.decided.put(who.user, pending.Nonce, true):
 		s.pages.expired(w)
@@ -131,9 +131,12 @@ func (s *server) decide(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, pending.request, err)
 		return
 	}
+	shown := pending.Asked == consentKey(who, pending.request) && slices.Equal(pending.Wanted, wanted(pending.request))
 	switch {
 	case needsSignIn(who, pending.request):
 		s.pages.expired(w)
+	case !shown && r.PostFormValue("decision") == "allow":
+		s.proceed(w, r, pending) // the client has changed while the page was open: what is granted was shown
 	case !s.decided.put(who.user, pending.Nonce, true):
 		s.pages.expired(w) // pressed twice
 	case r.PostFormValue("decision") == "allow":

@@ -373,7 +373,7 @@ func TestConsentEndsWithChange(t *testing.T) {
 		client := b.webClient()
 		page := b.get("/oauth2/auth?" + request(client, uri).Encode())
 		b.update(client, object{"client_name": "Your Bank"})
-		b.decide(page, "allow") // the user allowed what the page said
+		require.Empty(t, queryOf(b.decide(page, "allow").location).Get("code"), "the user allowed what the page said")
 		require.True(t, b.asksAgain(request(client, uri)))
 	})
 	t.Run("CONS-02/becomes_public", func(t *testing.T) {

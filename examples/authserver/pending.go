@@ -33,7 +33,8 @@ type pendingRequest struct {
 	Pushed *fosite.AuthorizeRequest // what the query refers to, where that was pushed: fosite returns it once
 	At     time.Time                // when the request came
 	Nonce  string                   // so that it is decided once
-	Asked  string                   // what a consent page asked about, as consentKey; else empty
+	Asked  string                   // for whom and what client a consent page asked, as consentKey; else empty
+	Wanted []string                 // what it asked for
 	Until  time.Time
 }
 

@@ -186,3 +186,25 @@ func TestPushedRequestWaits(t *testing.T) {
 	require.Equal(t, "some-state", query.Get("state"))
 	require.NotEmpty(t, b.redeem(client, query.Get("code"), uri)["access_token"])
 }
+
+// TestFilledInWhileThePageIsOpen: what a request leaves to the registration is what the page showed, or the user is asked
+// again.
+func TestFilledInWhileThePageIsOpen(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	const uri = "https://app.example/callback"
+	for name, change := range map[string]object{
+		"scope":         {"scope": "openid profile offline_access"},
+		"redirect_uris": {"scope": "profile", "redirect_uris": []string{"https://evil.example/cb"}},
+	} {
+		t.Run("CONS-02/"+name, func(t *testing.T) {
+			b := s.browser(t)
+			client := b.register(object{"client_name": "Web", "redirect_uris": []string{uri}, "scope": "profile"})
+			page := b.signIn(b.get("/oauth2/auth?" + request(client, uri, "scope", "", "redirect_uri", "").Encode()))
+			b.update(client, change)
+			answer := b.decide(page, "allow")
+			require.Empty(t, queryOf(answer.location).Get("code"), answer.location)
+			require.NotContains(t, answer.location, "evil.example")
+		})
+	}
+}
