@@ -142,6 +142,21 @@ func TestShareOfCodes(t *testing.T) {
 	ofCode[2].require(t, f, nil, "50", "100")
 }
 
+// TestShareOfPKCESessions: of PKCE sessions without a code none is evicted either.
+func TestShareOfPKCESessions(t *testing.T) {
+	t.Parallel()
+	f := sharing(t)
+	create := func(user, key string) error {
+		return f.CreatePKCERequestSession(t.Context(), key, requestBy(user, "0"))
+	}
+	for i := range 100 {
+		require.NoError(t, create("alice", strconv.Itoa(i)))
+	}
+	require.ErrorIs(t, create("alice", "100"), errFull, "T59")
+	require.NoError(t, create("bob", "bob's"))
+	kinds[1].require(t, f, nil, "0", "99", "bob's")
+}
+
 // TestShareOfGrants: a grant whose tokens are all used or revoked is evicted before one that lives.
 func TestShareOfGrants(t *testing.T) {
 	t.Parallel()
