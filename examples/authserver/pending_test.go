@@ -102,7 +102,7 @@ func TestPendingIsSealed(t *testing.T) {
 		t.Parallel()
 		b, form := setUp(t)
 		sealed := form.Get("request")
-		for _, changed := range []string{"", "x", "A" + sealed[1:], sealed[:len(sealed)-4], sealed + "AAAA", strings.Repeat("A", 20_000), "//evil.example"} {
+		for _, changed := range []string{"", "x", string(sealed[0]^1) + sealed[1:], sealed[:len(sealed)-4], sealed + "AAAA", strings.Repeat("A", 20_000), "//evil.example"} {
 			require.NotEqual(t, sealed, changed)
 			form.Set("request", changed)
 			requireRefusal(t, b.post("/consent", form), "too old")
