@@ -98,7 +98,10 @@ func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Reques
 	for _, credential := range pushedCredentials {
 		ar.GetRequestForm().Del(credential)
 	}
-	ar.GetRequestForm().Set(pushedBy, crossingOf(ctx).address.String())
+	ar.GetRequestForm().Del(pushedBy)
+	if address := crossingOf(ctx).address; err == nil && address.IsValid() {
+		ar.GetRequestForm().Set(pushedBy, address.String())
+	}
 	return ar, p.answer(ctx, r, err)
 }
 

@@ -55,8 +55,11 @@ func TestClientCredentialsInALoop(t *testing.T) {
 	s := crowded(t, dcr.MemoryLimits{Tokens: 20_000})
 	metadata := map[string]any{"redirect_uris": list{dcrtest.RedirectURI}, "grant_types": list{"authorization_code", "refresh_token", "client_credentials"}}
 	loop, other := s.Register(t, metadata), s.Register(t, metadata)
+	calls := 0
 	request := func(client dcrtest.Answer) string {
-		answer := s.Form(t, "/oauth2/token", url.Values{"grant_type": {"client_credentials"}}, dcrtest.Basic(client.ID(), client.Secret()))
+		calls++ // fosite splits the grant type at spaces
+		grant := strings.Repeat(" ", calls%2) + "client_credentials" + strings.Repeat(" ", calls%3)
+		answer := s.Form(t, "/oauth2/token", url.Values{"grant_type": {grant}}, dcrtest.Basic(client.ID(), client.Secret()))
 		require.Equal(t, http.StatusOK, answer.Status, answer.Body)
 		return answer.Text("access_token")
 	}
@@ -96,4 +99,22 @@ func TestPushedInALoop(t *testing.T) {
 	}
 	require.Contains(t, pick(honest).Header.Get("Location"), "code=")
 	require.NotContains(t, pick(first).Header.Get("Location"), "code=", "the oldest of the same caller")
+}
+
+// TestCallerIsNoParameter: the address of a caller stays out of what hosts log, and callers do not choose it.
+func TestCallerIsNoParameter(t *testing.T) {
+	t.Parallel() // T59
+	s := dcrtest.Start(t, dcrtest.Setup{})
+	client := dcrtest.RegisterFor(t, s, "none")
+	query := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "dcr.pushed_by", "192.0.2.1")
+	request, err := s.Provider.NewPushedAuthorizeRequest(t.Context(), formRequest("/par", query))
+	require.NoError(t, err)
+	_, err = s.Provider.NewPushedAuthorizeResponse(t.Context(), request, dcrtest.NewSession(""))
+	require.NoError(t, err)
+	require.NotContains(t, request.GetRequestForm(), "dcr.pushed_by")
+
+	query.Set("redirect_uri", "https://evil.example/cb")
+	request, err = s.Provider.NewPushedAuthorizeRequest(t.Context(), formRequest("/par", query))
+	require.Error(t, err)
+	require.NotContains(t, request.GetRequestForm(), "dcr.pushed_by")
 }

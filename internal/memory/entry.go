@@ -2,6 +2,7 @@ package memory
 
 import (
 	"container/list"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,7 +54,9 @@ func newEntry(now time.Time, key string, request fosite.Requester, x expiry) *en
 }
 
 // units is what an entry counts.
-func (e *entry) units() int { return 1 + e.weight/unit }
+func (e *entry) units() int { return unitsOf(e.weight) }
+
+func unitsOf(weight int) int { return 1 + weight/unit }
 
 // user is whose session it is, "" for nobody's.
 func (e *entry) user() string {
@@ -65,7 +68,7 @@ func (e *entry) user() string {
 
 // withoutUser reports whether the session of an access token needed no user.
 func (e *entry) withoutUser() bool {
-	return e.request.Form.Get("grant_type") == "client_credentials"
+	return slices.Equal(strings.Fields(e.request.Form.Get("grant_type")), []string{"client_credentials"}) // fosite splits it too
 }
 
 // expiry says when an entry expires: when the session has a kind of token expire, or

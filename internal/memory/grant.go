@@ -24,6 +24,7 @@ type grant struct {
 type liveToken struct {
 	request *fosite.Request // without the client
 	at      time.Time       // from which it is expired; zero means never
+	weight  int             // bytes of its parameters
 }
 
 type spentToken struct {
@@ -97,10 +98,13 @@ func (t *grants) put(now time.Time, signature string, e *entry) error {
 		return nil
 	}
 	t.discard(signature)
-	added := liveToken{e.request, e.at}
-	g, known := t.entries[e.key], true
-	if g == nil {
-		known = false
+	added := liveToken{e.request, e.at, e.weight}
+	g := t.entries[e.key]
+	if g != nil {
+		if err := t.grow(g, e.weight); err != nil {
+			return err
+		}
+	} else {
 		e.request = &fosite.Request{ID: e.key, Session: &fosite.DefaultSession{Subject: e.user()}}
 		e.grant, g = &grant{live: map[string]liveToken{}}, e
 		if err := t.place(e); err != nil {
@@ -109,23 +113,29 @@ func (t *grants) put(now time.Time, signature string, e *entry) error {
 	}
 	g.grant.live[signature], t.bySignature[signature] = added, g
 	t.changed(g)
-	if known {
-		t.reweigh(g, e.weight)
-	}
 	return nil
 }
 
-// reweigh has a grant count as its latest token weighs, and its owners lose their oldest where that is too much.
-func (t *grants) reweigh(g *entry, weight int) {
-	before := g.units()
-	g.weight = weight
-	t.units += g.units() - before
-	t.owners.reweigh(g, g.units()-before)
+// grow makes room for what another token adds to a grant, as place does for an entry.
+func (t *grants) grow(g *entry, weight int) error {
+	more := unitsOf(g.weight+weight) - g.units()
+	if more <= 0 {
+		return nil
+	}
+	t.owners.spent(g, false)
 	for i, s := range g.shares {
-		for has := t.owners[s.owner]; !s.refuse && has.units > s.most && has.entries.Front() != g.places[i]; {
+		has := t.owners[s.owner]
+		for has.units+more > s.most && has.entries.Front() != g.places[i] {
+			if s.refuse {
+				return t.full()
+			}
 			t.remove(has.entries.Front().Value.(*entry))
 		}
 	}
+	if t.units+more > t.limit {
+		return t.full()
+	}
+	return nil
 }
 
 // discard forgets a token. A grant without any goes with its last one.
@@ -202,11 +212,12 @@ func (t *grants) spend(now time.Time, e *entry) {
 	t.changed(e)
 }
 
-// changed has a grant expire with the last of its tokens. One without a token that can be used is evicted
-// first.
+// changed has a grant expire with the last of its tokens, and weigh what those weigh that can be used. One without such
+// a token is evicted first.
 func (t *grants) changed(e *entry) {
-	at, never := time.Time{}, false
+	at, never, weight := time.Time{}, false, 0
 	for _, token := range e.grant.live {
+		weight += token.weight
 		never = never || token.at.IsZero()
 		at = later(at, token.at)
 	}
@@ -216,6 +227,10 @@ func (t *grants) changed(e *entry) {
 	if never {
 		at = time.Time{}
 	}
+	more := unitsOf(weight) - e.units()
+	e.weight = weight
+	t.units += more
+	t.owners.grow(e, more)
 	t.expire(e, at)
 	t.owners.spent(e, len(e.grant.live) == 0)
 }

@@ -111,9 +111,9 @@ func (o owners) first(e *entry) (first *entry, refuse bool) {
 	return nil, false
 }
 
-// reweigh has an entry count for more or less.
-func (o owners) reweigh(e *entry, units int) {
+// grow has an entry count for more units, or for less.
+func (o owners) grow(e *entry, more int) {
 	for _, s := range e.shares {
-		o[s.owner].units += units
+		o[s.owner].units += more
 	}
 }

@@ -121,6 +121,25 @@ func TestShareOfLargeGrants(t *testing.T) {
 	refresh.require(t, f, fosite.ErrNotFound, "0", "7")
 }
 
+// TestGrantsThatGrow: however large the parameters of a refresh are, a table has no more units than its bound.
+func TestGrantsThatGrow(t *testing.T) {
+	t.Parallel()
+	for _, user := range []string{"alice", ""} {
+		f := newFixture()
+		refresh, ctx := kinds[4], t.Context()
+		grown := requestBy(user, "client")
+		require.NoError(t, refresh.create(ctx, f, "first", grown))
+		grown.Form = url.Values{"scope": {strings.Repeat("a ", 100<<10)}}
+		for i := range 3 { // the first one fits, and a grant whose tokens can be used weighs all of them
+			err := refresh.create(ctx, f, strconv.Itoa(i), grown)
+			require.Equal(t, i > 0, errors.Is(err, errFull), "T59 %q %d: %v", user, i, err)
+		}
+		refresh.require(t, f, nil, "first", "0")
+		require.NoError(t, f.RotateRefreshToken(ctx, grown.ID, "0"))
+		require.NoError(t, refresh.create(ctx, f, "after", grown), "what was used weighs nothing")
+	}
+}
+
 // TestShareOfCodes: the PKCE session of an evicted code goes with it, and never before it.
 func TestShareOfCodes(t *testing.T) {
 	t.Parallel()
@@ -249,7 +268,7 @@ func TestShareOfClientCredentials(t *testing.T) {
 	access := kinds[3]
 	create := func(client, key string) error {
 		r := requestBy(client, client) // some applications take the client for the subject
-		r.Form = url.Values{"grant_type": {"client_credentials"}}
+		r.Form = url.Values{"grant_type": {[]string{"client_credentials", " client_credentials  "}[len(key)%2]}}
 		return access.create(t.Context(), f, key, r)
 	}
 	require.NoError(t, access.create(t.Context(), f, "alice's", requestBy("alice", "0")))
@@ -258,7 +277,7 @@ func TestShareOfClientCredentials(t *testing.T) {
 		require.NoError(t, create("0", strconv.Itoa(i)))
 	}
 	access.require(t, f, nil, "alice's", "first of 1", "400", "499")
-	access.require(t, f, fosite.ErrNotFound, "0", "399")
+	access.require(t, f, fosite.ErrNotFound, "0", "10", "399") // however the grant type is spelled
 	require.NoError(t, f.DeleteAccessTokenSession(t.Context(), "499"))
 	access.require(t, f, fosite.ErrNotFound, "499")
 	require.NoError(t, f.RevokeClientGrants(t.Context(), "0"))

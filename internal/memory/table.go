@@ -22,7 +22,8 @@ type table struct {
 	refuse bool         // refuse what is over a share: nothing may be evicted
 
 	// Both are called under the lock, and may be nil: removed with every entry that is removed, evicted with
-	// one that is evicted for another of its owner.
+	// one that is evicted for another of its owner. What evicted deletes from another table it deletes under both locks:
+	// codes before PKCE sessions, and never the other way.
 	removed, evicted func(*entry)
 
 	mu        sync.RWMutex
