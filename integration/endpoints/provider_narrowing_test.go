@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ory/fosite"
@@ -121,6 +124,45 @@ func TestUnknownResourceOfToken(t *testing.T) {
 			require.Equal(t, want, n.audience(tokens.Text("access_token"), fosite.AccessToken), tokens.Body)
 			tokens = n.token(dcrtest.RefreshForm("", tokens.Text("refresh_token")), unknown...)
 			require.Equal(t, want, n.audience(tokens.Text("access_token"), fosite.AccessToken), tokens.Body)
+		})
+	}
+}
+
+// racingStore loses a code between fosite's look at it and the next one.
+type racingStore struct {
+	*dcr.MemoryStore
+	lose  func(s *dcr.MemoryStore, code string) error
+	looks atomic.Int64
+}
+
+func (s *racingStore) GetAuthorizeCodeSession(ctx context.Context, code string, session fosite.Session) (fosite.Requester, error) {
+	if s.looks.Add(1) == 2 {
+		if err := s.lose(s.MemoryStore, code); err != nil {
+			return nil, err
+		}
+	}
+	return s.MemoryStore.GetAuthorizeCodeSession(ctx, code, session)
+}
+
+// TestCodeIsLostAsAResourceIsHeldAgainstIt: that is nobody's fault here.
+func TestCodeIsLostAsAResourceIsHeldAgainstIt(t *testing.T) {
+	t.Parallel()
+	fault := errors.New("no connection")
+	for name, row := range map[string]struct {
+		lose func(*dcr.MemoryStore, string) error
+		want list
+	}{
+		"used": {func(s *dcr.MemoryStore, code string) error {
+			return s.InvalidateAuthorizeCodeSession(context.Background(), code)
+		}, list{"400", "invalid_grant"}},
+		"gone":  {func(*dcr.MemoryStore, string) error { return fosite.ErrNotFound }, list{"400", "invalid_grant"}},
+		"fault": {func(*dcr.MemoryStore, string) error { return fault }, list{"500", "server_error"}},
+	} {
+		t.Run("ERR-02/"+name, func(t *testing.T) {
+			t.Parallel()
+			n := startNarrowing(t, &racingStore{MemoryStore: dcr.NewMemoryStore(), lose: row.lose}, false, true)
+			answer := n.token(dcrtest.CodeForm("", n.code(), dcrtest.RedirectURI), resourceB)
+			require.Equal(t, row.want, list{strconv.Itoa(answer.Status), answer.Text("error")}, answer.Body)
 		})
 	}
 }

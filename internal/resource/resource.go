@@ -5,6 +5,7 @@ package resource
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -70,7 +71,10 @@ func (h codes) HandleTokenEndpointRequest(ctx context.Context, request fosite.Ac
 	}
 	code := h.AuthorizeCodeStrategy.AuthorizeCodeSignature(ctx, request.GetRequestForm().Get("code"))
 	authorized, err := h.CoreStorage.GetAuthorizeCodeSession(ctx, code, request.GetSession().Clone())
-	if err != nil {
+	switch {
+	case errors.Is(err, fosite.ErrInvalidatedAuthorizeCode), errors.Is(err, fosite.ErrNotFound): // since fosite's look at it
+		return fosite.ErrInvalidGrant.WithWrap(err)
+	case err != nil:
 		return fosite.ErrServerError.WithWrap(err).WithDebug(err.Error())
 	}
 	return refuse(authorized.GetGrantedAudience(), request, h.unknown)
