@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v3"
@@ -63,7 +64,8 @@ func NewJWKSFetcher(o Options) *JWKSFetcher {
 //
 // Keys that can verify signatures and do not state a use are returned with the use "sig", without which
 // fosite passes over them; certificates are left out. The slice of keys is the caller's. The error is an
-// invalid_client of fosite: its hint is fit for the client, its debug and its cause are for the operator.
+// invalid_client of fosite, or temporarily_unavailable where too many requests of this server are under way: its hint
+// is fit for the client, its debug and its cause are for the operator.
 func (f *JWKSFetcher) Resolve(ctx context.Context, location string, ignoreCache bool) (*jose.JSONWebKeySet, error) {
 	refetch := ignoreCache
 	for {
@@ -187,7 +189,12 @@ type refusedSet struct{ error }
 
 // fetch gets a set and how long it may be used.
 func (f *JWKSFetcher) fetch(ctx context.Context, location string) (*jose.JSONWebKeySet, time.Duration, error) {
+	busy := new(atomic.Bool)
+	ctx = context.WithValue(ctx, busyKey{}, busy)
 	body, header, err := fetch(ctx, f.client, location, []string{"application/jwk-set+json", "application/json"})
+	if err != nil && busy.Load() {
+		return nil, 0, because(fosite.ErrTemporarilyUnavailable, "could not be fetched yet", err)
+	}
 	if err != nil {
 		return nil, 0, unavailable("could not be fetched", err)
 	}
@@ -235,7 +242,11 @@ func (e *jwksEntry) answer(ignoreCache bool) (*jose.JSONWebKeySet, error) {
 // unavailable is the error of a client whose keys nobody can look at: it cannot be authenticated. The
 // reason continues "The key set at the jwks_uri of the OAuth 2.0 Client".
 func unavailable(reason string, cause error) error {
-	err := fosite.ErrInvalidClient.WithHintf("The key set at the jwks_uri of the OAuth 2.0 Client %s.", reason)
+	return because(fosite.ErrInvalidClient, reason, cause)
+}
+
+func because(kind *fosite.RFC6749Error, reason string, cause error) error {
+	err := kind.WithHintf("The key set at the jwks_uri of the OAuth 2.0 Client %s.", reason)
 	if cause == nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -30,6 +31,10 @@ func newSlots() *slots {
 	return &slots{all: make(chan struct{}, mostAtOnce), hosts: map[string]*hostSlots{}}
 }
 
+// busyKey has a request note, in an *atomic.Bool, that it got no slot because there was none for any host: net/http
+// keeps only the text of an error that comes after its time.
+type busyKey struct{}
+
 // take waits for a slot until the context ends. The host is that of a URL, with names of one host told apart as
 // they are spelled, but for case and a final dot. Those who wait for one host take nothing from the others.
 func (s *slots) take(ctx context.Context, host string) (release func(), err error) {
@@ -42,6 +47,9 @@ func (s *slots) take(ctx context.Context, host string) (release func(), err erro
 	if err := enter(ctx, s.all); err != nil {
 		<-h.taken
 		s.leave(host, h)
+		if busy, ok := ctx.Value(busyKey{}).(*atomic.Bool); ok {
+			busy.Store(true)
+		}
 		return nil, err
 	}
 	return sync.OnceFunc(func() {

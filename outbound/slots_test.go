@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ory/fosite"
 	"github.com/stretchr/testify/require"
 )
 
@@ -102,6 +103,34 @@ func TestExchangesInAll(t *testing.T) {
 		synctest.Wait()
 		require.EqualValues(t, 200, answered.Load())
 	})
+}
+
+// TestKeysWithoutASlot: a client is not blamed for what this server has to do for others, only for what its own host has.
+func TestKeysWithoutASlot(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		others []string
+		want   error
+	}{
+		"T68/all_taken":     {numbered(64, "https://a", ".example/"), fosite.ErrTemporarilyUnavailable},
+		"T68/its_own_taken": {numbered(4, "https://client.example/", ""), fosite.ErrInvalidClient},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				client, hosts := slowClient()
+				client.Timeout = 0 // the others stay
+				fetchAll(t.Context(), client, row.others)
+				synctest.Wait()
+				fetcher, impatient := NewJWKSFetcher(Options{}), *client
+				impatient.Timeout = time.Second
+				fetcher.client = &impatient
+				_, err := fetcher.Resolve(t.Context(), "https://client.example/jwks", false)
+				require.ErrorIs(t, err, row.want)
+				close(hosts.proceed)
+			})
+		})
+	}
 }
 
 // TestWaitingEnds: with the context of the caller, and with the time of the client, which waiting is a part of.

@@ -236,12 +236,13 @@ func (a *assertion) ofOperator(set *jose.JSONWebKeySet) []jose.JSONWebKey {
 }
 
 // verifyFetched asks for the keys again where none of those that are known can have made the signature. That a server
-// of keys is down says nothing about a client, but for one that was never used.
+// of keys is down says nothing about a client, but for one that was never used. That this server has too much to do says
+// nothing about any.
 func (a *assertion) verifyFetched(ctx context.Context, fetcher fosite.JWKSFetcherStrategy, location string, untried bool) error {
 	var found []jose.JSONWebKey
 	for _, refetch := range []bool{false, true} {
 		set, err := fetcher.Resolve(ctx, location, refetch)
-		if err != nil && untried && !refetch {
+		if err != nil && untried && !refetch && !errors.Is(err, fosite.ErrTemporarilyUnavailable) {
 			return fosite.ErrInvalidClient.WithHint("The key set at the jwks_uri of the OAuth 2.0 Client can not be fetched.").WithWrap(err).WithDebug(detail(err))
 		}
 		if err != nil {

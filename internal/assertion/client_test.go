@@ -384,6 +384,7 @@ func TestKeysAtAURI(t *testing.T) {
 		"T68/untried":           {&fetcher{set: one256()}, false, 1, nil, true},
 		"went_down":             {&fetcher{set: keySet(), down: down}, false, 2, assertion.ErrKeysUnavailable, false},
 		"T68/untried_went_down": {&fetcher{set: keySet(), down: down}, false, 2, assertion.ErrKeysUnavailable, true},
+		"T68/untried_busy":      {&fetcher{err: fosite.ErrTemporarilyUnavailable.WithWrap(down)}, false, 1, assertion.ErrKeysUnavailable, true},
 		"T68/untried_down":      {&fetcher{err: down}, false, 1, fosite.ErrInvalidClient, true},
 	} {
 		t.Run("JWKS-01/"+name, func(t *testing.T) {
