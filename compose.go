@@ -149,7 +149,8 @@ func (p *parts) findStorage(store any) {
 		lister:  ability[ClientLister](p.clients, store),
 		initial: ability[InitialAccessTokenStorage](p.clients, store),
 	}
-	if p.clients != nil && reflect.TypeOf(p.clients).Comparable() && any(p.clients) == any(p.tokens) {
+	composed := p.cfg.Storage.Clients == nil && p.cfg.Storage.Tokens == nil
+	if p.clients != nil && (composed || reflect.ValueOf(p.clients).Comparable() && any(p.clients) == any(p.tokens)) {
 		// One transaction can hold both writes, since one storage has both.
 		p.optional.transactions, _ = p.clients.(storage.Transactional)
 	}

@@ -42,18 +42,32 @@ func TestComposedInsteadOfExtended(t *testing.T) {
 	require.Contains(t, answer.DebugField, "did not go through Extend")
 }
 
-// TestNamedTransactionalStorage: a storage that is named for clients and tokens alike keeps its transactions.
+// uncomparable is a storage whose type Go can not compare.
+type uncomparable struct {
+	*dcrtest.TransactionalStore
+	_ []string
+}
+
+// TestNamedTransactionalStorage: a storage that is named for clients and tokens alike, or for neither, keeps its
+// transactions.
 func TestNamedTransactionalStorage(t *testing.T) {
 	t.Parallel() // T34
 	store := &dcrtest.TransactionalStore{WatchedStore: dcrtest.NewWatchedStore()}
+	type list = []string
+	inOne := list{"begin", "CreateClient", "CreateAccessTokenSession", "commit"}
+	hidden, unlike := tokensToo{onlyFosite{store}, store}, uncomparable{TransactionalStore: store}
 	for name, row := range map[string]struct {
-		storage dcr.Storage
-		want    []string
+		composed fosite.Storage
+		storage  dcr.Storage
+		want     list
 	}{
-		"both": {dcr.Storage{Clients: store, Tokens: store}, []string{"begin", "CreateClient", "CreateAccessTokenSession", "commit"}},
-		"one":  {dcr.Storage{Clients: store, Tokens: dcr.NewMemoryStore()}, []string{"CreateClient outside"}},
+		"both":         {hidden, dcr.Storage{Clients: store, Tokens: store}, inOne},
+		"one":          {hidden, dcr.Storage{Clients: store, Tokens: dcr.NewMemoryStore()}, list{"CreateClient outside"}},
+		"uncomparable": {unlike, dcr.Storage{}, inOne},
+		"uncomparable_twice": {hidden, dcr.Storage{Clients: unlike, Tokens: unlike},
+			list{"CreateClient outside", "CreateAccessTokenSession outside"}},
 	} {
-		s := dcrtest.Start(t, dcrtest.Setup{Storage: tokensToo{onlyFosite{store}, store}, Factories: []compose.Factory{compose.OAuth2ClientCredentialsGrantFactory},
+		s := dcrtest.Start(t, dcrtest.Setup{Storage: row.composed, Factories: []compose.Factory{compose.OAuth2ClientCredentialsGrantFactory},
 			Config: dcr.Config{Storage: row.storage, Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}}}})
 		store.Took()
 		s.Register(t, `{"grant_types":["client_credentials"]}`)
