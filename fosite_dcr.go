@@ -367,8 +367,8 @@ func (p *Provider) Warnings() []string {
 		"give that scope to a client of yours, or set Config.Access (dcr.AccessToken() says that it is meant)", cfg.Registration.Scope))
 	for _, raw := range capability.TokenURLs(ctx, p.parts.fosite) {
 		token, err := url.Parse(raw)
-		issuer, other := url.Parse(p.location.issuerOrNone(ctx))
-		warn(p.location.endpoints.Issuer == nil && err == nil && other == nil && !strings.EqualFold(token.Hostname(), issuer.Hostname()),
+		issuer, invalid := url.Parse(p.location.issuerOrNone(ctx))
+		warn(p.location.endpoints.Issuer == nil && err == nil && invalid == nil && !strings.EqualFold(token.Hostname(), issuer.Hostname()),
 			fmt.Sprintf("the token endpoint %q is on another host than the issuer: clients compare the two, and assertions name one of them", raw))
 	}
 	warn(p.parts.fosite.GetClientAuthenticationStrategy(ctx) != nil, "fosite's configuration has a ClientAuthenticationStrategy of its own: "+

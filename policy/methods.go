@@ -71,7 +71,8 @@ func DefaultScopes(scopes ...string) dcr.Policy {
 	})
 }
 
-// onDevice reports whether a redirect URI leads to a program on the user's device.
+// onDevice reports whether a redirect URI leads, or may lead, to a program on the user's device: all that is not https to
+// another host.
 func onDevice(raw string) bool {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -79,5 +80,5 @@ func onDevice(raw string) bool {
 	}
 	host := plainHost(u.Hostname())
 	addr, err := netip.ParseAddr(host)
-	return u.Scheme != "https" || host == "localhost" || err == nil && addr.IsLoopback()
+	return u.Scheme != "https" || host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && addr.IsLoopback()
 }

@@ -117,7 +117,8 @@ func (s *Storage) load(ctx context.Context, id string) (stored string, client *d
 	if stored, err = s.redis.Get(ctx, "client:"+id).Result(); err != nil {
 		return "", nil, explained(ctx, err)
 	}
-	return stored, client, json.Unmarshal([]byte(stored), &client)
+	err = json.Unmarshal([]byte(stored), &client)
+	return stored, client, err
 }
 
 // change loads a record and swaps it for another one, again if others get ahead. nil removes it.

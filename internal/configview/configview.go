@@ -84,7 +84,7 @@ func (v *config) GetTokenIntrospectionHandlers(ctx context.Context) fosite.Token
 	handlers := slices.Clone(v.Configurator.GetTokenIntrospectionHandlers(ctx))
 	for i, h := range handlers {
 		if core, ok := h.(*oauth2.CoreValidator); ok {
-			handlers[i] = Validator{core, v.own.Failed}
+			handlers[i] = validator{core, v.own.Failed}
 		}
 	}
 	return handlers

@@ -9,18 +9,18 @@ import (
 	"github.com/ory/fosite/handler/oauth2"
 )
 
-// Validator is fosite's CoreValidator, which takes every error of the storage for an unknown token. This one recognises a
+// validator is fosite's CoreValidator, which takes every error of the storage for an unknown token. This one recognises a
 // storage that failed.
-type Validator struct {
-	// Core is fosite's.
-	Core   *oauth2.CoreValidator
+type validator struct {
+	// core is fosite's.
+	core   *oauth2.CoreValidator
 	failed func(cause error) error
 }
 
 // IntrospectToken is the validator's, on a view of the storage made for this call.
-func (v Validator) IntrospectToken(ctx context.Context, token string, use fosite.TokenUse, request fosite.AccessRequester, scopes []string) (fosite.TokenUse, error) {
-	storage := &storageView{CoreStorage: v.Core.CoreStorage}
-	core := &oauth2.CoreValidator{CoreStrategy: v.Core.CoreStrategy, CoreStorage: storage, Config: v.Core.Config}
+func (v validator) IntrospectToken(ctx context.Context, token string, use fosite.TokenUse, request fosite.AccessRequester, scopes []string) (fosite.TokenUse, error) {
+	storage := &storageView{CoreStorage: v.core.CoreStorage}
+	core := &oauth2.CoreValidator{CoreStrategy: v.core.CoreStrategy, CoreStorage: storage, Config: v.core.Config}
 	found, err := core.IntrospectToken(ctx, token, use, request, scopes)
 	if err != nil && storage.failed != nil {
 		return "", v.failed(storage.failed)
@@ -36,7 +36,7 @@ func (v Validator) IntrospectToken(ctx context.Context, token string, use fosite
 // view's.
 func Stored(ctx context.Context, handlers fosite.TokenIntrospectionHandlers, token string, session fosite.Session) bool {
 	return slices.ContainsFunc(handlers, func(h fosite.TokenIntrospector) bool {
-		v, ok := h.(Validator)
+		v, ok := h.(validator)
 		if !ok {
 			return false
 		}
