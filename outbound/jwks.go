@@ -64,8 +64,8 @@ func NewJWKSFetcher(o Options) *JWKSFetcher {
 //
 // Keys that can verify signatures and do not state a use are returned with the use "sig", without which
 // fosite passes over them; certificates are left out. The slice of keys is the caller's. The error is an
-// invalid_client of fosite, or temporarily_unavailable where too many requests of this server are under way: its hint
-// is fit for the client, its debug and its cause are for the operator.
+// invalid_client of fosite, or temporarily_unavailable where the time of this server is up, and not that of the host
+// of the keys: its hint is fit for the client, its debug and its cause are for the operator.
 func (f *JWKSFetcher) Resolve(ctx context.Context, location string, ignoreCache bool) (*jose.JSONWebKeySet, error) {
 	refetch := ignoreCache
 	for {
@@ -80,7 +80,7 @@ func (f *JWKSFetcher) Resolve(ctx context.Context, location string, ignoreCache 
 		case <-pending: // what this fetch brought is fresh enough for all who waited
 			refetch = false
 		case <-ctx.Done():
-			return nil, unavailable("could not be fetched in time", context.Cause(ctx))
+			return nil, because(fosite.ErrTemporarilyUnavailable, "could not be fetched in time", context.Cause(ctx))
 		}
 	}
 }

@@ -365,8 +365,9 @@ func TestJWKSFetcherCancellation(t *testing.T) {
 	gone, leave := context.WithCancelCause(t.Context())
 	leave(errors.New("gone"))
 	_, err := fetcher.Resolve(gone, p.URL, false)
-	requireUnavailable(t, err, 1, p)
+	require.ErrorIs(t, err, fosite.ErrTemporarilyUnavailable, "nobody knows whether the keys are good")
 	require.ErrorIs(t, err, context.Cause(gone))
+	require.EqualValues(t, 1, p.fetches.Load())
 
 	cancel()
 	close(p.proceed)

@@ -47,8 +47,10 @@ func (s *server) newPending(r *http.Request) (*pendingRequest, error) {
 		pushed.Client, pushed.Session = nil, nil // the client is looked up again, and a session begins with the code
 		p.Pushed = &pushed
 	}
+	if err != nil {
+		return p, err
+	}
 	switch sealed := s.seal(p, ""); {
-	case err != nil:
 	case sealed == "":
 		err = fosite.ErrServerError
 	case len(sealed) > maxSealed:

@@ -21,6 +21,14 @@ type grant struct {
 	spent []spentToken // in the order in which they were used
 }
 
+// weight is that of the tokens that can be used.
+func (g *grant) weight() (sum int) {
+	for _, token := range g.live {
+		sum += token.weight
+	}
+	return sum
+}
+
 type liveToken struct {
 	request *fosite.Request // without the client
 	at      time.Time       // from which it is expired; zero means never
@@ -118,11 +126,12 @@ func (t *grants) put(now time.Time, signature string, e *entry) error {
 
 // grow makes room for what another token adds to a grant, as place does for an entry.
 func (t *grants) grow(g *entry, weight int) error {
-	more := unitsOf(g.weight+weight) - g.units()
+	more := unitsOf(g.grant.weight()+weight) - g.units()
 	if more <= 0 {
 		return nil
 	}
 	t.owners.spent(g, false)
+	defer func() { t.owners.spent(g, len(g.grant.live) == 0) }()
 	for i, s := range g.shares {
 		has := t.owners[s.owner]
 		for has.units+more > s.most && has.entries.Front() != g.places[i] {
@@ -215,9 +224,8 @@ func (t *grants) spend(now time.Time, e *entry) {
 // changed has a grant expire with the last of its tokens, and weigh what those weigh that can be used. One without such
 // a token is evicted first.
 func (t *grants) changed(e *entry) {
-	at, never, weight := time.Time{}, false, 0
+	at, never := time.Time{}, false
 	for _, token := range e.grant.live {
-		weight += token.weight
 		never = never || token.at.IsZero()
 		at = later(at, token.at)
 	}
@@ -227,10 +235,12 @@ func (t *grants) changed(e *entry) {
 	if never {
 		at = time.Time{}
 	}
-	more := unitsOf(weight) - e.units()
-	e.weight = weight
-	t.units += more
-	t.owners.grow(e, more)
+	if len(e.grant.live) > 0 { // otherwise it keeps its room for the next one
+		before := e.units()
+		e.weight = e.grant.weight()
+		t.units += e.units() - before
+		t.owners.grow(e, e.units()-before)
+	}
 	t.expire(e, at)
 	t.owners.spent(e, len(e.grant.live) == 0)
 }

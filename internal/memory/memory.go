@@ -56,10 +56,11 @@ type Options struct {
 // of codes, of access tokens and of grants with refresh tokens one user has at most a fiftieth of the table, and
 // a tenth of that with one client, and then the oldest of the user's own is evicted. A client whose sessions have no
 // subject has half of the table, and is refused beyond. Of pushed requests and access tokens without a user one client
-// has at most a hundredth of the table, and loses its own oldest. Every share is at least 100, and that of a user ten
-// times what the user has with one client. Identifiers of assertions are bounded in the same way, where the key is
-// "dcr.<client>.<identifier>", but none is evicted: one that were forgotten early could be replayed. A session
-// whose parameters have more than 4 KiB counts as several.
+// has at most a hundredth of the table, and loses its own oldest. Every share is at least 100, and that of a user, or
+// of a caller who has many public clients, ten times that with one, but for what is more than a tenth of the table.
+// Identifiers of assertions are bounded in the same way, where the key is "dcr.<client>.<identifier>", but none is
+// evicted: one that were forgotten early could be replayed. A session whose parameters have more than 4 KiB counts as
+// several.
 //
 // A session is kept with the identifier of its client, and gets the client as it is when the
 // session is read. Where the client is gone the session is not found. A client without an
@@ -146,7 +147,13 @@ func (s *Sessions) InvalidateAuthorizeCodeSession(_ context.Context, code string
 // CreatePKCERequestSession stores the PKCE session of a code, in place of one with that
 // code. It is kept for a minute longer than the code. It fails where the store is full.
 func (s *Sessions) CreatePKCERequestSession(_ context.Context, signature string, request fosite.Requester) error {
-	return s.createForUser(&s.challenges, signature, request, afterCode)
+	now := s.now()
+	e := newEntry(now, signature, request, afterCode)
+	e.shares = userShares(s.challenges.limit, e.user(), e.clientID)
+	for i := range e.shares { // sessions stay longer than their codes: those who have room for codes have room for these
+		e.shares[i].most *= 2
+	}
+	return s.challenges.put(now, e)
 }
 
 // GetPKCERequestSession returns a copy of the PKCE session of a code, and fosite.ErrNotFound

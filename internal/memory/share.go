@@ -28,9 +28,12 @@ func userShares(limit int, user, clientID string) []share {
 	withClient := max(limit/500, leastShare)
 	return []share{
 		{"client\x00" + user + "\x00" + clientID, withClient, false},
-		{"user\x00" + user, 10 * withClient, false},
+		{"user\x00" + user, withAll(limit, withClient), false},
 	}
 }
+
+// withAll is what somebody may have with all clients who may have so much with one.
+func withAll(limit, withOne int) int { return min(10*withOne, max(limit/10, leastShare)) }
 
 // clientShares are for what needs no user.
 func clientShares(limit int, client string) []share {
@@ -42,7 +45,7 @@ func clientShares(limit int, client string) []share {
 func callerShares(limit int, client, caller string) []share {
 	shares := clientShares(limit, client+"\x00"+caller)
 	if caller != "" {
-		shares = append(shares, share{"caller\x00" + caller, 10 * shares[0].most, false})
+		shares = append(shares, share{"caller\x00" + caller, withAll(limit, shares[0].most), false})
 	}
 	return shares
 }

@@ -136,7 +136,12 @@ func TestGrantsThatGrow(t *testing.T) {
 		}
 		refresh.require(t, f, nil, "first", "0")
 		require.NoError(t, f.RotateRefreshToken(ctx, grown.ID, "0"))
-		require.NoError(t, refresh.create(ctx, f, "after", grown), "what was used weighs nothing")
+		var others error
+		for i := 0; others == nil && i < 200; i++ {
+			others = refresh.create(ctx, f, "of another "+strconv.Itoa(i), requestBy("bob", "of another "+strconv.Itoa(i)))
+		}
+		require.ErrorIs(t, others, errFull)
+		require.NoError(t, refresh.create(ctx, f, "after", grown), "a grant that was rotated keeps its room")
 	}
 }
 
@@ -168,12 +173,30 @@ func TestShareOfPKCESessions(t *testing.T) {
 	create := func(user, key string) error {
 		return f.CreatePKCERequestSession(t.Context(), key, requestBy(user, "0"))
 	}
-	for i := range 100 {
+	for i := range 200 { // twice the share of codes, since they stay longer
 		require.NoError(t, create("alice", strconv.Itoa(i)))
 	}
-	require.ErrorIs(t, create("alice", "100"), errFull, "T59")
+	require.ErrorIs(t, create("alice", "200"), errFull, "T59")
 	require.NoError(t, create("bob", "bob's"))
-	kinds[1].require(t, f, nil, "0", "99", "bob's")
+	kinds[1].require(t, f, nil, "0", "199", "bob's")
+}
+
+// TestShareOfSmallTables: who has many clients does not fill a small table either.
+func TestShareOfSmallTables(t *testing.T) {
+	t.Parallel()
+	for _, k := range byUser() {
+		f := newFixture(func(o *memory.Options) { o.Tokens, o.Codes = 1000, 1000 })
+		for i := range 2000 {
+			id := strconv.Itoa(i % 20)
+			f.set(id, &fosite.DefaultClient{ID: id})
+			require.NoError(t, k.create(t.Context(), f, strconv.Itoa(i), requestBy("alice", id)))
+		}
+		for i := range 9 {
+			require.NoError(t, k.create(t.Context(), f, "bob's"+strconv.Itoa(i), requestBy("bob", "0")), "T59")
+		}
+		k.require(t, f, nil, "1900", "1999")
+		k.require(t, f, fosite.ErrNotFound, "1899")
+	}
 }
 
 // TestShareOfGrants: a grant whose tokens are all used or revoked is evicted before one that lives.
