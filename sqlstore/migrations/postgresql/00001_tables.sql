@@ -1,0 +1,103 @@
+-- +goose Up
+-- Times are nanoseconds since 1970 in UTC. "Never" is the greatest number for what expires, and the smallest one for what
+-- has not happened. Keys are SHA-256 digests.
+
+-- A client is the JSON of its record. The other columns are for finding, counting and expiring clients. last_used_at and
+-- keep_until change without the record, and count in its place.
+CREATE TABLE {prefix}clients (
+	key                  BYTEA PRIMARY KEY, -- of the identifier
+	id                   BYTEA NOT NULL,
+	version              BIGINT NOT NULL,
+	record               BYTEA NOT NULL,
+	issuer               BYTEA NOT NULL, -- a key, like the three that follow
+	subject              BYTEA,
+	initial_access_token BYTEA,
+	name                 BYTEA,
+	kind                 BYTEA NOT NULL,
+	software_id          BYTEA NOT NULL,
+	name_key             BYTEA NOT NULL, -- dcr.NameKey
+	redirect_hosts       BYTEA NOT NULL, -- a line each
+	created_at           BIGINT NOT NULL,
+	updated_at           BIGINT NOT NULL,
+	last_used_at         BIGINT NOT NULL,
+	keep_until           BIGINT NOT NULL,
+	expires_at           BIGINT NOT NULL,
+	due_at               BIGINT NOT NULL -- when it expires if it is not used: the earlier of expires_at and unused_until
+);
+CREATE INDEX {prefix}clients_listed ON {prefix}clients (issuer, created_at);
+CREATE INDEX {prefix}clients_by_subject ON {prefix}clients (issuer, subject) WHERE subject IS NOT NULL;
+CREATE INDEX {prefix}clients_by_initial ON {prefix}clients (issuer, initial_access_token) WHERE initial_access_token IS NOT NULL;
+CREATE INDEX {prefix}clients_by_name ON {prefix}clients (issuer, name) WHERE name IS NOT NULL;
+CREATE INDEX {prefix}clients_due ON {prefix}clients (due_at);
+CREATE INDEX {prefix}clients_used ON {prefix}clients (last_used_at, updated_at);
+
+-- How many clients there are is the sum of these numbers. There are several, so that registrations do not wait for each other.
+CREATE TABLE {prefix}client_counts (
+	shard   SMALLINT PRIMARY KEY,
+	clients BIGINT NOT NULL
+);
+INSERT INTO {prefix}client_counts (shard, clients) SELECT shard, 0 FROM generate_series(0, 31) AS shard;
+
+-- uses changes without the record, and counts in its place.
+CREATE TABLE {prefix}initial_access_tokens (
+	id         BYTEA PRIMARY KEY,
+	record     BYTEA NOT NULL,
+	uses       BIGINT NOT NULL,
+	max_uses   BIGINT NOT NULL, -- 0 means any number
+	expires_at BIGINT NOT NULL
+);
+
+-- What a user agreed to once: the session of its code and of its tokens, which they have in common.
+CREATE TABLE {prefix}grants (
+	id         BYTEA PRIMARY KEY, -- the key of the request's identifier
+	client     BYTEA NOT NULL,
+	epoch      BIGINT NOT NULL,
+	revoked    SMALLINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	digest     BYTEA NOT NULL, -- of the session
+	request    BYTEA NOT NULL, -- JSON: the identifiers of request and client
+	session    BYTEA
+);
+CREATE INDEX {prefix}grants_expiring ON {prefix}grants (expires_at);
+CREATE INDEX {prefix}grants_by_client ON {prefix}grants (client, epoch);
+
+-- Whatever has a key: codes with what belongs to them, tokens, pushed requests. One that was used or revoked stays until
+-- it expires, and is known as such.
+CREATE TABLE {prefix}tokens (
+	key        BYTEA PRIMARY KEY,
+	kind       SMALLINT NOT NULL,
+	grant_id   BYTEA NOT NULL,
+	client     BYTEA NOT NULL,
+	epoch      BIGINT NOT NULL,
+	state      SMALLINT NOT NULL, -- 0: good, 1: used, 2: revoked
+	spent_at   BIGINT NOT NULL,
+	uses       BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	request    BYTEA, -- JSON
+	session    BYTEA  -- JSON, where it is not that of the grant
+);
+CREATE INDEX {prefix}tokens_expiring ON {prefix}tokens (expires_at);
+CREATE INDEX {prefix}tokens_by_grant ON {prefix}tokens (grant_id, kind, state);
+CREATE INDEX {prefix}tokens_by_client ON {prefix}tokens (client, epoch);
+
+-- Clients that lost everything: what has an earlier epoch is dead, and is removed by and by.
+CREATE TABLE {prefix}revocations (
+	client BYTEA PRIMARY KEY,
+	epoch  BIGINT NOT NULL
+);
+
+-- Identifiers of client assertions ("jti") that were seen.
+CREATE TABLE {prefix}assertions (
+	key        BYTEA PRIMARY KEY,
+	expires_at BIGINT NOT NULL
+);
+CREATE INDEX {prefix}assertions_expiring ON {prefix}assertions (expires_at);
+
+-- +goose Down
+DROP TABLE {prefix}assertions;
+DROP TABLE {prefix}revocations;
+DROP TABLE {prefix}tokens;
+DROP TABLE {prefix}grants;
+DROP TABLE {prefix}initial_access_tokens;
+DROP TABLE {prefix}client_counts;
+DROP TABLE {prefix}clients;

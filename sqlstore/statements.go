@@ -1,0 +1,207 @@
+package sqlstore
+
+import (
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// statements is what a store says to its database, one list for each dialect. {prefix} begins the names of tables, {never}
+// and {notyet} are the times of that name.
+type statements struct {
+	LockWriter, Version string
+
+	GetClient, HasClient, CreateClient, CountClient, UpdateClient, TouchClient, DeleteClient string
+	DeleteDueClients, DeleteIdleClients, EvictClient                                         string
+	HasHost, HasNamePart                                                                     string // conditions of lists
+
+	CreateInitial, GetInitial, HasInitial, UseInitial, ReturnInitial, DeleteInitial, ListInitial string
+
+	FoundGrant, JoinGrant, LockGrant, RevokeGrant             string
+	CreateToken, GetToken, SpendToken, RepeatToken, TokenLeft string
+	EndToken, EndTokens, DeleteToken                          string
+	HasGrants, RevokeClient                                   string
+	SetAssertion, HasAssertion                                string
+
+	SweepTokens, SweepGrants, SweepAssertions                                 string
+	ListRevocations, SweepRevokedTokens, SweepRevokedGrants, DeleteRevocation string
+}
+
+// each returns the list with every statement changed.
+func (s statements) each(change func(string) string) statements {
+	list := reflect.ValueOf(&s).Elem()
+	for i := range list.NumField() {
+		list.Field(i).SetString(change(list.Field(i).String()))
+	}
+	return s
+}
+
+const (
+	// never is when something expires that does not.
+	never = math.MaxInt64
+	// notYet is when something happened that has not.
+	notYet = -math.MaxInt64
+)
+
+// The times that fit into a column. Times beyond are stored as these.
+var (
+	earliest = time.Unix(0, notYet+1)
+	latest   = time.Unix(0, never-1)
+)
+
+func nanoseconds(t time.Time) int64 {
+	switch {
+	case t.Before(earliest):
+		return notYet + 1
+	case t.After(latest):
+		return never - 1
+	}
+	return t.UnixNano()
+}
+
+// endColumn is for a time at which something expires.
+func endColumn(t time.Time) int64 {
+	if t.IsZero() {
+		return never
+	}
+	return nanoseconds(t)
+}
+
+// pastColumn is for a time at which something happened.
+func pastColumn(t time.Time) int64 {
+	if t.IsZero() {
+		return notYet
+	}
+	return nanoseconds(t)
+}
+
+// fromColumn is the time of either.
+func fromColumn(n int64) time.Time {
+	if n == never || n == notYet {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}
+
+// live is true of a token whose client did not lose everything after the token, or its grant, was made.
+const live = `epoch >= coalesce((SELECT r.epoch FROM {prefix}revocations r WHERE r.client = {prefix}tokens.client), 0)`
+
+// postgresStatements take no lock but on rows that they find by a key, and in one order: the grant, then its tokens.
+var postgresStatements = statements{
+	Version: `SELECT coalesce(max(version_id), 0) FROM {prefix}migrations WHERE is_applied`,
+
+	GetClient: `SELECT record, last_used_at, keep_until FROM {prefix}clients WHERE key = $1`,
+	HasClient: `SELECT 1 FROM {prefix}clients WHERE key = $1`,
+	CreateClient: `INSERT INTO {prefix}clients (key, id, version, record, issuer, subject, initial_access_token, name, kind, software_id,
+		name_key, redirect_hosts, created_at, updated_at, last_used_at, keep_until, expires_at, due_at)
+		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18
+		WHERE (SELECT sum(clients) FROM {prefix}client_counts) < $19
+		ON CONFLICT (key) DO NOTHING`,
+	CountClient: `UPDATE {prefix}client_counts SET clients = clients + $2 WHERE shard = $1`,
+	UpdateClient: `UPDATE {prefix}clients SET id = $2, version = $3, record = $4, issuer = $5, subject = $6, initial_access_token = $7,
+		name = $8, kind = $9, software_id = $10, name_key = $11, redirect_hosts = $12, created_at = $13, updated_at = $14,
+		last_used_at = greatest(last_used_at, $15), keep_until = greatest(keep_until, $16), expires_at = CAST($17 AS BIGINT),
+		due_at = CASE WHEN last_used_at > {notyet} THEN CAST($17 AS BIGINT) ELSE CAST($18 AS BIGINT) END
+		WHERE key = $1 AND version = $19`,
+	TouchClient: `UPDATE {prefix}clients SET last_used_at = greatest(last_used_at, $2), keep_until = greatest(keep_until, $3),
+		due_at = CASE WHEN greatest(last_used_at, $2) > {notyet} THEN expires_at ELSE due_at END
+		WHERE key = $1 AND (last_used_at < $2 OR keep_until < $3)`,
+	DeleteClient: `DELETE FROM {prefix}clients WHERE key = $1`,
+	DeleteDueClients: `WITH doomed AS MATERIALIZED (SELECT key FROM {prefix}clients WHERE due_at <= $1
+			ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+		DELETE FROM {prefix}clients WHERE key IN (SELECT key FROM doomed) RETURNING record, last_used_at, keep_until`,
+	DeleteIdleClients: `WITH doomed AS MATERIALIZED (SELECT key FROM {prefix}clients
+			WHERE last_used_at > {notyet} AND last_used_at <= $1 AND keep_until <= $2
+			ORDER BY last_used_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+		DELETE FROM {prefix}clients WHERE key IN (SELECT key FROM doomed) RETURNING record, last_used_at, keep_until`,
+	EvictClient: `WITH doomed AS MATERIALIZED (SELECT key FROM {prefix}clients WHERE last_used_at = {notyet} AND updated_at < $1
+			ORDER BY updated_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+		DELETE FROM {prefix}clients WHERE key IN (SELECT key FROM doomed) RETURNING record, last_used_at, keep_until`,
+	HasHost:     `position(CAST(? AS BYTEA) IN redirect_hosts) > 0`,
+	HasNamePart: `position(CAST(? AS BYTEA) IN name_key) > 0`,
+
+	CreateInitial: `INSERT INTO {prefix}initial_access_tokens (id, record, uses, max_uses, expires_at) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (id) DO NOTHING`,
+	GetInitial: `SELECT record, uses FROM {prefix}initial_access_tokens WHERE id = $1`,
+	HasInitial: `SELECT 1 FROM {prefix}initial_access_tokens WHERE id = $1`,
+	UseInitial: `UPDATE {prefix}initial_access_tokens SET uses = uses + 1
+		WHERE id = $1 AND (max_uses = 0 OR uses < max_uses) AND expires_at > $2`,
+	ReturnInitial: `UPDATE {prefix}initial_access_tokens SET uses = uses - 1 WHERE id = $1 AND uses > 0`,
+	DeleteInitial: `DELETE FROM {prefix}initial_access_tokens WHERE id = $1`,
+	ListInitial:   `SELECT record, uses FROM {prefix}initial_access_tokens WHERE id > $1 ORDER BY id LIMIT $2`,
+
+	FoundGrant: `INSERT INTO {prefix}grants (id, client, epoch, revoked, expires_at, digest, request, session)
+		VALUES ($1, $2, coalesce((SELECT epoch FROM {prefix}revocations WHERE client = $2), 0), 0, $3, $4, $5, $6)
+		ON CONFLICT (id) DO UPDATE SET expires_at = greatest({prefix}grants.expires_at, excluded.expires_at)`,
+	JoinGrant: `UPDATE {prefix}grants SET expires_at = greatest(expires_at, $2) WHERE id = $1`,
+	LockGrant: `SELECT 1 FROM {prefix}grants WHERE id = $1 FOR UPDATE`,
+	RevokeGrant: `UPDATE {prefix}grants SET revoked = 1, expires_at = CASE WHEN expires_at = {never} THEN $2 ELSE expires_at END
+		WHERE id = $1`,
+
+	// A token has the epoch of its grant, so that what is made for the grant later is revoked with it.
+	CreateToken: `INSERT INTO {prefix}tokens (key, kind, grant_id, client, epoch, state, spent_at, uses, expires_at, request, session)
+		SELECT $1, $2, $3, $4, greatest($5, coalesce((SELECT epoch FROM {prefix}grants WHERE id = $3),
+			(SELECT epoch FROM {prefix}revocations WHERE client = $4), 0)), 0, {notyet}, 0, $6, $7,
+			CASE WHEN EXISTS (SELECT 1 FROM {prefix}grants WHERE id = $3 AND digest = $8) THEN NULL ELSE CAST($9 AS BYTEA) END
+		WHERE true
+		ON CONFLICT (key) DO UPDATE SET grant_id = excluded.grant_id, client = excluded.client, epoch = excluded.epoch,
+			expires_at = excluded.expires_at, request = excluded.request, session = excluded.session
+			WHERE {prefix}tokens.state = 0`,
+	GetToken: `SELECT t.state, t.spent_at, t.uses, t.request, coalesce(t.session, g.session), g.request, coalesce(g.revoked, 0),
+			c.record, coalesce(c.last_used_at, 0), coalesce(c.keep_until, 0)
+		FROM {prefix}tokens t
+		LEFT JOIN {prefix}grants g ON g.id = t.grant_id
+		LEFT JOIN {prefix}revocations r ON r.client = t.client
+		LEFT JOIN {prefix}clients c ON c.key = t.client
+		WHERE t.key = $1 AND t.expires_at > $2 AND t.epoch >= coalesce(r.epoch, 0)`,
+	SpendToken: `UPDATE {prefix}tokens SET state = 1, spent_at = $2, expires_at = CASE WHEN expires_at = {never} THEN $3 ELSE expires_at END,
+			session = CASE WHEN $4 = 1 THEN session ELSE NULL END
+		WHERE key = $1 AND state = 0 AND expires_at > $2 AND ` + live,
+	RepeatToken: `UPDATE {prefix}tokens SET uses = uses + 1
+		WHERE key = $1 AND state = 1 AND spent_at > $2 AND uses < $3 AND expires_at > $4 AND ` + live + `
+			AND NOT EXISTS (SELECT 1 FROM {prefix}grants g WHERE g.id = {prefix}tokens.grant_id AND g.revoked = 1)`,
+	TokenLeft: `SELECT 1 FROM {prefix}tokens WHERE key = $1 AND expires_at > $2 AND ` + live,
+	EndToken: `UPDATE {prefix}tokens SET state = 2, spent_at = $2, session = NULL,
+			expires_at = CASE WHEN expires_at = {never} THEN $3 ELSE expires_at END
+		WHERE key = $1 AND state = 0 AND expires_at > $2`,
+	EndTokens: `UPDATE {prefix}tokens SET state = 2, spent_at = $4, session = NULL,
+			expires_at = CASE WHEN expires_at = {never} THEN $5 ELSE expires_at END
+		WHERE grant_id = $1 AND kind IN ($2, $3) AND state = 0`,
+	DeleteToken: `DELETE FROM {prefix}tokens WHERE key = $1`,
+	HasGrants:   `SELECT 1 FROM {prefix}tokens WHERE client = $1 AND epoch < {never} LIMIT 1`,
+	RevokeClient: `INSERT INTO {prefix}revocations (client, epoch) VALUES ($1, $2)
+		ON CONFLICT (client) DO UPDATE SET epoch = greatest({prefix}revocations.epoch + 1, excluded.epoch)`,
+	SetAssertion: `INSERT INTO {prefix}assertions (key, expires_at) VALUES ($1, $2)
+		ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at WHERE {prefix}assertions.expires_at <= $3`,
+	HasAssertion: `SELECT 1 FROM {prefix}assertions WHERE key = $1 AND expires_at > $2`,
+
+	SweepTokens: `WITH doomed AS MATERIALIZED (SELECT key FROM {prefix}tokens WHERE expires_at <= $1
+			ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+		DELETE FROM {prefix}tokens WHERE key IN (SELECT key FROM doomed)`,
+	SweepGrants: `WITH doomed AS MATERIALIZED (SELECT id FROM {prefix}grants WHERE expires_at <= $1
+			ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+		DELETE FROM {prefix}grants WHERE id IN (SELECT id FROM doomed)`,
+	SweepAssertions: `WITH doomed AS MATERIALIZED (SELECT key FROM {prefix}assertions WHERE expires_at <= $1
+			ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+		DELETE FROM {prefix}assertions WHERE key IN (SELECT key FROM doomed)`,
+	ListRevocations: `SELECT client, epoch FROM {prefix}revocations WHERE client > $1 ORDER BY client LIMIT $2`,
+	SweepRevokedTokens: `WITH doomed AS MATERIALIZED (SELECT key FROM {prefix}tokens WHERE client = $1 AND epoch < $2
+			ORDER BY epoch LIMIT $3 FOR UPDATE SKIP LOCKED)
+		DELETE FROM {prefix}tokens WHERE key IN (SELECT key FROM doomed)`,
+	SweepRevokedGrants: `WITH doomed AS MATERIALIZED (SELECT id FROM {prefix}grants WHERE client = $1 AND epoch < $2
+			ORDER BY epoch LIMIT $3 FOR UPDATE SKIP LOCKED)
+		DELETE FROM {prefix}grants WHERE id IN (SELECT id FROM doomed)`,
+	DeleteRevocation: `DELETE FROM {prefix}revocations WHERE client = $1 AND epoch = $2`,
+}.each(strings.NewReplacer("{never}", strconv.FormatInt(never, 10), "{notyet}", strconv.FormatInt(notYet, 10)).Replace)
+
+// sqliteStatements are those of PostgreSQL in the words of SQLite. Nothing locks a row, since there is one writer.
+var sqliteStatements = func() statements {
+	list := postgresStatements.each(strings.NewReplacer(" FOR UPDATE SKIP LOCKED", "", "$", "?", "greatest(", "max(", "AS BYTEA", "AS BLOB").Replace)
+	list.LockWriter = `UPDATE {prefix}client_counts SET clients = clients WHERE shard = -1`
+	list.LockGrant = ""
+	list.HasHost = `instr(redirect_hosts, CAST(? AS BLOB)) > 0`
+	list.HasNamePart = `instr(name_key, CAST(? AS BLOB)) > 0`
+	return list
+}()

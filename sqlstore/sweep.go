@@ -1,0 +1,101 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+// sweepUntil sweeps now and then until the context is done. Processes that share a database share the work: each passes
+// over rows that another one removes.
+func (s *Store) sweepUntil(ctx context.Context) {
+	every := s.options.SweepEvery
+	for {
+		select {
+		case <-time.After(every/2 + rand.N(every)): // not all processes at the same time
+		case <-ctx.Done():
+			return
+		}
+		_ = s.Sweep(ctx) // what failed is there the next time
+	}
+}
+
+// Sweep removes what has expired, and what is left of clients that lost everything: codes and tokens, never registered
+// clients. A store does it by itself (Options.SweepEvery). Each batch of 500 rows is a transaction of its own.
+func (s *Store) Sweep(ctx context.Context) error {
+	now := nanoseconds(s.options.Now())
+	var errs []error
+	for _, statement := range []string{s.sql.SweepTokens, s.sql.SweepGrants, s.sql.SweepAssertions} {
+		_, err := s.sweep(ctx, statement, now)
+		errs = append(errs, err)
+	}
+	return errors.Join(append(errs, s.sweepRevoked(ctx))...)
+}
+
+// sweep removes rows, batch by batch, and returns how many.
+func (s *Store) sweep(ctx context.Context, statement string, args ...any) (removed int64, err error) {
+	for {
+		some, err := s.change(ctx, statement, append(args, batch)...)
+		removed += some
+		if err != nil || some < batch {
+			return removed, err
+		}
+	}
+}
+
+// forgetAfter is how long a client that lost everything is remembered when nothing is left of it, longer than clocks
+// differ.
+const forgetAfter = 24 * time.Hour
+
+type revocation struct {
+	client []byte
+	epoch  int64
+}
+
+// sweepRevoked removes what is left of clients that lost everything.
+func (s *Store) sweepRevoked(ctx context.Context) error {
+	old := nanoseconds(s.options.Now().Add(-forgetAfter))
+	for last := []byte{}; ; {
+		some, err := s.revocations(ctx, last)
+		if err != nil || len(some) == 0 {
+			return err
+		}
+		for _, r := range some {
+			tokens, err := s.sweep(ctx, s.sql.SweepRevokedTokens, r.client, r.epoch)
+			if err != nil {
+				return err
+			}
+			grants, err := s.sweep(ctx, s.sql.SweepRevokedGrants, r.client, r.epoch)
+			if err != nil {
+				return err
+			}
+			if tokens+grants == 0 && r.epoch < old {
+				if _, err := s.change(ctx, s.sql.DeleteRevocation, r.client, r.epoch); err != nil {
+					return err
+				}
+			}
+			last = r.client
+		}
+	}
+}
+
+func (s *Store) revocations(ctx context.Context, after []byte) (some []revocation, err error) {
+	err = s.read(ctx, func(q querier) error {
+		some = nil
+		rows, err := q.QueryContext(ctx, s.sql.ListRevocations, after, batch)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = rows.Close() }()
+		for rows.Next() {
+			var r revocation
+			if err := rows.Scan(&r.client, &r.epoch); err != nil {
+				return err
+			}
+			some = append(some, r)
+		}
+		return rows.Err()
+	})
+	return some, err
+}
