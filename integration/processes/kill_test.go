@@ -2,7 +2,6 @@ package processes_test
 
 import (
 	"bytes"
-	"database/sql"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -74,10 +73,7 @@ func (l *load) register(to *process, body []byte) (answer dcrtest.Answer, err er
 // TestProcessesKilled: a process that is killed in the middle of registrations leaves nothing
 // half, and the other goes on (T34).
 func TestProcessesKilled(t *testing.T) {
-	t.Parallel()
-	t.Run("LIFE-06/killed/T34", func(t *testing.T) {
-		t.Parallel()
-		p := startProcesses(t, processSetup{})
+	onEach(t, processSetup{}, func(t *testing.T, p *processes) {
 		token, minted, err := p.provider.MintInitialAccessToken(t.Context(), dcr.InitialAccessTokenRequest{Uses: 1_000_000})
 		require.NoError(t, err)
 		victim, survivor := p.all[0], p.all[1]
@@ -113,10 +109,10 @@ func TestProcessesKilled(t *testing.T) {
 		require.Len(t, records, len(answered)+len(unheard), "nobody was told of a client that is not there")
 		p.allAhead(t, 2*time.Hour)
 		require.ElementsMatch(t, unheard, slices.Concat(p.all[0].sweep(t), p.all[1].sweep(t)))
-		require.Equal(t, len(answered), p.query(t, `SELECT count(*) FROM clients`))
+		require.Equal(t, len(answered), p.query(t, `SELECT count(*) FROM dcr_clients`))
 		p.requireSound(t)
 		t.Logf("%d registrations were answered, %d clients nobody has heard of", len(answered), len(unheard))
-	})
+	}, 2)
 }
 
 // registerUntilKilled has clients register at both, kills one process in the middle of it, and
@@ -175,12 +171,11 @@ func requireFirst(t *testing.T, wanted, end <-chan struct{}) {
 // requireSound: the database is whole, and no session is that of a client that is not there.
 func (p *processes) requireSound(t *testing.T) {
 	t.Helper()
-	db, err := sql.Open("sqlite", p.setup.File)
-	require.NoError(t, err)
-	defer func() { _ = db.Close() }()
-	var verdict string
-	require.NoError(t, db.QueryRowContext(t.Context(), `PRAGMA integrity_check`).Scan(&verdict))
-	require.Equal(t, "ok", verdict)
-	require.Zero(t, p.query(t, `SELECT count(*) FROM sessions WHERE client_id NOT IN (SELECT id FROM clients)`))
-	require.Zero(t, p.query(t, `SELECT (SELECT clients FROM client_count) - (SELECT count(*) FROM clients)`))
+	if p.setup.Database == sqlite {
+		var verdict string
+		p.scan(t, &verdict, `PRAGMA integrity_check`)
+		require.Equal(t, "ok", verdict)
+	}
+	require.Zero(t, p.query(t, `SELECT count(*) FROM dcr_tokens WHERE client NOT IN (SELECT key FROM dcr_clients)`))
+	require.Zero(t, p.query(t, `SELECT (SELECT sum(clients) FROM dcr_client_counts) - (SELECT count(*) FROM dcr_clients)`))
 }

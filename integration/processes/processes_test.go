@@ -3,6 +3,7 @@
 package processes_test
 
 import (
+	"crypto/sha256"
 	"database/sql"
 	"fmt"
 	"net/http"
@@ -50,42 +51,53 @@ func requireWhole(t *testing.T, record *dcr.Client, updates int) {
 // query asks the database itself for a number.
 func (p *processes) query(t *testing.T, query string, args ...any) (number int) {
 	t.Helper()
-	db, err := sql.Open("sqlite", p.setup.File)
+	p.scan(t, &number, query, args...)
+	return number
+}
+
+// scan asks the database itself for a value.
+func (p *processes) scan(t *testing.T, value any, query string, args ...any) {
+	t.Helper()
+	driver := map[string]string{sqlite: "sqlite", postgreSQL: "pgx"}[p.setup.Database]
+	db, err := sql.Open(driver, p.setup.Source)
 	require.NoError(t, err)
 	defer func() { _ = db.Close() }()
-	require.NoError(t, db.QueryRowContext(t.Context(), query, args...).Scan(&number))
-	return number
+	require.NoError(t, db.QueryRowContext(t.Context(), query, args...).Scan(value))
+}
+
+// rows counts the tokens of all kinds that the database has of a client.
+func (p *processes) rows(t *testing.T, client dcrtest.Answer) int {
+	t.Helper()
+	key := sha256.Sum256([]byte(client.ID()))
+	return p.query(t, `SELECT count(*) FROM dcr_tokens WHERE client = $1`, key[:])
 }
 
 // TestProcesses: two servers as most have them.
 func TestProcesses(t *testing.T) {
-	t.Parallel()
-	p := startProcesses(t, processSetup{})
-	for name, test := range map[string]func(*testing.T, *processes){
+	onEach(t, processSetup{}, each(map[string]func(*testing.T, *processes){
 		"LIFE-06/rotation": processesRotate, "LIFE-06/counting": processesCount, "LIFE-06/sweep": processesSweep,
 		"LIFE-06/tokens": processesTokens, "LIFE-06/jti": processesAssertion,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, p)
-		})
+	}), 2, 4)
+}
+
+func each(tests map[string]func(*testing.T, *processes)) func(*testing.T, *processes) {
+	return func(t *testing.T, p *processes) {
+		for name, test := range tests {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				test(t, p)
+			})
+		}
 	}
 }
 
 // TestProcessesOtherwise: two servers that do not rotate, share identical clients and have a
 // quota.
 func TestProcessesOtherwise(t *testing.T) {
-	t.Parallel()
-	p := startProcesses(t, processSetup{KeepOnUpdate: true, Share: true, PerSubject: 5})
-	for name, test := range map[string]func(*testing.T, *processes){
+	onEach(t, processSetup{KeepOnUpdate: true, Share: true, PerSubject: 5}, each(map[string]func(*testing.T, *processes){
 		"LIFE-06/rotation_off": processesUpdate, "LIFE-06/deletion": processesDelete,
 		"LIFE-06/counting/quota": processesQuota, "LIFE-06/shared": processesShare,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, p)
-		})
-	}
+	}), 2, 4)
 }
 
 // processesRotate: of updates with one token at both one succeeds, and one token lives (T32).
@@ -106,7 +118,7 @@ func processesRotate(t *testing.T, p *processes) {
 	require.EqualValues(t, 2, record.Version)
 	require.Equal(t, won.Text("client_name"), record.Metadata.ClientName)
 	requireWhole(t, record, updates)
-	require.Equal(t, 1, p.query(t, `SELECT count(*) FROM sessions WHERE client_id = $1`, client.ID()), "one token")
+	require.Equal(t, 1, p.rows(t, client), "one token")
 
 	// The other process takes over where this one has ended.
 	again := p.all[1].manage(t, http.MethodPut, won, numberedUpdate(client, 0))
@@ -258,10 +270,7 @@ func processesSweep(t *testing.T, p *processes) {
 
 // TestProcessesUse: a use at one process counts at all.
 func TestProcessesUse(t *testing.T) {
-	t.Parallel()
-	t.Run("LIFE-06/use", func(t *testing.T) {
-		t.Parallel()
-		p := startProcesses(t, processSetup{Idle: 24 * time.Hour})
+	onEach(t, processSetup{Idle: 24 * time.Hour}, func(t *testing.T, p *processes) {
 		used, unused := p.all[0].Register(t, service("Used")), p.all[0].Register(t, service("Unused"))
 		require.Equal(t, http.StatusOK, p.all[1].serviceToken(t, used).Status)
 		require.EqualValues(t, 1, p.record(t, used).Version)
@@ -283,7 +292,7 @@ func TestProcessesUse(t *testing.T) {
 		p.allAhead(t, 48*time.Hour)
 		p.requireRead(t, http.StatusUnauthorized, used)
 		require.Equal(t, []string{used.ID()}, p.all[1].sweep(t))
-	})
+	}, 2)
 }
 
 // allAhead moves the clocks of all processes.

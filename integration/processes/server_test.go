@@ -19,10 +19,11 @@ import (
 
 	"github.com/ory/fosite"
 	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
-	"github.com/fosite-contrib/fosite-dcr/examples/databasestorage/store"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+	"github.com/fosite-contrib/fosite-dcr/sqlstore"
 )
 
 const (
@@ -31,11 +32,31 @@ const (
 	// processEnv holds the processSetup of a process that is a server and no test.
 	processEnv = "DCR_TEST_PROCESS"
 	serving    = "serving "
+
+	sqlite     = "sqlite"
+	postgreSQL = "postgresql"
 )
+
+// onEach runs a test with so many processes on each database.
+func onEach(t *testing.T, setup processSetup, test func(t *testing.T, p *processes), numbers ...int) {
+	t.Parallel()
+	for _, database := range []string{sqlite, postgreSQL} {
+		for _, number := range numbers {
+			t.Run(fmt.Sprintf("%s/%d", database, number), func(t *testing.T) {
+				t.Parallel()
+				setup := setup
+				setup.Database, setup.Number = database, number
+				test(t, startProcesses(t, setup))
+			})
+		}
+	}
+}
 
 // processSetup is what the processes of one database have in common.
 type processSetup struct {
-	File         string
+	Database     string // "sqlite" or "postgresql"
+	Number       int    // of processes
+	Source       string
 	KeepOnUpdate bool
 	Share        bool
 	PerSubject   int
@@ -43,7 +64,7 @@ type processSetup struct {
 }
 
 // setup composes a server, in a process of its own or in the test.
-func (p processSetup) setup(storage *store.Store, events dcr.EventSink, now func() time.Time) dcrtest.Setup {
+func (p processSetup) setup(storage *sqlstore.Store, events dcr.EventSink, now func() time.Time) dcrtest.Setup {
 	return dcrtest.Setup{
 		Storage: storage,
 		Config: dcr.Config{
@@ -71,9 +92,13 @@ func byTokenOrNobody(ctx context.Context, r *http.Request) (*dcr.Registrant, err
 	return dcr.Open().Authorize(ctx, r)
 }
 
-func (p processSetup) open(t testing.TB) *store.Store {
+func (p processSetup) open(t testing.TB) *sqlstore.Store {
 	t.Helper()
-	storage, err := store.Open(t.Context(), p.File, store.Options{
+	dialect := sqlstore.SQLite
+	if p.Database == postgreSQL {
+		dialect = sqlstore.PostgreSQL
+	}
+	storage, err := sqlstore.Open(t.Context(), dialect, p.Source, sqlstore.Options{
 		NewSession: func() fosite.Session { return dcrtest.NewSession("") },
 	})
 	require.NoError(t, err)
@@ -223,15 +248,19 @@ func (p *process) manage(t testing.TB, method string, client dcrtest.Answer, met
 type processes struct {
 	setup processSetup
 	all   []*process
-	store *store.Store
+	store *sqlstore.Store
 	// provider is the test's own; nobody speaks HTTP to it.
 	provider *dcr.Provider
 }
 
 func startProcesses(t *testing.T, setup processSetup) *processes {
 	t.Helper()
-	setup.File = filepath.Join(t.TempDir(), "clients.db")
-	p := &processes{setup: setup, all: make([]*process, 2), store: setup.open(t)}
+	if setup.Database == postgreSQL {
+		setup.Source = dcrtest.PostgreSQL(t)
+	} else {
+		setup.Source = filepath.Join(t.TempDir(), "clients.db")
+	}
+	p := &processes{setup: setup, all: make([]*process, setup.Number), store: setup.open(t)}
 	t.Cleanup(func() { require.NoError(t, p.store.Close()) })
 	var err error
 	p.provider, err = (&dcrtest.Server{URL: publicIssuer}).Compose(setup.setup(p.store, nil, time.Now))
