@@ -60,8 +60,10 @@ func (d database) suite(t *testing.T) storagetest.Options {
 
 // TestContract runs the whole contract on one database, which is in use all the time.
 func TestContract(t *testing.T) {
-	onEach(t, func(t *testing.T, d database) {
-		s := d.open(t, d.create(t), sqlstore.Options{})
-		storagetest.Run(t, func(*testing.T) storagetest.Storage { return s }, d.suite(t))
-	})
+	onEach(t, func(t *testing.T, d database) { runContract(t, d, d.open(t, d.create(t), sqlstore.Options{})) })
+}
+
+func runContract(t *testing.T, d database, s *sqlstore.Store) {
+	t.Helper()
+	storagetest.Run(t, func(*testing.T) storagetest.Storage { return s }, d.suite(t))
 }
