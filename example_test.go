@@ -24,7 +24,7 @@ import (
 // The whole of it: compose, extend, mount.
 func Example() {
 	config := &fosite.Config{
-		AccessTokenIssuer:  "https://as.example",
+		AccessTokenIssuer:  "https://as.example",              // yours; http://127.0.0.1:8080 is fine on your machine
 		TokenURL:           "https://as.example/oauth2/token", // for private_key_jwt
 		GlobalSecret:       []byte("thirty-two bytes or more, kept safe"),
 		RefreshTokenScopes: []string{}, // or only those who ask for offline_access get one

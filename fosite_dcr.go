@@ -65,9 +65,9 @@ import (
 )
 
 // Extend makes a Provider of an OAuth2Provider that was composed with DCRFactory, or with the factory of
-// NewFactory, as the last one. It changes nothing of the provider that it is given, which must not serve
-// requests any more: it does not know the hashes of generated secrets, and has none of the differences that
-// the methods of Provider describe.
+// NewFactory, as the last one. What it is given must not serve requests any more: it answers without the
+// differences that the methods of Provider describe, such as the issuer in authorization responses, and may not
+// know generated secrets.
 //
 // The error lists all that is wrong with the composition, each with what to add, so that nothing of this
 // fails on a user's first request.

@@ -42,6 +42,48 @@ func TestComposedInsteadOfExtended(t *testing.T) {
 	require.Contains(t, answer.DebugField, "did not go through Extend")
 }
 
+// TestComposedBesideExtended: after Extend the composed provider works without a word, and answers without the issuer. It
+// knows generated secrets unless the application has a hasher of its own.
+func TestComposedBesideExtended(t *testing.T) {
+	t.Parallel()
+	for _, own := range []bool{false, true} {
+		config := &fosite.Config{AccessTokenIssuer: "https://as.example", GlobalSecret: []byte("thirty-two bytes or more, kept safe")}
+		if own {
+			config.ClientSecretsHasher = &fosite.BCrypt{Config: config}
+		}
+		composed := compose.Compose(config, dcr.NewMemoryStore(), compose.NewOAuth2HMACStrategy(config),
+			compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2PKCEFactory, dcr.NewFactory(dcr.Config{Access: dcr.Open()}))
+		extended, err := dcr.Extend(composed)
+		require.NoError(t, err)
+		routes := httptest.NewServer(extended.RegistrationHandler())
+		t.Cleanup(routes.Close)
+		client := (&dcrtest.Server{URL: routes.URL}).Register(t, dcrtest.Managed())
+		for provider, want := range map[fosite.OAuth2Provider]struct {
+			issuer  bool
+			refused bool
+		}{composed: {false, own}, extended: {true, false}} {
+			query := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI).Encode()
+			request, err := provider.NewAuthorizeRequest(t.Context(), httptest.NewRequest(http.MethodGet, "/auth?"+query, nil))
+			require.NoError(t, err)
+			answer, err := provider.NewAuthorizeResponse(t.Context(), request, &fosite.DefaultSession{Subject: "alice"})
+			require.NoError(t, err)
+			require.NotEmpty(t, answer.GetCode())
+			require.Equal(t, want.issuer, answer.GetParameters().Has("iss"))
+
+			form := dcrtest.CodeForm("", answer.GetCode(), dcrtest.RedirectURI)
+			r := httptest.NewRequest(http.MethodPost, "/token", strings.NewReader(form.Encode()))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.SetBasicAuth(client.ID(), client.Secret())
+			_, err = provider.NewAccessRequest(t.Context(), r, new(fosite.DefaultSession))
+			if want.refused {
+				require.ErrorIs(t, err, fosite.ErrInvalidClient)
+				continue
+			}
+			require.NoError(t, err)
+		}
+	}
+}
+
 // uncomparable is a storage whose type Go can not compare.
 type uncomparable struct {
 	*dcrtest.TransactionalStore
