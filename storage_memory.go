@@ -59,7 +59,8 @@ var (
 
 // MemoryLimits bounds a MemoryStore; zero means the default. The bounds are shared out (T59): of what a user agreed to,
 // one user has a fiftieth (a small store: a tenth), with one client a tenth of that; of what needs no user, one client has
-// a hundredth, a public one for each caller; without a subject, half. A share is at least 100; over it, one's oldest goes or one is refused.
+// a hundredth, a public one for each caller; without a subject, half. A share is at least 100; over it, one's oldest goes
+// or one is refused.
 type MemoryLimits struct {
 	// Clients bounds registered clients; default 100,000. Static clients do not count. At the bound the
 	// oldest that was never used is evicted for a new one, unless it is still in its eviction grace
