@@ -77,14 +77,15 @@ type ConfigProvider interface {
 }
 
 // MCPConfig returns the settings that the clients of a Model Context Protocol server need: Claude, ChatGPT,
-// Visual Studio Code, Cursor, MCP Inspector and others, which register themselves as public clients and
-// bring a redirect URI on loopback or of a scheme of their own. The resource is the URL of the MCP server,
-// which tokens are for (RFC 8707), the scopes are what clients may have.
+// Visual Studio Code, Cursor, MCP Inspector and others, which register themselves as public clients. The
+// resource is the URL of the MCP server, which tokens are for (RFC 8707), the scopes are what clients may
+// have.
 //
-// Registration is open, with what makes that bearable by default: a limit for each caller, expiry of unused
-// clients after a day, PKCE, no grant without a user. A client that names no grant types gets a refresh token, too, and
-// sends its secret by either method. What else an application wants it sets in the result;
-// Registration.ShareIdentical where many clients register anew, always alike.
+// It loosens what these clients fail at: everybody registers, from pages of any origin too; an unused client
+// lives for a day; schemes of editors need no period; any port of localhost, no state beside PKCE, and either
+// secret method will do (Authorization). A limit for each caller, PKCE, and no grant without a user stay. A
+// client that names no grant types gets a refresh token, too. What else an application wants it sets in the
+// result; Registration.ShareIdentical where many clients register anew, always alike.
 func MCPConfig(resource string, scopes ...string) Config {
 	return Config{
 		Access: Open(),

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -28,8 +29,8 @@ type Authorization struct {
 	// one that was not granted. By default it is left out: the token is not for that resource, which then refuses it.
 	// Handlers of the application's own for codes and refresh tokens do not narrow tokens to what is named.
 	RefuseUnknownResources bool
-	// DefaultResource is requested for a registered client that names no resource; empty means none. It has to be
-	// among Audience.
+	// DefaultResource is requested for a registered client that names no resource; empty means none. It is an absolute
+	// URI without fragment (RFC 8707, section 2), and among Audience.
 	DefaultResource string
 	// AllowAnyLocalhostPort lets a public client that registered a redirect URI with http and the host
 	// localhost come back with another port, as RFC 8252, section 7.3, has it for IP literals. Claude Code
@@ -58,7 +59,12 @@ func (a Authorization) withDefaults() Authorization {
 func (a Authorization) problems() []error {
 	var found []error
 	if slices.Contains(a.Audience, "") {
-		found = append(found, errors.New("Config.Authorization.Audience has an empty audience: name the resources that tokens are for"))
+		found = append(found, errors.New("Config.Authorization.Audience has an empty resource, as after MCPConfig(\"\"): name the resources that tokens are for, "+
+			"such as \"https://mcp.example/mcp\""))
+	}
+	if u, err := url.Parse(a.DefaultResource); a.DefaultResource != "" && (err != nil || !u.IsAbs() || strings.Contains(a.DefaultResource, "#")) {
+		found = append(found, fmt.Errorf("Config.Authorization.DefaultResource %q, which MCPConfig takes first, is no absolute URI without fragment (RFC 8707, section 2): "+
+			"name the URL of the resource, such as \"https://mcp.example/mcp\"", a.DefaultResource))
 	}
 	if a.DefaultResource != "" && !slices.Contains(a.Audience, a.DefaultResource) {
 		found = append(found, errors.New("Config.Authorization.DefaultResource is not among Config.Authorization.Audience: add it there"))
