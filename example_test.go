@@ -27,7 +27,7 @@ func Example() {
 		AccessTokenIssuer:  "https://as.example",              // yours; http://127.0.0.1:8080 is fine on your machine
 		TokenURL:           "https://as.example/oauth2/token", // for private_key_jwt
 		GlobalSecret:       []byte("thirty-two bytes or more, kept safe"),
-		RefreshTokenScopes: []string{}, // or only those who ask for offline_access get one
+		RefreshTokenScopes: []string{}, // a client with the grant refresh_token gets one, not only for offline_access
 	}
 	provider, err := dcr.Extend(compose.Compose(config, dcr.NewMemoryStore(), compose.NewOAuth2HMACStrategy(config),
 		compose.OAuth2AuthorizeExplicitFactory,
@@ -39,6 +39,8 @@ func Example() {
 			Access: dcr.Open(),
 			Scopes: []string{"profile", "email"},
 			Events: dcr.LogEvents(slog.Default()), // what is refused, and why
+			// The grants of a client that names none; without this line it gets no refresh token.
+			Metadata: dcr.Metadata{DefaultGrantTypes: []string{"authorization_code", "refresh_token"}},
 		}),
 	))
 	if err != nil {
@@ -48,8 +50,8 @@ func Example() {
 	provider.Mount(router)
 
 	status, client := post(router, `{"client_name": "An App", "redirect_uris": ["https://app.example/cb"], "scope": "profile admin"}`)
-	fmt.Println(status, client["client_name"], client["token_endpoint_auth_method"], client["scope"])
-	// Output: 201 An App client_secret_basic profile
+	fmt.Println(status, client["client_name"], client["token_endpoint_auth_method"], client["scope"], client["grant_types"])
+	// Output: 201 An App client_secret_basic profile [authorization_code refresh_token]
 }
 
 // post registers a client.
