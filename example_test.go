@@ -312,7 +312,10 @@ func ExampleProvider_MetadataHandler() {
 	provider := composed(dcr.MCPConfig("https://mcp.example", "mcp"))
 	router := mux.NewRouter().UseEncodedPath()
 	document := provider.MetadataHandler(func(context.Context) map[string]any {
-		return map[string]any{"authorization_endpoint": "https://as.example/oauth2/auth", "token_endpoint": "https://as.example/oauth2/token"}
+		return map[string]any{
+			"authorization_endpoint": "https://as.example/oauth2/auth", "token_endpoint": "https://as.example/oauth2/token",
+			"introspection_endpoint": "https://as.example/oauth2/introspect", "revocation_endpoint": "https://as.example/oauth2/revoke",
+		}
 	})
 	for _, path := range provider.MetadataPaths(context.Background()) {
 		router.Handle(path, document)

@@ -97,9 +97,13 @@ func authorizeEndpoint(provider *dcr.Provider) http.HandlerFunc {
 		return nil
 	}
 	signIn := func(http.ResponseWriter, *http.Request, fosite.AuthorizeRequester) {}
-	askUser := func(_ http.ResponseWriter, _ *http.Request, request fosite.AuthorizeRequester, key string) {
+	askUser := func(_ http.ResponseWriter, r *http.Request, request fosite.AuthorizeRequester, key string) {
 		kept, shownFor = request, key
-		fmt.Println("may", request.GetClient().(*dcr.Client).Metadata.ClientName, "have", request.GetRequestedScopes(), "?")
+		var shown consent.Description
+		if registered, ok := dcr.RegisteredClient(request.GetClient()); ok { // and a client of yours you know
+			shown, _ = consent.Describe(r.Context(), provider, registered, r.Header.Get("Accept-Language"))
+		}
+		fmt.Println("may", shown.Name, "have", request.GetRequestedScopes(), "?")
 	}
 	pressedAllow := func(r *http.Request, key string) bool { return r.Method == http.MethodPost && key == shownFor }
 	remembered := func(key string) []string { return table[key] }
@@ -145,7 +149,7 @@ func authorizeEndpoint(provider *dcr.Provider) http.HandlerFunc {
 		case pressedAllow(r, key): // on a page that was shown for this key
 			remember(key, wants)
 		case consent.Needed(request) || client.IsPublic() || !covers(remembered(key), wants): // the second
-			askUser(w, r, request, key)
+			askUser(w, r, request, key) // with what consent.Describe says of the client
 			return
 		}
 		for _, scope := range request.GetRequestedScopes() {
