@@ -45,7 +45,7 @@ func (s *serverMembers) read(name string, value strictjson.Value) error {
 	case memberClientSecret:
 		field, s.hasSecret = &s.clientSecret, true
 	default:
-		return refuseMetadata(name + " can not be set by the client (RFC 7592, section 2.2)")
+		return refuseMetadata(name + " can not be set by the client (RFC 7592, section 2.2): leave it out")
 	}
 	text, ok := value.Text()
 	if !ok {
@@ -272,7 +272,7 @@ func (b *rulebook) fitGrantTypes(m *ClientMetadata, who *Registrant, omitted omi
 	case len(kept) == 0 && barred:
 		return refuseMetadata("grant_types has none that this registrant may have (others may, with an access token for example)")
 	case len(kept) == 0:
-		return refuseMetadata("grant_types has none that this server supports")
+		return refuseMetadata("grant_types has none that this server supports: " + strings.Join(b.can.GrantTypes, ", "))
 	}
 	m.GrantTypes = kept
 	return nil

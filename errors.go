@@ -56,7 +56,7 @@ var (
 	// ErrBodyTooLarge says that the body is longer than Config.Limits allows.
 	ErrBodyTooLarge = protocolError(http.StatusRequestEntityTooLarge, "invalid_request", "The request body is too large.")
 	// ErrUnsupportedMediaType says that the body is not application/json.
-	ErrUnsupportedMediaType = protocolError(http.StatusUnsupportedMediaType, "invalid_request", "The request body has to be application/json.")
+	ErrUnsupportedMediaType = protocolError(http.StatusUnsupportedMediaType, "invalid_request", "The Content-Type header of the request has to be application/json.")
 	// ErrBodyTimeout says that the body had not arrived when the context of the request ended.
 	ErrBodyTimeout = protocolError(http.StatusRequestTimeout, "invalid_request", "The request body did not arrive in time.")
 	// ErrBadBody says that the body could not be read.

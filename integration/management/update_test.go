@@ -98,7 +98,7 @@ func TestUpdateRefused(t *testing.T) {
 		{"7592-2.2-04/token", []any{"registration_access_token", "x"}, "invalid_client_metadata", "registration_access_token"},
 		{"7592-2.2-04/uri", []any{"registration_client_uri", "https://x.example/"}, "invalid_client_metadata", "registration_client_uri"},
 		{"7592-2.2-04/secret_expires_at", []any{"client_secret_expires_at", 0}, "invalid_client_metadata", "client_secret_expires_at"},
-		{"7592-2.2-04/issued_at", []any{"client_id_issued_at", 1}, "invalid_client_metadata", "client_id_issued_at"},
+		{"7592-2.2-04/issued_at", []any{"client_id_issued_at", 1}, "invalid_client_metadata", "client_id_issued_at can not be set by the client (RFC 7592, section 2.2): leave it out."},
 		{"7592-2.2-05/redirect", []any{"redirect_uris", []string{"javascript:alert(1)"}}, "invalid_redirect_uri", "redirect_uris"},
 		{"7592-2.2-05/no_redirect", []any{"redirect_uris", nil}, "invalid_redirect_uri", "redirect_uris"},
 		{"7592-2.2-05/name", []any{"client_name", "a\u202eb"}, "invalid_client_metadata", "client_name"},

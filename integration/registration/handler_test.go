@@ -116,7 +116,7 @@ func TestRegistrationMediaType(t *testing.T) {
 				require.Equal(t, []string{answer.ID()}, store.Live(t))
 				return
 			}
-			dcrtest.RequireRefusal(t, answer, row.status, "invalid_request", "application/json")
+			dcrtest.RequireRefusal(t, answer, row.status, "invalid_request", "The Content-Type header of the request has to be application/json.")
 			require.Empty(t, store.Live(t))
 		})
 	}
