@@ -79,7 +79,8 @@ func (d *demo) steps() []step {
 			[]string{"issuer", "registration_endpoint"}, d.discover},
 		{"A command line tool registers as a public client", "Registration needs no operator, and a public client gets no secret.",
 			[]string{"client_id", "registration_access_token", "registration_client_uri"}, d.registerPublic},
-		{"A service registers as a confidential client", "A client that can keep a secret gets one.",
+		{"A service registers as a confidential client", "A client that can keep a secret gets one, and here, by AnonymousGrantTypes, " +
+			"client_credentials, which the package by default refuses to anonymous callers.",
 			[]string{"client_id", "client_secret", "registration_access_token"}, d.registerConfidential},
 		{"The user signs in and allows the tool", "The tool gets a code at its redirect URI, on a port that it did not register.",
 			nil, d.authorize},
