@@ -84,10 +84,10 @@ func (accessToken) Authorize(ctx context.Context, r *http.Request) (*Registrant,
 	}
 	use, request, err := server.introspect(ctx, token)
 	if err != nil {
-		return nil, firstOf(asFault(err), ErrInvalidToken)
+		return nil, firstOf(asFault(err), ErrInvalidToken.WithDebug("The token is no active token of this server."))
 	}
 	if use != fosite.AccessToken || request.GetClient() == nil || isIDToken(token) {
-		return nil, ErrInvalidToken
+		return nil, ErrInvalidToken.WithDebug("The token is no access token.")
 	}
 	if err := server.checkIssuer(ctx, request); err != nil {
 		return nil, err

@@ -86,6 +86,15 @@ var secretLength = len(secretPrefix) + base64.RawURLEncoding.EncodedLen(secretBy
 // collation confuses.
 func newClientID() string { return rand.Text() }
 
+// loggable returns an identifier that somebody sent, where it has the form of ours. What else stands in its place may be
+// a secret that went to the wrong place (T26).
+func loggable(id string) string {
+	if len(id) != 26 || strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") != "" {
+		return "?"
+	}
+	return id
+}
+
 func newSecret() string {
 	var b [secretBytes]byte
 	_, _ = rand.Read(b[:]) // never fails: it ends the program instead
@@ -319,26 +328,35 @@ func (t *registrationTokens) request(client *Client) *fosite.Request {
 }
 
 // authenticate returns the client that token manages, if it is the client id of the issuer and has not
-// expired, and the record of the token. Every refusal is the same ErrInvalidToken. A storage that fails is
-// a fault.
+// expired, and the record of the token. Every refusal is the same ErrInvalidToken, with a cause for the log
+// alone. A storage that fails is a fault.
 func (t *registrationTokens) authenticate(ctx context.Context, issuer, id, token string, expiry Expiry) (*Client, RegistrationTokenRecord, error) {
 	// The signature comes first, so that guessing costs no look-up, and is judged without a session: fosite
 	// takes one without expiry for one of an hour.
 	var record RegistrationTokenRecord
+	asked := loggable(id)
+	unfit := func(why string) error {
+		return ErrInvalidToken.WithDebugf("At the URL of the client %q: %s.", asked, why)
+	}
 	if err := t.strategy.ValidateAccessToken(ctx, t.request(nil), token); err != nil {
-		return nil, record, ErrInvalidToken
+		return nil, record, unfit("this server did not make the token")
 	}
 	stored, err := t.records.get(ctx, id)
 	if errors.Is(err, fosite.ErrNotFound) {
-		return nil, record, ErrInvalidToken
+		return nil, record, unfit("there is no such client")
 	} else if err != nil {
 		return nil, record, failure(err)
 	}
 	client := *stored
-	client.view = view{now: t.now}
+	client.view, asked = view{now: t.now}, client.ID
 	record = client.tokenRecord(t.strategy.AccessTokenSignature(ctx, token))
-	if record.Signature == "" || client.past(record.ExpiresAt) || expiry.Expired(&client) {
-		return nil, record, ErrInvalidToken
+	switch {
+	case record.Signature == "":
+		return nil, record, unfit("the token is another client's, or a newer one took its place")
+	case client.past(record.ExpiresAt):
+		return nil, record, unfit("the token has expired")
+	case expiry.Expired(&client):
+		return nil, record, unfit("the client has expired")
 	}
 	if client.Issuer != issuer {
 		return nil, record, ErrInvalidToken.WithWrap(&otherIssuer{client.Issuer, issuer}) // the same answer, and a cause for the log
@@ -350,7 +368,7 @@ func (t *registrationTokens) authenticate(ctx context.Context, issuer, id, token
 func (t *registrationTokens) checkEntry(ctx context.Context, client *Client, record RegistrationTokenRecord) error {
 	owner, err := t.ownerOf(ctx, record.Signature)
 	if err == nil && owner != client.ID {
-		return ErrInvalidToken
+		return ErrInvalidToken.WithDebugf("The entry of the token of the client %q is gone from the storage of access tokens.", client.ID)
 	}
 	return err
 }

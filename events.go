@@ -159,10 +159,11 @@ func (l logEvents) Record(ctx context.Context, e Event) {
 			level = slog.LevelError
 		}
 		var other *otherIssuer
-		if answer.CodeField >= 500 || e.Kind == EventLimited {
-			add("cause", answer.DebugField)
-		} else if errors.As(e.Err, &other) {
+		switch {
+		case errors.As(e.Err, &other):
 			add("cause", other.Error())
+		case answer.CodeField >= 500, e.Kind == EventLimited, answer.ErrorField == ErrInvalidToken.ErrorField:
+			add("cause", answer.DebugField)
 		}
 	}
 	l.log.LogAttrs(ctx, level, "client registration", attrs...)

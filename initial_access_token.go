@@ -29,18 +29,18 @@ type initialTokens struct {
 	policies   map[string]Policy // Config.NamedPolicies
 }
 
-// find returns the record of a token that may be used. Every refusal is the same.
+// find returns the record of a token that may be used. Every refusal is the same, but for its cause in the log.
 func (t *initialTokens) find(ctx context.Context, presented string) (*InitialAccessToken, error) {
 	if t.storage == nil {
 		return nil, failure(errNoInitialTokens)
 	}
 	id, _, ok := strings.Cut(strings.TrimPrefix(presented, initialAccessTokenPrefix), "_")
 	if !ok || !strings.HasPrefix(presented, initialAccessTokenPrefix) || len(presented) > 128 {
-		return nil, ErrInvalidToken
+		return nil, ErrInvalidToken.WithDebug("The token is no initial access token.")
 	}
 	token, err := t.storage.GetInitialAccessToken(ctx, id)
 	if errors.Is(err, fosite.ErrNotFound) {
-		return nil, ErrInvalidToken
+		return nil, ErrInvalidToken.WithDebugf("There is no initial access token %q.", loggable(id))
 	} else if err != nil {
 		return nil, failure(err)
 	}
@@ -48,9 +48,11 @@ func (t *initialTokens) find(ctx context.Context, presented string) (*InitialAcc
 	if err != nil {
 		return nil, err
 	}
-	fits := subtle.ConstantTimeCompare(token.Hash, hashToken(presented)) == 1
-	if !fits || !token.Usable(t.now()) {
-		return nil, ErrInvalidToken
+	if subtle.ConstantTimeCompare(token.Hash, hashToken(presented)) != 1 {
+		return nil, ErrInvalidToken.WithDebugf("It is not the initial access token %q.", token.ID)
+	}
+	if !token.Usable(t.now()) {
+		return nil, ErrInvalidToken.WithDebugf("The initial access token %q has expired, or no use is left.", token.ID)
 	}
 	if token.Issuer != issuer {
 		return nil, ErrInvalidToken.WithWrap(&otherIssuer{token.Issuer, issuer})
@@ -71,7 +73,7 @@ func (t *initialTokens) consume(ctx context.Context, who *Registrant) error {
 	}
 	err := t.storage.UseInitialAccessToken(ctx, who.InitialAccessToken, t.now())
 	if errors.Is(err, fosite.ErrNotFound) || errors.Is(err, ErrExhausted) {
-		return ErrInvalidToken
+		return ErrInvalidToken.WithDebugf("Of the initial access token %q no use is left.", who.InitialAccessToken)
 	} else if err != nil {
 		return failure(err)
 	}

@@ -147,7 +147,7 @@ func (s *manager) read(ctx context.Context, r *http.Request, from caller) (*Mana
 		return m, err
 	}
 	if s.config.Off {
-		return m, ErrInvalidToken
+		return m, ErrInvalidToken.WithDebug("Config.Management.Off is set.")
 	}
 	if m.issuer, err = s.location.realm(ctx); err != nil {
 		return m, err
