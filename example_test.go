@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -92,6 +93,63 @@ func ExampleExtend() {
 	//   - no issuer: set AccessTokenIssuer or IDTokenIssuer of fosite's configuration, or Config.Endpoints.Issuer
 	//   - the access rule looks access tokens up, but no factory does: add compose.OAuth2TokenIntrospectionFactory, or set Config.Access
 	//   - public clients are accepted, but nothing checks PKCE: add compose.OAuth2PKCEFactory, or leave none out of Config.Metadata.TokenEndpointAuthMethods
+}
+
+// The default rule: a static client has the scope of registration, and registers others with its access token.
+func ExampleAccessToken() {
+	hash, err := new(dcr.SecretHasher).Hash(context.Background(), []byte("its secret"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	store := dcr.NewMemoryStore()
+	store.AddClient(&fosite.DefaultClient{
+		ID: "deployment", Secret: hash, GrantTypes: []string{"client_credentials"}, Scopes: []string{"dcr:register"},
+	})
+	config := &fosite.Config{AccessTokenIssuer: "https://as.example", GlobalSecret: []byte("thirty-two bytes or more, kept safe")}
+	provider, err := dcr.Extend(compose.Compose(config, store, compose.NewOAuth2HMACStrategy(config),
+		compose.OAuth2ClientCredentialsGrantFactory, compose.OAuth2TokenIntrospectionFactory, dcr.DCRFactory))
+	if err != nil {
+		log.Fatal(err)
+	}
+	token := func(w http.ResponseWriter, r *http.Request) {
+		ctx := r.Context()
+		request, err := provider.NewAccessRequest(ctx, r, new(fosite.DefaultSession))
+		if err != nil {
+			provider.WriteAccessError(ctx, w, request, err)
+			return
+		}
+		if request.GetGrantTypes().ExactOne("client_credentials") { // fosite has held the scopes against the client's
+			for _, scope := range request.GetRequestedScopes() {
+				request.GrantScope(scope)
+			}
+		}
+		response, err := provider.NewAccessResponse(ctx, request)
+		if err != nil {
+			provider.WriteAccessError(ctx, w, request, err)
+			return
+		}
+		provider.WriteAccessResponse(ctx, w, request, response)
+	}
+
+	r := httptest.NewRequest(http.MethodPost, "/oauth2/token", strings.NewReader("grant_type=client_credentials&scope=dcr:register"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth("deployment", url.QueryEscape("its secret"))
+	w := httptest.NewRecorder()
+	token(w, r)
+	var issued struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &issued); err != nil {
+		log.Fatal(err)
+	}
+	metadata := `{"client_name": "A Service", "grant_types": ["client_credentials"]}`
+	status, _ := post(provider.RegistrationHandler(), metadata)
+	fmt.Println(status)
+	status, _ = post(provider.RegistrationHandler(), metadata, "Authorization", "Bearer "+issued.AccessToken)
+	fmt.Println(status)
+	// Output:
+	// 401
+	// 201
 }
 
 // A rule of your own: a token that the operator hands out, or else an OAuth access token
