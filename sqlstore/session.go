@@ -101,7 +101,7 @@ func (s *Store) create(ctx context.Context, k kind, key string, r fosite.Request
 			return err
 		}
 	}
-	insert := func(q querier) error {
+	insert := func(q querier) (err error) {
 		switch {
 		case founder != nil:
 			_, err = q.ExecContext(ctx, s.sql.FoundGrant, grant, client, expires, bodyDigest[:], founder, session)
@@ -131,7 +131,7 @@ type row struct {
 	lastUsed, until int64
 }
 
-// find returns the request of a row, with a session of the type of like and the client as it is now. Of what was used or
+// session returns the request of a row, with a session of the type of like and the client as it is now. Of what was used or
 // revoked it returns the request and the error spent, or fosite.ErrNotFound where spent is nil.
 func (s *Store) session(ctx context.Context, k kind, key string, like fosite.Session, spent error) (*fosite.AuthorizeRequest, error) {
 	var row row
