@@ -222,7 +222,7 @@ func TestDatabaseDown(t *testing.T) {
 		s := serve(t, store)
 		names, step := steps(t, s)
 		for _, name := range names {
-			t.Run("T52/down/"+name, func(t *testing.T) {
+			t.Run("SQL-21/T52/"+name, func(t *testing.T) {
 				for _, fault := range d.outages() {
 					faults.from(func(int64) error { return fault })
 					if name == "introspect" {
@@ -382,7 +382,7 @@ func TestTransaction(t *testing.T) {
 			_, err = s.BeginTX(inside)
 			require.Error(t, err)
 			require.NoError(t, end(inside))
-			require.Error(t, s.Commit(inside), "it has ended")
+			require.Error(t, s.Commit(inside), "it is over")
 			require.NoError(t, s.Rollback(inside))
 		}
 		require.NoError(t, seen(ctx, "kept"))

@@ -26,7 +26,7 @@ type transaction struct {
 	tx *sql.Tx
 
 	mu      sync.Mutex
-	release func() // nil when the transaction has ended
+	release func() // nil when the transaction is over
 }
 
 // transactionKey is that of a transaction in a context, for each store.

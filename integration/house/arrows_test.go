@@ -28,6 +28,7 @@ var arrows = []struct {
 	{"consent", []string{".", "internal/plaintext", "internal/redirecturi", "outbound"}},
 	{"telemetry", []string{"."}},
 	{"storagetest", []string{"."}},
+	{"sqlstore", []string{"."}},
 	{".", []string{
 		"internal/members", "internal/assertion", "internal/capability", "internal/memory", "internal/plaintext",
 		"internal/ratelimit", "internal/request", "internal/redirecturi", "internal/strictjson", "outbound", "internal/keyset",
@@ -86,8 +87,9 @@ var only = map[string][]string{
 	"github.com/go-json-experiment/json/": {"internal/strictjson"},
 	"testing":                             {"internal/dcrtest", "storagetest"},
 	"github.com/stretchr/testify/":        {"internal/dcrtest"},
-	"database/sql":                        {"examples"},
-	"modernc.org/":                        {"examples"},
+	"database/sql":                        {"internal/dcrtest", "sqlstore"},
+	"github.com/pressly/goose/":           {"sqlstore"},
+	"github.com/jackc/":                   {"internal/dcrtest"},
 }
 
 // TestWhoMayImportWhat holds files and packages to what only they may import. What an adopter imports brings neither

@@ -73,46 +73,48 @@ func (l *load) register(to *process, body []byte) (answer dcrtest.Answer, err er
 // TestProcessesKilled: a process that is killed in the middle of registrations leaves nothing
 // half, and the other goes on (T34).
 func TestProcessesKilled(t *testing.T) {
-	onEach(t, processSetup{}, func(t *testing.T, p *processes) {
-		token, minted, err := p.provider.MintInitialAccessToken(t.Context(), dcr.InitialAccessTokenRequest{Uses: 1_000_000})
-		require.NoError(t, err)
-		victim, survivor := p.all[0], p.all[1]
-		answered := registerUntilKilled(t, token, victim, survivor)
-		p.all = p.all[1:]
-		p.requireSound(t)
+	onEach(t, processSetup{}, each(map[string]func(*testing.T, *processes){"LIFE-06/killed/T34": processesKilled}), 2)
+}
 
-		// What was answered works, at the survivor and at whoever takes the victim's place.
-		p.all = append(p.all, startProcess(t, p.setup))
-		told := map[string]bool{}
-		for i, client := range answered {
-			require.Equal(t, http.StatusCreated, client.Status, client.Body)
-			told[client.ID()] = true
-			at := p.all[i%2]
-			require.Equal(t, http.StatusOK, at.manage(t, http.MethodGet, client, nil).Status)
-			require.Equal(t, http.StatusOK, at.serviceToken(t, client).Status)
-		}
-		records, err := p.store.ListClients(t.Context(), dcr.ClientFilter{Issuer: publicIssuer}, dcr.ClientCursor{}, 1_000_000)
-		require.NoError(t, err)
-		used, err := p.store.GetInitialAccessToken(t.Context(), minted.ID)
-		require.NoError(t, err)
-		require.GreaterOrEqual(t, used.Uses, len(records), "no client without a use of the token")
+func processesKilled(t *testing.T, p *processes) {
+	token, minted, err := p.provider.MintInitialAccessToken(t.Context(), dcr.InitialAccessTokenRequest{Uses: 1_000_000})
+	require.NoError(t, err)
+	victim, survivor := p.all[0], p.all[1]
+	answered := registerUntilKilled(t, token, victim, survivor)
+	p.all = p.all[1:]
+	p.requireSound(t)
 
-		// Anything else is a client that nobody has heard of, and that ends by itself.
-		var unheard []string
-		for _, record := range records {
-			if !told[record.ID] {
-				require.True(t, record.LastUsedAt.IsZero())
-				require.False(t, record.UnusedUntil.IsZero())
-				unheard = append(unheard, record.ID)
-			}
+	// What was answered works, at the survivor and at whoever takes the victim's place.
+	p.all = append(p.all, startProcess(t, p.setup))
+	told := map[string]bool{}
+	for i, client := range answered {
+		require.Equal(t, http.StatusCreated, client.Status, client.Body)
+		told[client.ID()] = true
+		at := p.all[i%2]
+		require.Equal(t, http.StatusOK, at.manage(t, http.MethodGet, client, nil).Status)
+		require.Equal(t, http.StatusOK, at.serviceToken(t, client).Status)
+	}
+	records, err := p.store.ListClients(t.Context(), dcr.ClientFilter{Issuer: publicIssuer}, dcr.ClientCursor{}, 1_000_000)
+	require.NoError(t, err)
+	used, err := p.store.GetInitialAccessToken(t.Context(), minted.ID)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, used.Uses, len(records), "no client without a use of the token")
+
+	// Anything else is a client that nobody has heard of, and that ends by itself.
+	var unheard []string
+	for _, record := range records {
+		if !told[record.ID] {
+			require.True(t, record.LastUsedAt.IsZero())
+			require.False(t, record.UnusedUntil.IsZero())
+			unheard = append(unheard, record.ID)
 		}
-		require.Len(t, records, len(answered)+len(unheard), "nobody was told of a client that is not there")
-		p.allAhead(t, 2*time.Hour)
-		require.ElementsMatch(t, unheard, slices.Concat(p.all[0].sweep(t), p.all[1].sweep(t)))
-		require.Equal(t, len(answered), p.query(t, `SELECT count(*) FROM dcr_clients`))
-		p.requireSound(t)
-		t.Logf("%d registrations were answered, %d clients nobody has heard of", len(answered), len(unheard))
-	}, 2)
+	}
+	require.Len(t, records, len(answered)+len(unheard), "nobody was told of a client that is not there")
+	p.allAhead(t, 2*time.Hour)
+	require.ElementsMatch(t, unheard, slices.Concat(p.all[0].sweep(t), p.all[1].sweep(t)))
+	require.Equal(t, len(answered), p.query(t, `SELECT count(*) FROM dcr_clients`))
+	p.requireSound(t)
+	t.Logf("%d registrations were answered, %d clients nobody has heard of", len(answered), len(unheard))
 }
 
 // registerUntilKilled has clients register at both, kills one process in the middle of it, and

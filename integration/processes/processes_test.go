@@ -270,29 +270,31 @@ func processesSweep(t *testing.T, p *processes) {
 
 // TestProcessesUse: a use at one process counts at all.
 func TestProcessesUse(t *testing.T) {
-	onEach(t, processSetup{Idle: 24 * time.Hour}, func(t *testing.T, p *processes) {
-		used, unused := p.all[0].Register(t, service("Used")), p.all[0].Register(t, service("Unused"))
-		require.Equal(t, http.StatusOK, p.all[1].serviceToken(t, used).Status)
-		require.EqualValues(t, 1, p.record(t, used).Version)
-		require.False(t, p.record(t, used).LastUsedAt.IsZero())
+	onEach(t, processSetup{Idle: 24 * time.Hour}, each(map[string]func(*testing.T, *processes){"LIFE-06/use": processesUse}), 2)
+}
 
-		p.allAhead(t, 2*time.Hour)
-		p.requireRead(t, http.StatusOK, used)
-		p.requireRead(t, http.StatusUnauthorized, unused)
-		require.Equal(t, http.StatusUnauthorized, p.all[1].serviceToken(t, unused).Status)
-		require.Equal(t, []string{unused.ID()}, p.all[0].sweep(t))
-		require.Empty(t, p.all[1].sweep(t))
+func processesUse(t *testing.T, p *processes) {
+	used, unused := p.all[0].Register(t, service("Used")), p.all[0].Register(t, service("Unused"))
+	require.Equal(t, http.StatusOK, p.all[1].serviceToken(t, used).Status)
+	require.EqualValues(t, 1, p.record(t, used).Version)
+	require.False(t, p.record(t, used).LastUsedAt.IsZero())
 
-		// Used again, at the other process, a while before it would have ended.
-		p.allAhead(t, 23*time.Hour)
-		require.Equal(t, http.StatusOK, p.all[0].serviceToken(t, used).Status)
-		p.allAhead(t, 26*time.Hour)
-		p.requireRead(t, http.StatusOK, used)
-		require.Empty(t, p.all[1].sweep(t))
-		p.allAhead(t, 48*time.Hour)
-		p.requireRead(t, http.StatusUnauthorized, used)
-		require.Equal(t, []string{used.ID()}, p.all[1].sweep(t))
-	}, 2)
+	p.allAhead(t, 2*time.Hour)
+	p.requireRead(t, http.StatusOK, used)
+	p.requireRead(t, http.StatusUnauthorized, unused)
+	require.Equal(t, http.StatusUnauthorized, p.all[1].serviceToken(t, unused).Status)
+	require.Equal(t, []string{unused.ID()}, p.all[0].sweep(t))
+	require.Empty(t, p.all[1].sweep(t))
+
+	// Used again, at the other process, a while before it would have ended.
+	p.allAhead(t, 23*time.Hour)
+	require.Equal(t, http.StatusOK, p.all[0].serviceToken(t, used).Status)
+	p.allAhead(t, 26*time.Hour)
+	p.requireRead(t, http.StatusOK, used)
+	require.Empty(t, p.all[1].sweep(t))
+	p.allAhead(t, 48*time.Hour)
+	p.requireRead(t, http.StatusUnauthorized, used)
+	require.Equal(t, []string{used.ID()}, p.all[1].sweep(t))
 }
 
 // allAhead moves the clocks of all processes.
