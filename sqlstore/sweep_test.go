@@ -40,7 +40,7 @@ func (d database) copyTokens(t *testing.T, source string, number int) {
 func TestLastClientOfMany(t *testing.T) {
 	onEach(t, func(t *testing.T, d database) {
 		t.Run("SQL-28/T36", func(t *testing.T) {
-			const many = 20_000
+			const many = 5_000
 			source := d.create(t)
 			store := d.open(t, source, sqlstore.Options{SweepEvery: -1})
 			s := serve(t, store)
