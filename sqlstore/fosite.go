@@ -80,9 +80,9 @@ func (s *Store) RevokeAccessToken(ctx context.Context, requestID string) error {
 	})
 }
 
-// CreateRefreshTokenSession stores a refresh token.
-func (s *Store) CreateRefreshTokenSession(ctx context.Context, signature, _ string, request fosite.Requester) error {
-	return s.create(ctx, refreshToken, signature, request)
+// CreateRefreshTokenSession stores a refresh token, with the access token that is issued with it.
+func (s *Store) CreateRefreshTokenSession(ctx context.Context, signature, accessSignature string, request fosite.Requester) error {
+	return s.createWith(ctx, refreshToken, signature, accessToken.key(accessSignature), request)
 }
 
 // GetRefreshTokenSession returns a refresh token that can be used. For one that was used it returns the request and
@@ -109,8 +109,10 @@ func (s *Store) RevokeRefreshToken(ctx context.Context, requestID string) error 
 }
 
 // RotateRefreshToken marks a refresh token as used, and ends the access tokens and other refresh tokens of its grant. Of
-// several calls at once one succeeds, the others return fosite.ErrInactiveToken; within Options.RefreshGrace some of them
-// succeed, too, and end nothing.
+// several calls at once one succeeds, the others return fosite.ErrInactiveToken.
+//
+// With Options.RefreshGrace some of the others succeed, too. Then a grant may have several pairs of tokens, so a rotation
+// ends only the access token that was issued with the refresh token, and a use within the grace ends nothing.
 func (s *Store) RotateRefreshToken(ctx context.Context, requestID, signature string) error {
 	return s.atomically(ctx, func(q querier) error {
 		if err := s.lockGrant(ctx, q, requestID); err != nil {
@@ -120,6 +122,9 @@ func (s *Store) RotateRefreshToken(ctx context.Context, requestID, signature str
 		case err == fosite.ErrInactiveToken && s.options.RefreshGrace > 0:
 			return s.useAgain(ctx, q, signature)
 		case err != nil:
+			return err
+		case s.options.RefreshGrace > 0:
+			_, err := q.ExecContext(ctx, s.sql.EndPartner, refreshToken.key(signature), nanoseconds(s.options.Now()))
 			return err
 		}
 		return s.endOfGrant(ctx, q, requestID, accessToken, refreshToken)

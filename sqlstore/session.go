@@ -84,6 +84,11 @@ func (k kind) key(text string) []byte { return digest(string(rune('0'+k)) + text
 
 // create stores a row. It replaces one with the same key, but none that was used or revoked.
 func (s *Store) create(ctx context.Context, k kind, key string, r fosite.Requester) error {
+	return s.createWith(ctx, k, key, nil, r)
+}
+
+// createWith stores a row that has a partner.
+func (s *Store) createWith(ctx context.Context, k kind, key string, partner []byte, r fosite.Requester) error {
 	request, session, err := encodeRequest(k, r)
 	if err != nil {
 		return err
@@ -109,7 +114,7 @@ func (s *Store) create(ctx context.Context, k kind, key string, r fosite.Request
 			_, err = q.ExecContext(ctx, s.sql.JoinGrant, grant, expires)
 		}
 		if err == nil {
-			_, err = q.ExecContext(ctx, s.sql.CreateToken, k.key(key), int(k), grant, client, epoch, expires, request, bodyDigest[:], session)
+			_, err = q.ExecContext(ctx, s.sql.CreateToken, k.key(key), int(k), grant, client, epoch, expires, partner, request, bodyDigest[:], session)
 		}
 		return err
 	}

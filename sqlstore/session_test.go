@@ -356,6 +356,9 @@ func TestGrace(t *testing.T) {
 			require.ErrorIs(t, s.RotateRefreshToken(ctx, "grant", "first"), fosite.ErrInactiveToken, "used as often as it may be")
 
 			require.NoError(t, s.RotateRefreshToken(ctx, "grant", "second"))
+			s.requireAccess(t, fosite.ErrNotFound, "asecond")
+			s.requireRefresh(t, nil, "again0", "again1")
+			s.requireAccess(t, nil, "aagain0", "aagain1")
 			s.ahead.Store(int64(59 * time.Second))
 			s.requireRefresh(t, nil, "second")
 			s.ahead.Store(int64(61 * time.Second))

@@ -21,7 +21,7 @@ type statements struct {
 
 	FoundGrant, JoinGrant, LockGrant, RevokeGrant             string
 	CreateToken, GetToken, SpendToken, RepeatToken, TokenLeft string
-	EndToken, EndTokens, DeleteToken                          string
+	EndToken, EndPartner, EndTokens, DeleteToken              string
 	HasGrants, RevokeClient                                   string
 	SetAssertion, HasAssertion                                string
 
@@ -141,13 +141,13 @@ var postgresStatements = statements{
 		WHERE id = $1`,
 
 	// A token has the epoch of its grant, so that what is made for the grant later is revoked with it.
-	CreateToken: `INSERT INTO {prefix}tokens (key, kind, grant_id, client, epoch, state, spent_at, uses, expires_at, request, session)
+	CreateToken: `INSERT INTO {prefix}tokens (key, kind, grant_id, client, epoch, state, spent_at, uses, expires_at, partner, request, session)
 		SELECT $1, $2, $3, $4, greatest($5, coalesce((SELECT epoch FROM {prefix}grants WHERE id = $3),
-			(SELECT epoch FROM {prefix}revocations WHERE client = $4), 0)), 0, {notyet}, 0, $6, $7,
-			CASE WHEN EXISTS (SELECT 1 FROM {prefix}grants WHERE id = $3 AND digest = $8) THEN NULL ELSE CAST($9 AS BYTEA) END
+			(SELECT epoch FROM {prefix}revocations WHERE client = $4), 0)), 0, {notyet}, 0, $6, CAST($7 AS BYTEA), $8,
+			CASE WHEN EXISTS (SELECT 1 FROM {prefix}grants WHERE id = $3 AND digest = $9) THEN NULL ELSE CAST($10 AS BYTEA) END
 		WHERE true
 		ON CONFLICT (key) DO UPDATE SET grant_id = excluded.grant_id, client = excluded.client, epoch = excluded.epoch,
-			expires_at = excluded.expires_at, request = excluded.request, session = excluded.session
+			expires_at = excluded.expires_at, partner = excluded.partner, request = excluded.request, session = excluded.session
 			WHERE {prefix}tokens.state = 0`,
 	GetToken: `SELECT t.state, t.spent_at, t.uses, t.request, coalesce(t.session, g.session), g.request, coalesce(g.revoked, 0),
 			c.record, coalesce(c.last_used_at, 0), coalesce(c.keep_until, 0)
@@ -166,6 +166,8 @@ var postgresStatements = statements{
 	EndToken: `UPDATE {prefix}tokens SET state = 2, spent_at = $2, session = NULL,
 			expires_at = CASE WHEN expires_at = {never} THEN $3 ELSE expires_at END
 		WHERE key = $1 AND state = 0 AND expires_at > $2`,
+	EndPartner: `UPDATE {prefix}tokens SET state = 2, spent_at = $2, session = NULL
+		WHERE key = (SELECT t.partner FROM {prefix}tokens t WHERE t.key = $1) AND state = 0`,
 	EndTokens: `UPDATE {prefix}tokens SET state = 2, spent_at = $4, session = NULL,
 			expires_at = CASE WHEN expires_at = {never} THEN $5 ELSE expires_at END
 		WHERE grant_id = $1 AND kind IN ($2, $3) AND state = 0`,

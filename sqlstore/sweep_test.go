@@ -32,7 +32,7 @@ func (d database) copyTokens(t *testing.T, source string, number int) {
 	if d.dialect == sqlstore.PostgreSQL {
 		numbers, key = fmt.Sprintf(`generate_series(1, %d) AS i`, number), `lpad(i::text, 32, '0')::bytea`
 	}
-	d.exec(t, d.raw(t, source), `INSERT INTO dcr_tokens SELECT `+key+`, kind, grant_id, client, epoch, state, spent_at, uses, expires_at, request, session
+	d.exec(t, d.raw(t, source), `INSERT INTO dcr_tokens SELECT `+key+`, kind, grant_id, client, epoch, state, spent_at, uses, expires_at, partner, request, session
 		FROM (SELECT * FROM dcr_tokens WHERE kind <> 7 LIMIT 1) AS one, `+numbers)
 }
 

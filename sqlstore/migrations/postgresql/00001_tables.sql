@@ -73,6 +73,7 @@ CREATE TABLE {prefix}tokens (
 	spent_at   BIGINT NOT NULL,
 	uses       BIGINT NOT NULL,
 	expires_at BIGINT NOT NULL,
+	partner    BYTEA, -- of a refresh token: the key of the access token that was issued with it
 	request    BYTEA, -- JSON
 	session    BYTEA  -- JSON, where it is not that of the grant
 );

@@ -73,6 +73,7 @@ CREATE TABLE {prefix}tokens (
 	spent_at   INTEGER NOT NULL,
 	uses       INTEGER NOT NULL,
 	expires_at INTEGER NOT NULL,
+	partner    BLOB, -- of a refresh token: the key of the access token that was issued with it
 	request    BLOB, -- JSON
 	session    BLOB  -- JSON, where it is not that of the grant
 ) STRICT, WITHOUT ROWID;
