@@ -21,24 +21,23 @@ type (
 	clientRecords  = memory.Clients[Client, countKey]
 )
 
-// MemoryStore is a complete fosite storage in memory, for one process: it implements every interface of fosite's storages
-// and of this package. It has no users for the password grant and no keys for the JWT bearer grant, so it does not go with
-// compose.ComposeAllEnabled.
+// MemoryStore is a complete fosite storage in memory, for one process, with every interface of this package and of fosite,
+// but for users of the password grant and keys of the JWT bearer grant (compose.ComposeAllEnabled).
 //
-// It is safe for many goroutines. Everything is bounded and shared out ([MemoryLimits]). At a bound a new entry is refused
-// with an error that wraps ErrFull, and nothing but clients that were never used is evicted. Of the refresh tokens of a
-// grant that were used, the last 64 are remembered, so that reuse ends the grant.
+// It is safe for many goroutines. Everything is bounded and shared out (MemoryLimits): a new entry is refused with ErrFull,
+// and only clients that were never used are evicted. Of used refresh tokens the last 64 of a grant are known.
 //
-// A session gets the client as it is when the session is read, and is not found where that is gone. A client without an
-// identifier, or whose identifier is an https URL unknown to the store, is kept as it came. Sessions are copied on their way
-// in and out; what comes back is the stored session, whatever a Get method is given.
+// Sessions are copied, and get the client as it is when they are read. Where it is gone they are not found, unless it had no
+// identifier or an https URL.
 type MemoryStore struct {
 	*sessions
 	*initialRecords
 	*clientRecords
 
-	now   func() time.Time
-	limit MemoryLimits
+	now       func() time.Time
+	limit     MemoryLimits
+	grace     time.Duration
+	graceUses int
 
 	// expired holds what the last walk for a sweep has found and nobody has removed yet.
 	sweepMu   sync.Mutex
@@ -57,10 +56,9 @@ var (
 	_ InitialAccessTokenStorage = (*MemoryStore)(nil)
 )
 
-// MemoryLimits bounds a MemoryStore; zero means the default. The bounds are shared out (T59): of what a user agreed to,
-// one user has a fiftieth (a small store: a tenth), with one client a tenth of that; of what needs no user, one client has
-// a hundredth, a public one for each caller; without a subject, half. A share is at least 100; over it, one's oldest goes
-// or one is refused.
+// MemoryLimits bounds a MemoryStore; zero means the default. The bounds are shared out (T59): of what a user agreed to, one
+// user has a fiftieth, with one client a tenth of that; of what needs no user, one client has a hundredth, a public one for
+// each caller; without a subject, half. Over a share, of 100 at least, one's oldest goes or one is refused.
 type MemoryLimits struct {
 	// Clients bounds registered clients; default 100,000. Static clients do not count. At the bound the
 	// oldest that was never used is evicted for a new one, unless it is still in its eviction grace
@@ -88,6 +86,12 @@ func WithMemoryClock(now func() time.Time) MemoryOption {
 	return func(s *MemoryStore) { s.now = now }
 }
 
+// WithMemoryRefreshGrace lets each of the last four used refresh tokens of a grant be used again so often, for a time from
+// its first use, by clients that lost the answer. Each use yields another pair of tokens.
+func WithMemoryRefreshGrace(grace time.Duration, uses int) MemoryOption {
+	return func(s *MemoryStore) { s.grace, s.graceUses = grace, uses }
+}
+
 // NewMemoryStore returns an empty store.
 func NewMemoryStore(options ...MemoryOption) *MemoryStore {
 	s := &MemoryStore{now: time.Now, initialRecords: memory.NewInitialTokens(memory.InitialTokenOptions[InitialAccessToken]{
@@ -105,6 +109,7 @@ func NewMemoryStore(options ...MemoryOption) *MemoryStore {
 	s.sessions = memory.New(memory.Options{
 		Now: s.now, Tokens: l.Tokens, Codes: l.Codes, Assertions: l.Assertions,
 		Client: s.GetClient, Full: memoryFull, Slim: IsRegistrationTokenEntry, Slims: l.Tokens, Caller: callerNetwork,
+		RefreshGrace: s.grace, RefreshGraceUses: s.graceUses,
 	})
 	s.clientRecords = memory.NewClients(memory.ClientOptions[Client, countKey]{
 		Limit: l.Clients, ID: func(c *Client) string { return c.ID }, Clone: (*Client).Clone, Replace: Replace, Touch: touched,

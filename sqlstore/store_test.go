@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/ory/fosite"
 	"github.com/stretchr/testify/require"
@@ -54,6 +55,9 @@ func (d database) suite(t *testing.T) storagetest.Options {
 		},
 		Bounded: func(_ context.Context, _ storagetest.Storage, clients int) (storagetest.Storage, error) {
 			return d.open(t, d.create(t), sqlstore.Options{MaxClients: int64(clients)}), nil
+		},
+		Grace: func(_ context.Context, _ storagetest.Storage, uses int) (storagetest.Storage, error) {
+			return d.open(t, d.create(t), sqlstore.Options{RefreshGrace: time.Hour, RefreshGraceUses: uses}), nil
 		},
 	}
 }

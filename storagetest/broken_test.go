@@ -48,8 +48,8 @@ type broken struct {
 func newBroken(defect func(*broken)) *broken { return newBounded(defect, 0) }
 
 // newBounded returns one that has room for so many clients.
-func newBounded(defect func(*broken), clients int) *broken {
-	s := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: clients}))
+func newBounded(defect func(*broken), clients int, options ...dcr.MemoryOption) *broken {
+	s := dcr.NewMemoryStore(append(options, dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: clients}))...)
 	b := &broken{
 		defect:      defect,
 		bound:       clients,

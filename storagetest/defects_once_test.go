@@ -80,7 +80,7 @@ var onceDefects = []defect{
 			_ = b.MemoryStore.RotateRefreshToken(ctx, requestID, key)
 			return nil
 		}
-	}, []string{"once/refresh_token"}},
+	}, []string{"once/refresh_token", "once/refresh_grace", "once/refresh_grace_revoked"}},
 	{"a refresh token is not rotated at all", func(b *broken) {
 		b.once.rotate = func(context.Context, string, string) error { return fosite.ErrInactiveToken }
 	}, []string{"once/refresh_token", "used/refresh_token"}},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ory/fosite"
+	"github.com/ory/fosite/handler/openid"
 )
 
 var entryDefects = []defect{
@@ -25,6 +26,13 @@ var entryDefects = []defect{
 	{"entries expire after a day", func(b *broken) {
 		b.changeToken(func(r *fosite.Request) { r.Session.SetExpiresAt(fosite.AccessToken, time.Now().Add(24*time.Hour)) })
 	}, []string{"entry/read_back"}},
+	{"sessions keep numbers as floats", func(b *broken) {
+		b.changeToken(func(r *fosite.Request) {
+			if claims := r.Session.(openid.Session).IDTokenClaims(); claims.Get("number") != nil {
+				claims.Add("number", float64(claims.Get("number").(int64)))
+			}
+		})
+	}, []string{"session/numbers"}},
 	{"a missing entry has another error", func(b *broken) {
 		b.getToken = func(ctx context.Context, key string, s fosite.Session) (fosite.Requester, error) {
 			r, err := b.MemoryStore.GetAccessTokenSession(ctx, key, s)

@@ -13,6 +13,7 @@ import (
 const (
 	saysUsedOnce = "A refresh token, a code and a pushed request are used once: of several calls at once of RotateRefreshToken, " +
 		"InvalidateAuthorizeCodeSession and DeletePARSession exactly one succeeds."
+	saysGrace     = "With a grace a refresh token may be used so many times more, unless its grant was revoked, and each pair of tokens goes its own way."
 	saysStaysUsed = "A refresh token or a code that was used stays known as used, though DeleteRefreshTokenSession is called for it or it is written again."
 )
 
@@ -25,6 +26,10 @@ func onceRows(o Options) []Row {
 			Why: "Two requests with one code both get tokens: whoever stole it is not noticed."},
 		{Name: "once/pushed_request", Needs: "fosite.PARStorage", Check: repeated(o.once(pickUps)), Says: saysUsedOnce,
 			Why: "One pushed request leads to several authorizations."},
+		{Name: "once/refresh_grace", Needs: "Options.Grace and oauth2.TokenRevocationStorage", After: "once/refresh_token", Check: o.grace(graceUses), Says: saysGrace,
+			Why: "A client that lost an answer has to ask its user again, or a refresh token works for ever."},
+		{Name: "once/refresh_grace_revoked", Needs: "Options.Grace and oauth2.TokenRevocationStorage", After: "once/refresh_token", Check: o.grace(graceRevoked), Says: saysGrace,
+			Why: "A grant that was revoked comes back to life."},
 		{Name: "used/refresh_token", Needs: "oauth2.RefreshTokenStorage", Check: o.used(rotations), Says: saysStaysUsed,
 			Why: "A stolen refresh token is used during a refresh, and when it is used again nobody notices: the thief keeps what he got."},
 		{Name: "used/code", Needs: "oauth2.AuthorizeCodeStorage", Check: o.used(redemptions), Says: saysStaysUsed,
@@ -150,4 +155,99 @@ func (o Options) used(of func(Storage) (usable, error)) check {
 		_ = kind.create(b.ctx, key, o.request(&dcr.Client{ID: request.Client.GetID()}))
 		return known("it was written again")
 	})
+}
+
+// graced is what rows about a grace work with: a grant whose first refresh token was used.
+type graced struct {
+	*bench
+	tokens oauth2.TokenRevocationStorage
+	grant  *fosite.Request
+	o      Options
+}
+
+// moreUses is how often a refresh token of these rows may be used again.
+const moreUses = 2
+
+func (o Options) grace(do func(g *graced) error) check {
+	return on(func(b *bench) error {
+		if o.Grace == nil {
+			return notSet("Grace")
+		}
+		s, err := o.Grace(b.ctx, b.s, moreUses)
+		if err != nil {
+			return fmt.Errorf("the option Grace: %w", err)
+		}
+		tokens, ok := s.(oauth2.TokenRevocationStorage)
+		if !ok {
+			return notImplemented[oauth2.TokenRevocationStorage]()
+		}
+		g := &graced{bench: &bench{b.ctx, s}, tokens: tokens, o: o}
+		c, err := g.add(sample("first"))
+		if err != nil {
+			return err
+		}
+		g.grant = o.request(c)
+		if err := g.pair("first"); err != nil {
+			return err
+		}
+		if err := g.rotate("first", nil); err != nil {
+			return err
+		}
+		return do(g)
+	})
+}
+
+// pair stores a pair of tokens.
+func (g *graced) pair(name string) error {
+	if err := g.tokens.CreateAccessTokenSession(g.ctx, g.key("access", name), g.grant); err != nil {
+		return fmt.Errorf("CreateAccessTokenSession: %w", err)
+	}
+	if err := g.tokens.CreateRefreshTokenSession(g.ctx, g.key("refresh", name), g.key("access", name), g.grant); err != nil {
+		return fmt.Errorf("CreateRefreshTokenSession: %w", err)
+	}
+	return nil
+}
+
+func (g *graced) key(kind, name string) string { return kind + "-" + name + "-" + g.grant.ID }
+
+func (g *graced) rotate(name string, want error) error {
+	return expect("RotateRefreshToken of the token "+name, g.tokens.RotateRefreshToken(g.ctx, g.grant.ID, g.key("refresh", name)), want)
+}
+
+// reads checks what reading a refresh token and its access token returns.
+func (g *graced) reads(name string, refresh, access error) error {
+	_, err := g.tokens.GetRefreshTokenSession(g.ctx, g.key("refresh", name), g.o.NewSession())
+	if err := expect("reading the refresh token "+name, err, refresh); err != nil {
+		return err
+	}
+	_, err = g.tokens.GetAccessTokenSession(g.ctx, g.key("access", name), g.o.NewSession())
+	return expect("reading the access token "+name, err, access)
+}
+
+func graceUses(g *graced) error {
+	if err := g.reads("first", nil, fosite.ErrNotFound); err != nil {
+		return err
+	}
+	for i := range moreUses {
+		if err := g.pair(label(i)); err != nil {
+			return err
+		}
+		if err := g.rotate("first", nil); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(g.rotate("first", fosite.ErrInactiveToken), g.reads("first", fosite.ErrInactiveToken, fosite.ErrNotFound)); err != nil {
+		return fmt.Errorf("after %d uses more: %w", moreUses, err)
+	}
+	if err := errors.Join(g.rotate(label(0), nil), g.reads(label(1), nil, nil)); err != nil {
+		return fmt.Errorf("a pair of tokens beside one that was rotated: %w", err)
+	}
+	return nil
+}
+
+func graceRevoked(g *graced) error {
+	if err := g.tokens.RevokeRefreshToken(g.ctx, g.grant.ID); err != nil {
+		return fmt.Errorf("RevokeRefreshToken: %w", err)
+	}
+	return errors.Join(g.reads("first", fosite.ErrInactiveToken, fosite.ErrNotFound), g.rotate("first", fosite.ErrInactiveToken))
 }

@@ -52,6 +52,9 @@ type Options struct {
 	// Bounded returns another storage of this kind, empty, that has room for so many
 	// registered clients.
 	Bounded func(ctx context.Context, storage Storage, clients int) (Storage, error)
+	// Grace returns another storage of this kind, empty, whose refresh tokens may be used so many times more within an
+	// hour.
+	Grace func(ctx context.Context, storage Storage, uses int) (Storage, error)
 	// PurgeSessions removes the sessions that were requested before the time
 	// (fosite.Requester.GetRequestedAt), whether they have expired or not, in the way in which
 	// the application does it.

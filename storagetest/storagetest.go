@@ -67,7 +67,7 @@ func Rows(options ...Options) []Row {
 		o.NewSession = func() fosite.Session { return openid.NewDefaultSession() }
 	}
 	return slices.Concat(
-		clientRows, updateRows, contextRows, raceRows, staticRows(o), useRows, entryRows(o), grantRows(o), onceRows(o), assertionRows,
+		clientRows, updateRows, contextRows, raceRows, staticRows(o), useRows, entryRows(o), sessionRows(o), grantRows(o), onceRows(o), assertionRows,
 		based("dcr.InitialAccessTokenStorage", "",
 			slices.Concat(initialRecordRows, initialListRows, initialUseRows, initialContextRows, initialRaceRows)),
 		expiryRows, based(needsList, "create/read_back", slices.Concat(listRows(o), listFilterRows, listPageRows)),

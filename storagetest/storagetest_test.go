@@ -25,6 +25,9 @@ var options = storagetest.Options{
 	Bounded: func(_ context.Context, s storagetest.Storage, clients int) (storagetest.Storage, error) {
 		return newBounded(s.(*broken).defect, clients), nil
 	},
+	Grace: func(_ context.Context, s storagetest.Storage, uses int) (storagetest.Storage, error) {
+		return newBounded(s.(*broken).defect, 0, dcr.WithMemoryRefreshGrace(time.Hour, uses)), nil
+	},
 	PurgeSessions: func(ctx context.Context, s storagetest.Storage, before time.Time) error {
 		return s.(*broken).purge(ctx, before)
 	},

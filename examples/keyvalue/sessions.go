@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -135,7 +136,9 @@ func (s *Storage) read(ctx context.Context, kind, signature string, used error) 
 		ID: found["id"], RequestedAt: stored.RequestedAt, RequestedScope: stored.RequestedScope, GrantedScope: stored.GrantedScope,
 		RequestedAudience: stored.RequestedAudience, GrantedAudience: stored.GrantedAudience, Form: stored.Form, Session: s.newSession(),
 	}
-	if err := json.Unmarshal(stored.Session, r.Session); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(stored.Session))
+	decoder.UseNumber() // whole numbers keep their value
+	if err := decoder.Decode(r.Session); err != nil {
 		return nil, err
 	}
 	r.ResponseTypes, r.State, r.ResponseMode, r.DefaultResponseMode = stored.ResponseTypes, stored.State, stored.ResponseMode, stored.DefaultResponseMode

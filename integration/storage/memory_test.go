@@ -33,6 +33,9 @@ func TestMemoryStore(t *testing.T) {
 		Bounded: func(_ context.Context, _ storagetest.Storage, clients int) (storagetest.Storage, error) {
 			return dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: clients})), nil
 		},
+		Grace: func(_ context.Context, _ storagetest.Storage, uses int) (storagetest.Storage, error) {
+			return dcr.NewMemoryStore(dcr.WithMemoryRefreshGrace(time.Hour, uses)), nil
+		},
 	})
 }
 

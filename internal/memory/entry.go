@@ -30,9 +30,10 @@ type entry struct {
 	pushed   *fosite.AuthorizeRequest // of a pushed request, besides
 	grant    *grant                   // of a grant with refresh tokens, besides
 
-	weight int // bytes of its parameters
-	shares []share
-	places []*list.Element // with its owners, in the order of shares
+	weight  int    // bytes of its parameters
+	partner string // of a refresh token: the access token that was issued with it
+	shares  []share
+	places  []*list.Element // with its owners, in the order of shares
 }
 
 // newEntry copies a request for storage.

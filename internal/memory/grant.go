@@ -1,6 +1,8 @@
 package memory
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/ory/fosite"
@@ -12,10 +14,12 @@ const (
 	remembered = 30 * 24 * time.Hour
 	// spentTokens is how many used refresh tokens of a grant are remembered, the latest.
 	spentTokens = 64
+	// repeatable is how many of these may be good for another use, the latest.
+	repeatable = 4
 )
 
 // grant is what a client holds by one request of a user: its refresh tokens. Of those that were used nothing
-// is kept but the signature.
+// is kept but the signature, and their request within a grace.
 type grant struct {
 	live  map[string]liveToken
 	spent []spentToken // in the order in which they were used
@@ -33,17 +37,28 @@ type liveToken struct {
 	request *fosite.Request // without the client
 	at      time.Time       // from which it is expired; zero means never
 	weight  int             // bytes of its parameters
+	partner string          // the access token that was issued with it
 }
 
 type spentToken struct {
 	signature string
 	at        time.Time // from which it is forgotten
+
+	request *fosite.Request // nil for one that may not be used again
+	until   time.Time       // when it may be used again
+	left    int             // how often
+}
+
+func (s *spentToken) repeatable(now time.Time) bool {
+	return s.request != nil && s.left > 0 && now.Before(s.until)
 }
 
 // grants is a table of grants by the identifier of their request, and finds them by their refresh tokens.
 type grants struct {
 	table
 	bySignature map[string]*entry
+	grace       time.Duration
+	graceUses   int
 }
 
 func (t *grants) init(limit int, full func() error) {
@@ -89,11 +104,25 @@ func (t *grants) get(now time.Time, signature string) (entry, error) {
 		return entry{}, fosite.ErrNotFound
 	}
 	found := *e
-	found.inactive = !live
 	if live {
 		found.request = token.request
+		return found, nil
+	}
+	found.inactive = true
+	if again := e.grant.again(now, signature); again != nil {
+		found.inactive, found.request = false, again.request
 	}
 	return found, nil
+}
+
+// again returns a token that was used and may be used again, or nil.
+func (g *grant) again(now time.Time, signature string) *spentToken {
+	for i := range g.spent {
+		if s := &g.spent[i]; s.signature == signature && s.repeatable(now) {
+			return s
+		}
+	}
+	return nil
 }
 
 // put adds a refresh token to the grant of its request, in place of one with that signature. One that was
@@ -106,7 +135,7 @@ func (t *grants) put(now time.Time, signature string, e *entry) error {
 		return nil
 	}
 	t.discard(signature)
-	added := liveToken{e.request, e.at, e.weight}
+	added := liveToken{e.request, e.at, e.weight, e.partner}
 	g := t.entries[e.key]
 	if g != nil {
 		if err := t.grow(g, e.weight); err != nil {
@@ -178,42 +207,68 @@ func (t *grants) delete(now time.Time, signature string) {
 	}
 }
 
-// rotate spends a refresh token, and with it the others of its grant. One that is spent already is
-// fosite.ErrInactiveToken.
-func (t *grants) rotate(now time.Time, requestID, signature string) error {
+// rotate spends a refresh token, and without a grace with it the others of its grant. It returns the access token that was
+// issued with it, if there is a grace. One that is spent already is fosite.ErrInactiveToken, or is used again.
+func (t *grants) rotate(now time.Time, requestID, signature string) (partner string, again bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e, _, live := t.find(now, signature)
+	e, token, live := t.find(now, signature)
 	switch {
 	case e == nil:
-		return fosite.ErrNotFound
-	case !live:
-		return fosite.ErrInactiveToken
+		return "", false, fosite.ErrNotFound
+	case live && t.grace > 0:
+		t.spend(now, e, signature)
+		return token.partner, false, nil
+	case live:
+		t.spendAll(now, e)
+		t.spendAll(now, t.entries[requestID])
+		return "", false, nil
 	}
-	t.spend(now, e)
-	t.spend(now, t.entries[requestID])
-	return nil
+	if spent := e.grant.again(now, signature); spent != nil {
+		spent.left--
+		return "", true, nil
+	}
+	return "", false, fosite.ErrInactiveToken
 }
 
-// revoke spends the refresh tokens of a grant.
+// revoke spends the refresh tokens of a grant, for good.
 func (t *grants) revoke(now time.Time, requestID string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.spend(now, t.entries[requestID])
+	if e := t.entries[requestID]; e != nil {
+		t.spendAll(now, e)
+		for i := range e.grant.spent {
+			e.grant.spent[i].request = nil
+		}
+	}
 }
 
-func (t *grants) spend(now time.Time, e *entry) {
-	if e == nil || len(e.grant.live) == 0 {
-		return
+func (t *grants) spendAll(now time.Time, e *entry) {
+	if e != nil && len(e.grant.live) > 0 {
+		t.spend(now, e, slices.Collect(maps.Keys(e.grant.live))...)
 	}
+}
+
+// spend remembers tokens as used.
+func (t *grants) spend(now time.Time, e *entry, signatures ...string) {
 	g := e.grant
-	for signature, token := range g.live {
+	for _, signature := range signatures {
+		token := g.live[signature]
+		delete(g.live, signature)
+		spent := spentToken{signature: signature, at: token.at}
 		if token.at.IsZero() {
-			token.at = now.Add(remembered)
+			spent.at = now.Add(remembered)
 		}
-		g.spent = append(g.spent, spentToken{signature, token.at})
+		if t.grace > 0 {
+			spent.request, spent.until, spent.left = token.request, now.Add(t.grace), t.graceUses
+		}
+		g.spent = append(g.spent, spent)
 	}
-	clear(g.live)
+	for i := range g.spent {
+		if i < len(g.spent)-repeatable || !g.spent[i].repeatable(now) {
+			g.spent[i].request = nil
+		}
+	}
 	for _, token := range g.spent[:max(0, len(g.spent)-spentTokens)] {
 		delete(t.bySignature, token.signature)
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/ory/fosite/handler/pkce"
 )
 
-// Options are what [New] needs. All are required but Slim, Slims and Caller; bounds have no defaults.
+// Options are what [New] needs. All are required but Slim, Slims, Caller and the grace; bounds have no defaults.
 type Options struct {
 	// Now is the clock.
 	Now func() time.Time
@@ -44,6 +44,10 @@ type Options struct {
 	Slim func(key string) bool
 	// Slims bounds these sessions.
 	Slims int
+	// RefreshGrace is how long after its first use a refresh token may be used again, RefreshGraceUses how often; zero
+	// means never. A grant then has several pairs of tokens, and a rotation ends only the one that it replaces.
+	RefreshGrace     time.Duration
+	RefreshGraceUses int
 	// Caller says who sent the request of a context, "" where that is not known. nil: never. What is
 	// pushed in the name of a public client, which did not authenticate, is bounded for client and caller.
 	Caller func(ctx context.Context) string
@@ -115,6 +119,7 @@ func New(o Options) *Sessions {
 		row.table.init(row.limit, full(row.kind))
 	}
 	s.refresh.init(o.Tokens, full("refresh token"))
+	s.refresh.grace, s.refresh.graceUses = o.RefreshGrace, o.RefreshGraceUses
 	s.slims = slimTable{limit: o.Slims, full: full("registration access token"), entries: map[string]slimEntry{}}
 	s.assertions.refuse = true
 	// The PKCE session goes with its code, and never before it.
@@ -240,9 +245,10 @@ func (s *Sessions) RevokeAccessToken(_ context.Context, requestID string) error 
 // CreateRefreshTokenSession stores the session of a refresh token, in place of one with that
 // signature. It is kept until the session has the token expire, or else until it is removed.
 // It fails where the store is full.
-func (s *Sessions) CreateRefreshTokenSession(_ context.Context, signature, _ string, request fosite.Requester) error {
+func (s *Sessions) CreateRefreshTokenSession(_ context.Context, signature, accessSignature string, request fosite.Requester) error {
 	now := s.now()
 	e := newEntry(now, request.GetID(), request, ofRefresh)
+	e.partner = accessSignature
 	e.shares = userShares(s.refresh.limit, e.user(), e.clientID)
 	return s.refresh.put(now, signature, e)
 }
@@ -276,9 +282,15 @@ func (s *Sessions) RevokeRefreshToken(_ context.Context, requestID string) error
 // grant, and removes the access tokens of the grant. Of several calls at once exactly one
 // succeeds, the others get fosite.ErrInactiveToken. It returns fosite.ErrNotFound for a token
 // that is unknown or has expired. An inactive token is remembered as RevokeRefreshToken says.
+//
+// With Options.RefreshGrace some of the others succeed, too. Then it removes only the access token that was issued with the
+// refresh token.
 func (s *Sessions) RotateRefreshToken(ctx context.Context, requestID string, signature string) error {
-	if err := s.refresh.rotate(s.now(), requestID, signature); err != nil {
+	switch partner, again, err := s.refresh.rotate(s.now(), requestID, signature); {
+	case err != nil || again:
 		return err
+	case partner != "":
+		return s.DeleteAccessTokenSession(ctx, partner)
 	}
 	return s.RevokeAccessToken(ctx, requestID)
 }
