@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/rand"
 	"net/http"
 
 	"github.com/fosite-contrib/fosite-dcr/admin"
@@ -11,11 +10,9 @@ import (
 const adminUser = "admin"
 
 // operators stands for your own operators, and your own way of signing them in. The
-// password of the one is made when the server starts, as that of the demo user is; it is
-// sent with every request, so only loopback or TLS may be used.
+// password of the one belongs to the keys, as that of the demo user does. It is sent with every
+// request, so only loopback or TLS may be used.
 type operators struct{ password string }
-
-func newOperators() *operators { return &operators{password: rand.Text()} }
 
 // authenticate returns the operator who sends the request, by HTTP Basic.
 func (o *operators) authenticate(r *http.Request) (string, error) {

@@ -24,7 +24,7 @@ func (s *server) metadata(w http.ResponseWriter, r *http.Request) {
 		"userinfo_endpoint":                     s.url("/userinfo"),
 		"jwks_uri":                              s.url("/.well-known/jwks.json"),
 		"subject_types_supported":               []string{"public"},
-		"id_token_signing_alg_values_supported": []string{s.key.Algorithm},
+		"id_token_signing_alg_values_supported": []string{s.keys.Signing.Algorithm},
 		"claims_supported":                      []string{"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "name", "preferred_username", "email"},
 		"prompt_values_supported":               []string{"none", "login", "consent", "select_account"},
 		"request_uri_parameter_supported":       false, // true where it is omitted
@@ -41,7 +41,7 @@ func (s *server) jwks(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Cache-Control", "public, max-age=300")
-	writeJSON(w, http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{s.key.Public()}})
+	writeJSON(w, http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{s.keys.Signing.Public()}})
 }
 
 func allowGet(w http.ResponseWriter, r *http.Request) bool {

@@ -1,12 +1,15 @@
 // Command authserver is a complete OAuth 2.0 and OpenID Connect authorization server
 // with dynamic client registration, to run, to read and to copy from:
 //
-//	go run ./examples/authserver          serves on http://127.0.0.1:8080
-//	go run ./examples/authserver -demo    plays the whole life of a client against itself
+//	go run ./examples/authserver                           serves on http://127.0.0.1:8080
+//	go run ./examples/authserver -demo                     plays the whole life of a client against itself
+//	go run ./examples/authserver -storage sqlite:auth.db   keeps what is registered; PostgreSQL does, too
+//
+// Several processes serve one issuer where all have the same -storage, -issuer and other flags but -addr.
 //
 // server.go composes it and lists its routes. authorize.go has the pages for users, pending.go what
-// waits while they decide, tokens.go the endpoints for clients and resource servers. Everything is kept
-// in memory.
+// waits while they decide, tokens.go the endpoints for clients and resource servers, storage.go and
+// keys.go what is kept.
 package main
 
 import (
@@ -52,19 +55,19 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	if o.demo {
 		o = withDemoClient(o)
 	}
-	server, err := newServer(o, newLog(o, errOut))
+	server, err := newServer(ctx, o, newLog(o, errOut))
 	if err != nil {
 		_ = listener.Close()
 		return err
 	}
+	work := server.work
 	if o.demo {
-		return serve(ctx, listener, server.handler(), func(context.Context) error {
-			return playDemo(ctx, demoOf(server), out)
-		})
+		work = func(ctx context.Context) error { return playDemo(ctx, demoOf(server), out) }
+	} else {
+		printNotice(out, server)
 	}
-	printNotice(out, server)
-	go server.provider.RunSweeper(ctx, time.Minute) // clients that were never used expire after an hour
-	return serve(ctx, listener, server.handler(), waitForEnd)
+	err = serve(ctx, listener, server.handler(), work)
+	return errors.Join(err, server.close())
 }
 
 // newLog writes to the standard error stream. The demo prints on the standard output what happens,
@@ -77,8 +80,9 @@ func newLog(o options, errOut io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level}))
 }
 
-func waitForEnd(ctx context.Context) error {
-	<-ctx.Done()
+// work is what a server does beside its requests: clients that were never used expire after an hour.
+func (s *server) work(ctx context.Context) error {
+	s.provider.RunSweeper(ctx, time.Minute)
 	return nil
 }
 
@@ -117,15 +121,16 @@ func printNotice(out io.Writer, s *server) {
 	line("authserver is at %s and listens on %s", s.options.issuer, s.options.addr)
 	line("  metadata      %s", s.url("/.well-known/oauth-authorization-server"))
 	line("  registration  %s (%s)", s.url("/register"), s.options.registration)
-	line("  sign in as    %s, password %s (new at every start)", demoUser, s.users.password)
+	kept, made := s.kept()
+	line("  sign in as    %s, password %s (%s)", demoUser, s.users.password, made)
 	if s.admin != nil {
-		line("  operator      %s as %s, password %s (new at every start)", s.url("/admin/"), adminUser, s.operators.password)
+		line("  operator      %s as %s, password %s (%s)", s.url("/admin/"), adminUser, s.operators.password, made)
 	}
 	if s.admin != nil && s.options.registration == registrationToken {
 		line("  mint tokens   %s, with which clients register", s.url("/admin/tokens"))
 	}
 	line("  tokens        %s", s.options.tokens)
-	line("  storage       memory: what is registered is gone when the server stops")
+	line("  storage       %s", kept)
 	if s.options.registration == registrationOpen {
 		line("NOTICE: registration is open: whoever reaches %s can register clients, and such", s.options.addr)
 		line("        clients may use client_credentials, which gives them tokens without a user.")
@@ -139,4 +144,13 @@ func printNotice(out io.Writer, s *server) {
 		line("WARNING: -insecure-outbound-loopback: clients may have this server send requests to")
 		line("         this machine, and their certificates are not checked. That is for tests only.")
 	}
+}
+
+// kept says what becomes of what is registered, and when the passwords are made.
+func (s *server) kept() (storage, passwords string) {
+	d, err := parseStorage(s.options.storage)
+	if err != nil || d == nil {
+		return "memory: what is registered is gone when the server stops", "new at every start"
+	}
+	return fmt.Sprintf("%s, %s: what is registered stays", d.dialect, d.shown), "the same at every start"
 }

@@ -108,7 +108,7 @@ func TestOptions(t *testing.T) {
 		"7591-3-06/open_on_every_interface": {"-addr :0 -issuer https://as.example", "-registration open would let everybody register"},
 		"7591-3-06/open_under_a_name":       {"-addr as.example:443", "-registration open would let everybody register"},
 		"elsewhere_without_issuer":          {"-addr 0.0.0.0:0 -registration user", "say with -issuer"},
-		"storage":                           {"-storage sqlite", `-storage "sqlite": want memory`},
+		"storage":                           {"-storage sqlite", "-storage: want memory, sqlite:FILE or postgres://"},
 		"tokens":                            {"-tokens paseto", `-tokens "paseto": want opaque or jwt`},
 		"registration":                      {"-registration closed", "want open or token or user"},
 		"resource_server":                   {"-resource-server rs", "want ID:SECRET"},
@@ -156,7 +156,10 @@ func TestRunServesUntilItIsStopped(t *testing.T) {
 }
 
 // testServer is a server under test, at an address of its own.
-type testServer struct{ *server }
+type testServer struct {
+	*server
+	base string // where it is reached: another than the issuer where several processes serve one
+}
 
 func start(t *testing.T, change ...func(*options)) testServer {
 	t.Helper()
@@ -169,12 +172,13 @@ func start(t *testing.T, change ...func(*options)) testServer {
 		c(&o)
 	}
 	require.NoError(t, o.check())
-	s, err := newServer(o, slog.New(slog.DiscardHandler))
+	s, err := newServer(t.Context(), o, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.close()) })
 	web.Config.Handler = s.handler()
 	web.Start()
 	t.Cleanup(web.Close)
-	return testServer{s}
+	return testServer{s, "http://" + o.addr}
 }
 
 // browser keeps cookies and follows no redirect by itself.
@@ -212,7 +216,7 @@ func (r reply) json(t *testing.T) map[string]any {
 func (b *browser) send(method, target string, body io.Reader, headers ...string) reply {
 	b.t.Helper()
 	if strings.HasPrefix(target, "/") {
-		target = b.s.options.issuer + target
+		target = b.s.base + target
 	}
 	request, err := http.NewRequestWithContext(b.t.Context(), method, target, body)
 	require.NoError(b.t, err)

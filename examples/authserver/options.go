@@ -28,6 +28,9 @@ const (
 	tokensJWT    = "jwt"
 )
 
+// storageMemory is the default of -storage. storage.go knows the others.
+const storageMemory = "memory"
+
 // options is the command line.
 type options struct {
 	addr               string
@@ -51,7 +54,7 @@ func defaultOptions() options {
 	return options{
 		addr:         "127.0.0.1:8080",
 		registration: registrationOpen,
-		storage:      "memory",
+		storage:      storageMemory,
 		rotate:       true,
 		tokens:       tokensOpaque,
 		admin:        true,
@@ -64,11 +67,11 @@ func parseOptions(args []string, errOut io.Writer) (options, error) {
 	flags := flag.NewFlagSet("authserver", flag.ContinueOnError)
 	flags.SetOutput(errOut)
 	flags.StringVar(&o.addr, "addr", o.addr, "`address` to listen on; port 0 takes a free one")
-	flags.StringVar(&o.issuer, "issuer", "", "`URL` under which the server is reached (default http:// and the address)")
+	flags.StringVar(&o.issuer, "issuer", "", "`URL` under which the server is reached (default http:// and the address); the same for all processes with one -storage")
 	flags.StringVar(&o.registration, "registration", o.registration, "who may register: open (loopback only), token or user")
 	flags.StringVar(&o.initialAccessToken, "initial-access-token", "", "`token` that may register with -registration token, besides access tokens with the registration scope and those that the operator mints under /admin")
 	flags.Func("resource-server", "`ID:SECRET` of a static client that may introspect every token; repeatable", o.addResourceServer)
-	flags.StringVar(&o.storage, "storage", o.storage, "where clients and tokens are kept: memory")
+	flags.StringVar(&o.storage, "storage", o.storage, "where clients and tokens are kept: memory, sqlite:FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=MODE; the password may come from PGPASSWORD or ~/.pgpass instead")
 	flags.BoolVar(&o.rotate, "rotate", o.rotate, "replace the registration access token with every update")
 	flags.StringVar(&o.tokens, "tokens", o.tokens, "access tokens: opaque or jwt (RFC 9068)")
 	flags.Func("rate", "registrations of one caller, as `COUNT/DURATION` such as 60/1m (default no limit on loopback)", o.setRate)
@@ -79,7 +82,8 @@ func parseOptions(args []string, errOut io.Writer) (options, error) {
 		return o, err
 	}
 	if flags.NArg() > 0 {
-		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+		shown, _, _ := strings.Cut(flags.Arg(0), "://") // a password may follow
+		return o, fmt.Errorf("unexpected argument %q", shown)
 	}
 	given := map[string]bool{}
 	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
@@ -122,9 +126,10 @@ func (o *options) check() error {
 		}
 		return fmt.Errorf("-%s %q: want %s", name, value, strings.Join(allowed, " or "))
 	}
+	_, storage := parseStorage(o.storage)
 	err := errors.Join(
 		oneOf("registration", o.registration, registrationOpen, registrationToken, registrationUser),
-		oneOf("storage", o.storage, "memory"),
+		storage,
 		oneOf("tokens", o.tokens, tokensOpaque, tokensJWT),
 	)
 	switch {

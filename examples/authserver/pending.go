@@ -12,8 +12,7 @@ import (
 	"time"
 
 	"github.com/ory/fosite"
-
-	dcr "github.com/fosite-contrib/fosite-dcr"
+	fositestorage "github.com/ory/fosite/storage"
 )
 
 const (
@@ -81,8 +80,23 @@ func (s *server) readAgain(r *http.Request, p *pendingRequest) error {
 	return err
 }
 
-// storage is in memory. A pushed request that comes back from a browser is in the context instead.
-type storage struct{ *dcr.MemoryStore }
+// storage is the one of -storage, but for a pushed request that comes back from a browser. That is in the context instead.
+type storage struct{ store }
+
+// transactionalStorage is one with transactions, such as a database.
+type transactionalStorage struct {
+	storage
+	fositestorage.Transactional
+}
+
+// withPushed returns the storage to compose with. What wraps a storage must not hide what else it can do.
+func withPushed(s store) fosite.Storage {
+	wrapped := storage{s}
+	if transactions, ok := s.(fositestorage.Transactional); ok {
+		return transactionalStorage{wrapped, transactions}
+	}
+	return wrapped
+}
 
 type pushedKey struct{}
 
@@ -93,7 +107,7 @@ func (s storage) GetPARSession(ctx context.Context, uri string) (fosite.Authoriz
 		pushed.Client = &fosite.DefaultClient{ID: pushed.Form.Get("client_id")}
 		return &pushed, nil
 	}
-	return s.MemoryStore.GetPARSession(ctx, uri)
+	return s.store.GetPARSession(ctx, uri)
 }
 
 // DeletePARSession removes a pushed request.
@@ -101,14 +115,11 @@ func (s storage) DeletePARSession(ctx context.Context, uri string) error {
 	if ctx.Value(pushedKey{}) != nil {
 		return nil
 	}
-	return s.MemoryStore.DeletePARSession(ctx, uri)
+	return s.store.DeletePARSession(ctx, uri)
 }
 
-// newSealer makes the key under which requests wait in browsers. Processes that serve the same users
-// need the same key.
-func newSealer() (cipher.AEAD, error) {
-	key := make([]byte, 32)
-	_, _ = rand.Read(key) // never fails: it ends the program instead
+// newSealer seals requests that wait in browsers.
+func newSealer(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"crypto/cipher"
-	"crypto/rand"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-jose/go-jose/v3"
 	"github.com/gorilla/mux"
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/compose"
@@ -35,7 +32,8 @@ const registrationScope = "dcr:register"
 type server struct {
 	options  options
 	provider *dcr.Provider
-	key      *jose.JSONWebKey
+	store    store
+	keys     *keys
 	users    *users
 	sessions *sessions
 	fosite   *fosite.Config
@@ -53,49 +51,59 @@ type server struct {
 	admin     http.Handler   // nil with -admin=false
 }
 
-// newServer composes a server. The error names all that is wrong with the composition.
-func newServer(o options, log *slog.Logger) (*server, error) {
-	key, err := newSigningKey()
-	if err != nil {
-		return nil, err
-	}
-	sealer, err := newSealer()
+// newServer opens the storage and composes a server. The error names all that is wrong with the composition.
+// The server has to be closed.
+func newServer(ctx context.Context, o options, log *slog.Logger) (*server, error) {
+	store, keys, err := openStorage(ctx, o.storage)
 	if err != nil {
 		return nil, err
 	}
 	s := &server{
 		options:  o,
-		key:      key,
-		users:    newUsers(),
+		store:    store,
+		keys:     keys,
+		users:    &users{keys.UserPassword},
 		sessions: newSessions(strings.HasPrefix(o.issuer, "https://")),
-		sealer:   sealer,
 		decided:  newShelf[bool](1_000, pageLifetime),
 		consents: newShelf[[]string](1_000, 30*24*time.Hour),
 		pages:    newPages(log),
 		log:      log,
 
-		operators: newOperators(),
+		operators: &operators{keys.OperatorPassword},
 		history:   admin.NewHistory(admin.HistoryOptions{}),
 	}
-	if s.provider, err = s.compose(); err == nil && o.admin {
+	if err := s.build(); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// build makes what can fail.
+func (s *server) build() (err error) {
+	if s.sealer, err = newSealer(s.keys.Sealing); err != nil {
+		return err
+	}
+	if s.provider, err = s.compose(); err == nil && s.options.admin {
 		s.admin, err = s.adminPages()
 	}
-	return s, err
+	return err
 }
+
+// close ends what the storage does in the background. No request may be under way.
+func (s *server) close() error { return closeStorage(s.store) }
 
 // compose builds the provider of fosite and extends it with registration.
 func (s *server) compose() (*dcr.Provider, error) {
 	config := s.fositeConfig()
 	s.fosite = config
-	store := storage{dcr.NewMemoryStore()}
 	for _, rs := range s.options.resourceServers {
 		client, err := s.staticClient(config, rs)
 		if err != nil {
 			return nil, err
 		}
-		store.AddClient(client)
+		s.store.AddClient(client)
 	}
-	return dcr.Extend(compose.Compose(config, store, s.strategy(config),
+	return dcr.Extend(compose.Compose(config, withPushed(s.store), s.strategy(config),
 		compose.OAuth2AuthorizeExplicitFactory,
 		compose.OAuth2RefreshTokenGrantFactory,
 		compose.OAuth2ClientCredentialsGrantFactory,
@@ -112,12 +120,8 @@ func (s *server) compose() (*dcr.Provider, error) {
 // fositeConfig is the configuration of fosite. Where a line differs from the default because
 // clients are not known beforehand, its comment says why.
 func (s *server) fositeConfig() *fosite.Config {
-	// If tokens are to survive a restart, keep this secret and the signing key where your
-	// other secrets are.
-	secret := make([]byte, 32)
-	_, _ = rand.Read(secret) // never fails: it ends the program instead
 	return &fosite.Config{
-		GlobalSecret:      secret,
+		GlobalSecret:      s.keys.Secret,
 		AccessTokenIssuer: s.options.issuer,
 		IDTokenIssuer:     s.options.issuer,
 		TokenURL:          s.url("/oauth2/token"), // makes private_key_jwt possible
@@ -140,7 +144,7 @@ func (s *server) fositeConfig() *fosite.Config {
 
 // strategy makes the tokens. Refresh tokens and codes are opaque in both modes.
 func (s *server) strategy(config *fosite.Config) *compose.CommonStrategy {
-	key := func(context.Context) (any, error) { return s.key, nil }
+	key := func(context.Context) (any, error) { return s.keys.Signing, nil }
 	opaque := compose.NewOAuth2HMACStrategy(config)
 	strategy := &compose.CommonStrategy{
 		CoreStrategy:               opaque,
@@ -214,16 +218,6 @@ func (s *server) staticClient(config *fosite.Config, rs resourceServer) (fosite.
 		client.Scopes = []string{registrationScope}
 	}
 	return client, nil
-}
-
-// newSigningKey makes the key of ID tokens and of JWT access tokens. RS256 is what
-// every OpenID client can verify.
-func newSigningKey() (*jose.JSONWebKey, error) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		return nil, err
-	}
-	return &jose.JSONWebKey{Key: key, KeyID: rand.Text(), Algorithm: string(jose.RS256), Use: "sig"}, nil
 }
 
 // url returns the public URL of a path. It comes from the issuer alone: the sender of a

@@ -1,18 +1,13 @@
 package main
 
-import (
-	"crypto/rand"
-	"slices"
-)
+import "slices"
 
 const demoUser = "demo"
 
 // users stands for your own user database, and your own way of signing in. This one
-// has one user. Its password is made and printed when the server starts. It has 130 random bits, so
-// it needs no slow hash and no bound on attempts. Passwords that people choose need both.
+// has one user. Its password belongs to the keys and is printed when the server starts. It has 130 random
+// bits, so it needs no slow hash and no bound on attempts. Passwords that people choose need both.
 type users struct{ password string }
-
-func newUsers() *users { return &users{password: rand.Text()} }
 
 // authenticate reports whether the password is right.
 func (u *users) authenticate(name, password string) bool {

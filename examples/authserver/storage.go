@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	"github.com/ory/fosite"
+	"github.com/ory/fosite/handler/oauth2"
+	"github.com/ory/fosite/handler/openid"
+	"github.com/ory/fosite/handler/pkce"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/sqlstore"
+)
+
+// store is what this server needs of a storage. dcr.MemoryStore and sqlstore.Store have all of it.
+type store interface {
+	fosite.Storage
+	fosite.PARStorage
+	oauth2.CoreStorage
+	oauth2.TokenRevocationStorage
+	openid.OpenIDConnectRequestStorage
+	pkce.PKCERequestStorage
+
+	dcr.ClientStorage
+	dcr.UseRecorder
+	dcr.GrantRevoker
+	dcr.ExpiredDeleter
+	dcr.ClientEvicter
+	dcr.ClientLister
+	dcr.InitialAccessTokenStorage
+
+	AddClient(client fosite.Client)
+}
+
+var (
+	_ store = (*dcr.MemoryStore)(nil)
+	_ store = (*sqlstore.Store)(nil)
+)
+
+// database is what -storage names beside memory.
+type database struct {
+	dialect *sqlstore.Dialect
+	// source is for sqlstore.Open. It may have a password in it.
+	source string
+	// driver and driverSource are for database/sql.
+	driver, driverSource string
+	// shown says in the notice where it is.
+	shown string
+}
+
+// errStorage does not say what was given: there may be a password in it.
+var errStorage = errors.New(`-storage: want memory, sqlite:FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=MODE, ` +
+	`where characters such as / ? # @ % in a name or password are written as %2F %3F %23 %40 %25`)
+
+// parseStorage reads the value of -storage. Memory is nil.
+func parseStorage(value string) (*database, error) {
+	switch kind, rest, _ := strings.Cut(value, ":"); kind {
+	case storageMemory:
+		if value == kind {
+			return nil, nil
+		}
+	case "sqlite":
+		// SQLite's own :memory: is a database for each connection. Two slashes would begin a host.
+		if rest != "" && rest != ":memory:" && !strings.HasPrefix(rest, "//") {
+			return sqliteFile(rest), nil
+		}
+	case "postgres", "postgresql":
+		return postgresDatabase(value)
+	}
+	return nil, errStorage
+}
+
+func sqliteFile(file string) *database {
+	source := url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(file)}).EscapedPath(), RawQuery: "_pragma=busy_timeout(10000)"}
+	return &database{dialect: sqlstore.SQLite, source: file, driver: "sqlite", driverSource: source.String(), shown: file}
+}
+
+// postgresDatabase takes a URL that has all its parts. In any other one a part of a password may stand where a host or a
+// database is expected, and errors of the driver name those.
+func postgresDatabase(source string) (*database, error) {
+	u, err := url.Parse(source)
+	if err != nil {
+		return nil, errStorage // the cause would quote the URL
+	}
+	name := strings.TrimPrefix(u.Path, "/")
+	if u.User.Username() == "" || u.Hostname() == "" || name == "" || strings.ContainsAny(name, "/@") || u.Fragment != "" ||
+		strings.Contains(u.RawQuery, "@") {
+		return nil, errStorage
+	}
+	return &database{
+		dialect: sqlstore.PostgreSQL, source: source, driver: "pgx", driverSource: source,
+		shown: fmt.Sprintf("database %s at %s", name, u.Host),
+	}, nil
+}
+
+// openStorage opens what -storage names, and returns the keys that go with it.
+func openStorage(ctx context.Context, value string) (store, *keys, error) {
+	d, err := parseStorage(value)
+	if err != nil {
+		return nil, nil, err
+	}
+	if d == nil {
+		k, err := newKeys()
+		return dcr.NewMemoryStore(), k, err
+	}
+	opened, k, err := d.open(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("-storage: %s, %s: %w", d.dialect, d.shown, err)
+	}
+	return opened, k, nil
+}
+
+func (d *database) open(ctx context.Context) (*sqlstore.Store, *keys, error) {
+	if d.dialect == sqlstore.SQLite {
+		// The keys are in the file: nobody else on this machine may read it. SQLite gives its other files the same mode.
+		file, err := os.OpenFile(d.source, os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, nil, err
+		}
+		_ = file.Close()
+	}
+	opened, err := sqlstore.Open(ctx, d.dialect, d.source, sqlstore.Options{
+		NewSession: func() fosite.Session { return newSession() },
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	k, err := d.keys(ctx)
+	if err != nil {
+		return nil, nil, errors.Join(err, opened.Close())
+	}
+	return opened, k, nil
+}
+
+func (d *database) keys(ctx context.Context) (*keys, error) {
+	db, err := sql.Open(d.driver, d.driverSource)
+	if err != nil {
+		return nil, err
+	}
+	k, err := sharedKeys(ctx, db)
+	return k, errors.Join(err, db.Close())
+}
+
+// closeStorage ends what a storage does in the background.
+func closeStorage(s store) error {
+	if closer, ok := s.(io.Closer); ok {
+		return closer.Close()
+	}
+	return nil
+}
