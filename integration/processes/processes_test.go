@@ -58,11 +58,18 @@ func (p *processes) query(t *testing.T, query string, args ...any) (number int) 
 // scan asks the database itself for a value.
 func (p *processes) scan(t *testing.T, value any, query string, args ...any) {
 	t.Helper()
+	db := p.openDatabase(t)
+	defer func() { _ = db.Close() }()
+	require.NoError(t, db.QueryRowContext(t.Context(), query, args...).Scan(value))
+}
+
+// openDatabase opens the database for the test itself, which closes it.
+func (p *processes) openDatabase(t *testing.T) *sql.DB {
+	t.Helper()
 	driver := map[string]string{sqlite: "sqlite", postgreSQL: "pgx"}[p.setup.Database]
 	db, err := sql.Open(driver, p.setup.Source)
 	require.NoError(t, err)
-	defer func() { _ = db.Close() }()
-	require.NoError(t, db.QueryRowContext(t.Context(), query, args...).Scan(value))
+	return db
 }
 
 // rows counts the tokens of all kinds that the database has of a client.
