@@ -29,7 +29,7 @@ func digestOrNull(text string) []byte {
 }
 
 // AddClient adds a static client. Static clients come from the configuration, the same in every process, and are in no
-// table. Registration can't change them.
+// table. Registration can't change them, and one hides a registered client with its identifier.
 func (s *Store) AddClient(client fosite.Client) { s.static.Store(client.GetID(), client) }
 
 func (s *Store) isStatic(id string) bool {
@@ -177,12 +177,23 @@ func (s *Store) TouchClient(ctx context.Context, id string, lastUsed, keepUntil 
 	return err
 }
 
-// DeleteClient removes a record (dcr.ClientStorage).
+// DeleteClient removes a record, and in the same transaction ends what the client has (dcr.ClientStorage).
 func (s *Store) DeleteClient(ctx context.Context, id string) error {
 	return s.atomically(ctx, func(q querier) error {
 		if err := missing(exec(ctx, q, s.sql.DeleteClient, digest(id))); err != nil {
 			return err
 		}
+		if err := s.removed(ctx, q, id); err != nil {
+			return err
+		}
 		return s.count(ctx, q, id, -1)
 	})
+}
+
+// removed ends what a client has that is gone: the package does so, too, but not if the process is killed before.
+func (s *Store) removed(ctx context.Context, q querier, id string) error {
+	if _, err := q.ExecContext(ctx, s.sql.DeleteEntries, digest(id)); err != nil {
+		return err
+	}
+	return s.revokeGrants(ctx, q, digest(id))
 }

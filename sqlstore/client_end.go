@@ -9,14 +9,18 @@ import (
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
-// batch is how many rows are removed in one transaction.
-const batch = 500
+const (
+	// batch is how many rows are removed in one transaction.
+	batch = 500
+	// clientBatch is the same of clients, with what they have.
+	clientBatch = 100
+)
 
 // DeleteExpiredClients removes clients that have expired, in short transactions (dcr.ExpiredDeleter).
 func (s *Store) DeleteExpiredClients(ctx context.Context, e dcr.Expiry, limit int) (removed []*dcr.Client, err error) {
 	remove := func(statement string, args ...any) error {
 		for err == nil && len(removed) < limit {
-			most := min(limit-len(removed), batch)
+			most := min(limit-len(removed), clientBatch)
 			var some []*dcr.Client
 			some, err = s.removeClients(ctx, statement, append(slices.Clone(args), most)...)
 			removed = append(removed, some...)
@@ -49,6 +53,11 @@ func (s *Store) takeClients(ctx context.Context, q querier, statement string, ar
 	clients, err := queryClients(ctx, q, statement, args...)
 	if err != nil {
 		return nil, err
+	}
+	for _, client := range clients {
+		if err := s.removed(ctx, q, client.ID); err != nil {
+			return nil, err
+		}
 	}
 	// All who remove clients take the locks of the numbers in one order.
 	slices.SortFunc(clients, func(a, b *dcr.Client) int { return int(digest(a.ID)[0])%shards - int(digest(b.ID)[0])%shards })
@@ -87,6 +96,9 @@ func (s *Store) CreateClientEvicting(ctx context.Context, client *dcr.Client, be
 			return dcr.ErrFull
 		}
 		evicted = removed[0]
+		if err := s.removed(ctx, q, evicted.ID); err != nil {
+			return err
+		}
 		// One goes and one comes: their number stays, and no lock on it is taken.
 		created, err := exec(ctx, q, s.sql.CreateClient, append(values, int64(never))...)
 		if err == nil && created == 0 {

@@ -49,9 +49,9 @@ var PostgreSQL = &Dialect{
 	// serialization_failure, deadlock_detected
 	transient: func(err error) bool { return slices.Contains([]string{"40001", "40P01"}, sqlState(err)) },
 	down: func(err error) bool {
-		// Connections, resources, the operator's intervention, and a server that became read-only.
+		// Connections that are cut or refused, resources, the operator's intervention, and a server that became read-only.
 		state := sqlState(err)
-		return state == "25006" || slices.ContainsFunc([]string{"08", "53", "57", "58"}, func(class string) bool {
+		return state == "25006" || slices.ContainsFunc([]string{"08", "28", "3D", "53", "55", "57", "58"}, func(class string) bool {
 			return strings.HasPrefix(state, class)
 		})
 	},

@@ -23,7 +23,12 @@ func (s *Store) GetAuthorizeCodeSession(ctx context.Context, signature string, s
 
 // InvalidateAuthorizeCodeSession marks a code as used. Of several calls at once one succeeds.
 func (s *Store) InvalidateAuthorizeCodeSession(ctx context.Context, signature string) error {
-	return s.atomically(ctx, func(q querier) error { return s.spend(ctx, q, code, signature, fosite.ErrInvalidatedAuthorizeCode) })
+	return s.atomically(ctx, func(q querier) error {
+		if err := lockRow(ctx, q, s.sql.LockGrantOf, code.key(signature)); err != nil {
+			return err
+		}
+		return s.spend(ctx, q, code, signature, fosite.ErrInvalidatedAuthorizeCode)
+	})
 }
 
 // CreatePKCERequestSession stores the PKCE session of a code.
@@ -73,7 +78,7 @@ func (s *Store) DeleteAccessTokenSession(ctx context.Context, signature string) 
 // RevokeAccessToken ends the access tokens of a grant.
 func (s *Store) RevokeAccessToken(ctx context.Context, requestID string) error {
 	return s.atomically(ctx, func(q querier) error {
-		if err := s.lockGrant(ctx, q, requestID); err != nil {
+		if err := lockRow(ctx, q, s.sql.LockGrant, digest(requestID)); err != nil {
 			return err
 		}
 		return s.endOfGrant(ctx, q, requestID, accessToken, accessToken)
@@ -115,7 +120,7 @@ func (s *Store) RevokeRefreshToken(ctx context.Context, requestID string) error 
 // ends only the access token that was issued with the refresh token, and a use within the grace ends nothing.
 func (s *Store) RotateRefreshToken(ctx context.Context, requestID, signature string) error {
 	return s.atomically(ctx, func(q querier) error {
-		if err := s.lockGrant(ctx, q, requestID); err != nil {
+		if err := lockRow(ctx, q, s.sql.LockGrant, digest(requestID)); err != nil {
 			return err
 		}
 		switch err := s.spend(ctx, q, refreshToken, signature, fosite.ErrInactiveToken); {

@@ -149,6 +149,8 @@ func TestOpenNowhere(t *testing.T) {
 	defer stop()
 	_, err := sqlstore.Open(ctx, sqlstore.SQLite, filepath.Join(t.TempDir(), "no such folder", "clients.db"), sqlstore.Options{})
 	require.Error(t, err)
+	_, err = sqlstore.Open(ctx, sqlstore.SQLite, ":memory:", sqlstore.Options{})
+	require.ErrorContains(t, err, "name a file")
 	_, err = sqlstore.Open(ctx, sqlstore.PostgreSQL, "postgres://user:topsecret@127.0.0.1:1/none", sqlstore.Options{})
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), "topsecret")

@@ -255,25 +255,26 @@ func (s *Store) endOfGrant(ctx context.Context, q querier, requestID string, one
 	return err
 }
 
-// lockGrant lets one transaction at a time change what came of a grant.
-func (s *Store) lockGrant(ctx context.Context, q querier, requestID string) error {
-	if s.sql.LockGrant == "" {
+// lockRow lets one transaction at a time change what came of a grant, and keeps the grant from being swept meanwhile.
+func lockRow(ctx context.Context, q querier, statement string, key []byte) error {
+	if statement == "" {
 		return nil
 	}
-	_, err := has(ctx, q, s.sql.LockGrant, digest(requestID))
+	_, err := has(ctx, q, statement, key)
 	return err
 }
 
 // RevokeClientGrants ends what a client was granted, at once, however much it is (dcr.GrantRevoker). The rows are removed
 // by and by.
 func (s *Store) RevokeClientGrants(ctx context.Context, clientID string) error {
-	client := digest(clientID)
-	switch found, err := s.find(ctx, s.sql.HasGrants, client); {
-	case err != nil:
+	return s.atomically(ctx, func(q querier) error { return s.revokeGrants(ctx, q, digest(clientID)) })
+}
+
+func (s *Store) revokeGrants(ctx context.Context, q querier, client []byte) error {
+	found, err := has(ctx, q, s.sql.HasGrants, client)
+	if err != nil || !found {
 		return err
-	case !found:
-		return nil
 	}
-	_, err := s.change(ctx, s.sql.RevokeClient, client, nanoseconds(s.options.Now()))
+	_, err = q.ExecContext(ctx, s.sql.RevokeClient, client, nanoseconds(s.options.Now()))
 	return err
 }

@@ -9,7 +9,8 @@
 // The package imports no driver. The program imports one: modernc.org/sqlite, or github.com/jackc/pgx/v5/stdlib.
 //
 // Nothing in the database is a secret by itself. Keys of codes, tokens and pushed requests are digests, and what a client
-// authenticates with is not in a stored request.
+// authenticates with is not in a stored request. It does hold personal data: who registered, and what sessions say of users.
+// Signing keys and the global secret do not belong in it.
 //
 // What may happen once happens by one conditional statement, so it does not rest on the isolation level. A call that meets
 // a lock or a deadlock is repeated for Options.Patience, and then wraps dcr.ErrUnavailable (503). Within a transaction that
@@ -22,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -58,13 +60,13 @@ type Options struct {
 	// different prefixes in one database see nothing of each other.
 	Prefix string
 	// MaxClients is how many registered clients there may be; default 1,000,000. Beyond, the oldest that was never used is
-	// evicted (dcr.ClientEvicter). Registrations at the same moment may exceed it by their number.
+	// evicted (dcr.ClientEvicter). Registrations at the same moment may exceed it by their number. There is always a bound.
 	MaxClients int64
-	// NewSession returns an empty session of the type that the server uses. It is wanted where fosite gives none: for
-	// pushed requests, and where a session is only revoked. Default *openid.DefaultSession.
+	// NewSession returns an empty session of the type that the server uses. It is used where fosite names none: for pushed
+	// requests, and where a session is only revoked. Default *openid.DefaultSession.
 	NewSession func() fosite.Session
 	// RefreshGrace is how long after its first use a refresh token may be used again, for clients that did not get the
-	// answer; default 0, never. Such a use yields another pair of tokens beside the first.
+	// answer; default 0: a second use ends the grant. Within it a use yields another pair of tokens beside the first.
 	RefreshGrace time.Duration
 	// RefreshGraceUses is how often a refresh token may be used again within RefreshGrace; default 1.
 	RefreshGraceUses int
@@ -73,9 +75,10 @@ type Options struct {
 	// Isolation is the isolation level of transactions on PostgreSQL; default sql.LevelReadCommitted.
 	Isolation sql.IsolationLevel
 	// SweepEvery is how often expired codes and tokens are removed in the background; default a minute, negative never.
-	// Registered clients are removed by Provider.Sweep.
+	// One that fails is tried again the next time; Store.Sweep returns the error. Registered clients are removed by
+	// Provider.Sweep.
 	SweepEvery time.Duration
-	// Now is the clock; default time.Now.
+	// Now is the clock, the same as that of dcr.Config; default time.Now. Patience and SweepEvery go by the real one.
 	Now func() time.Time
 }
 
@@ -124,7 +127,8 @@ type Store struct {
 }
 
 // New returns a store in a database. Tables that are missing are created, and older ones are brought up to date, by one
-// process at a time. Tables of a newer version of this package are an error. The pool stays as the application has it.
+// process at a time; where there is nothing to do no right to create tables is needed. Tables of a newer version of this
+// package are an error (ErrSchema). The pool stays as the application has it.
 //
 // Close ends what the store does in the background; the database is the application's to close.
 func New(ctx context.Context, db *sql.DB, dialect *Dialect, options Options) (*Store, error) {
@@ -152,6 +156,9 @@ func New(ctx context.Context, db *sql.DB, dialect *Dialect, options Options) (*S
 func Open(ctx context.Context, dialect *Dialect, source string, options Options) (*Store, error) {
 	if !slices.Contains(sql.Drivers(), dialect.driver) {
 		return nil, fmt.Errorf("sqlstore: no driver for %s: import _ %q", dialect.name, dialect.module)
+	}
+	if dialect == SQLite && (source == "" || strings.HasPrefix(source, ":memory:")) {
+		return nil, errors.New("sqlstore: a database in memory would be another one for each connection: name a file")
 	}
 	db, err := sql.Open(dialect.driver, dialect.source(source))
 	if err != nil {

@@ -19,14 +19,14 @@ type statements struct {
 
 	CreateInitial, GetInitial, HasInitial, UseInitial, ReturnInitial, DeleteInitial, ListInitial string
 
-	FoundGrant, JoinGrant, LockGrant, RevokeGrant             string
-	CreateToken, GetToken, SpendToken, RepeatToken, TokenLeft string
-	EndToken, EndPartner, EndTokens, DeleteToken              string
-	HasGrants, RevokeClient                                   string
-	SetAssertion, HasAssertion                                string
+	FoundGrant, JoinGrant, LockGrant, LockGrantOf, RevokeGrant string
+	CreateToken, GetToken, SpendToken, RepeatToken, TokenLeft  string
+	EndToken, EndPartner, EndTokens, DeleteToken               string
+	DeleteEntries, HasGrants, RevokeClient                     string
+	SetAssertion, HasAssertion                                 string
 
-	SweepTokens, SweepGrants, SweepAssertions                                 string
-	ListRevocations, SweepRevokedTokens, SweepRevokedGrants, DeleteRevocation string
+	SweepTokens, SweepGrants, SweepAssertions                                                   string
+	ListRevocations, SweepRevokedTokens, SweepRevokedGrants, SettleRevocation, DeleteRevocation string
 }
 
 // each returns the list with every statement changed.
@@ -135,8 +135,9 @@ var postgresStatements = statements{
 	FoundGrant: `INSERT INTO {prefix}grants (id, client, epoch, revoked, expires_at, digest, request, session)
 		VALUES ($1, $2, coalesce((SELECT epoch FROM {prefix}revocations WHERE client = $2), 0), 0, $3, $4, $5, $6)
 		ON CONFLICT (id) DO UPDATE SET expires_at = greatest({prefix}grants.expires_at, excluded.expires_at)`,
-	JoinGrant: `UPDATE {prefix}grants SET expires_at = greatest(expires_at, $2) WHERE id = $1`,
-	LockGrant: `SELECT 1 FROM {prefix}grants WHERE id = $1 FOR UPDATE`,
+	JoinGrant:   `UPDATE {prefix}grants SET expires_at = greatest(expires_at, $2) WHERE id = $1`,
+	LockGrant:   `SELECT 1 FROM {prefix}grants WHERE id = $1 FOR UPDATE`,
+	LockGrantOf: `SELECT 1 FROM {prefix}grants WHERE id = (SELECT grant_id FROM {prefix}tokens WHERE key = $1) FOR UPDATE`,
 	RevokeGrant: `UPDATE {prefix}grants SET revoked = 1, expires_at = CASE WHEN expires_at = {never} THEN $2 ELSE expires_at END
 		WHERE id = $1`,
 
@@ -171,10 +172,11 @@ var postgresStatements = statements{
 	EndTokens: `UPDATE {prefix}tokens SET state = 2, spent_at = $4, session = NULL,
 			expires_at = CASE WHEN expires_at = {never} THEN $5 ELSE expires_at END
 		WHERE grant_id = $1 AND kind IN ($2, $3) AND state = 0`,
-	DeleteToken: `DELETE FROM {prefix}tokens WHERE key = $1`,
-	HasGrants:   `SELECT 1 FROM {prefix}tokens WHERE client = $1 AND epoch < {never} LIMIT 1`,
-	RevokeClient: `INSERT INTO {prefix}revocations (client, epoch) VALUES ($1, $2)
-		ON CONFLICT (client) DO UPDATE SET epoch = greatest({prefix}revocations.epoch + 1, excluded.epoch)`,
+	DeleteToken:   `DELETE FROM {prefix}tokens WHERE key = $1`,
+	DeleteEntries: `DELETE FROM {prefix}tokens WHERE client = $1 AND epoch = {never}`,
+	HasGrants:     `SELECT 1 FROM {prefix}tokens WHERE client = $1 AND epoch < {never} LIMIT 1`,
+	RevokeClient: `INSERT INTO {prefix}revocations (client, epoch, pending) VALUES ($1, $2, 1)
+		ON CONFLICT (client) DO UPDATE SET epoch = greatest({prefix}revocations.epoch + 1, excluded.epoch), pending = 1`,
 	SetAssertion: `INSERT INTO {prefix}assertions (key, expires_at) VALUES ($1, $2)
 		ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at WHERE {prefix}assertions.expires_at <= $3`,
 	HasAssertion: `SELECT 1 FROM {prefix}assertions WHERE key = $1 AND expires_at > $2`,
@@ -188,13 +190,15 @@ var postgresStatements = statements{
 	SweepAssertions: `WITH doomed AS MATERIALIZED (SELECT key FROM {prefix}assertions WHERE expires_at <= $1
 			ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
 		DELETE FROM {prefix}assertions WHERE key IN (SELECT key FROM doomed)`,
-	ListRevocations: `SELECT client, epoch FROM {prefix}revocations WHERE client > $1 ORDER BY client LIMIT $2`,
+	ListRevocations: `SELECT client, epoch FROM {prefix}revocations WHERE pending = $1 AND epoch > $2 AND epoch < $3
+		ORDER BY epoch LIMIT $4`,
 	SweepRevokedTokens: `WITH doomed AS MATERIALIZED (SELECT key FROM {prefix}tokens WHERE client = $1 AND epoch < $2
 			ORDER BY epoch LIMIT $3 FOR UPDATE SKIP LOCKED)
 		DELETE FROM {prefix}tokens WHERE key IN (SELECT key FROM doomed)`,
 	SweepRevokedGrants: `WITH doomed AS MATERIALIZED (SELECT id FROM {prefix}grants WHERE client = $1 AND epoch < $2
 			ORDER BY epoch LIMIT $3 FOR UPDATE SKIP LOCKED)
 		DELETE FROM {prefix}grants WHERE id IN (SELECT id FROM doomed)`,
+	SettleRevocation: `UPDATE {prefix}revocations SET pending = 0 WHERE client = $1 AND epoch = $2`,
 	DeleteRevocation: `DELETE FROM {prefix}revocations WHERE client = $1 AND epoch = $2`,
 }.each(strings.NewReplacer("{never}", strconv.FormatInt(never, 10), "{notyet}", strconv.FormatInt(notYet, 10)).Replace)
 
@@ -202,7 +206,7 @@ var postgresStatements = statements{
 var sqliteStatements = func() statements {
 	list := postgresStatements.each(strings.NewReplacer(" FOR UPDATE SKIP LOCKED", "", "$", "?", "greatest(", "max(", "AS BYTEA", "AS BLOB").Replace)
 	list.LockWriter = `UPDATE {prefix}client_counts SET clients = clients WHERE shard = -1`
-	list.LockGrant = ""
+	list.LockGrant, list.LockGrantOf = "", ""
 	list.HasHost = `instr(redirect_hosts, CAST(? AS BLOB)) > 0`
 	list.HasNamePart = `instr(name_key, CAST(? AS BLOB)) > 0`
 	return list

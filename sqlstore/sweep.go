@@ -53,37 +53,54 @@ type revocation struct {
 	epoch  int64
 }
 
-// sweepRevoked removes what is left of clients that lost everything.
+// sweepRevoked removes what is left of clients that lost everything, and in the end forgets the client.
 func (s *Store) sweepRevoked(ctx context.Context) error {
-	old := nanoseconds(s.options.Now().Add(-forgetAfter))
-	for last := []byte{}; ; {
-		some, err := s.revocations(ctx, last)
+	now := s.options.Now()
+	err := s.eachRevocation(ctx, 1, nanoseconds(now.Add(forgetAfter)), func(r revocation) error {
+		return s.removeRevoked(ctx, r, s.sql.SettleRevocation)
+	})
+	if err != nil {
+		return err
+	}
+	return s.eachRevocation(ctx, 0, nanoseconds(now.Add(-forgetAfter)), func(r revocation) error {
+		return s.removeRevoked(ctx, r, s.sql.DeleteRevocation)
+	})
+}
+
+// removeRevoked removes what is left of a client, and where nothing was left does what comes then.
+func (s *Store) removeRevoked(ctx context.Context, r revocation, then string) error {
+	tokens, err := s.sweep(ctx, s.sql.SweepRevokedTokens, r.client, r.epoch)
+	if err != nil {
+		return err
+	}
+	grants, err := s.sweep(ctx, s.sql.SweepRevokedGrants, r.client, r.epoch)
+	if err != nil || tokens+grants > 0 {
+		return err
+	}
+	_, err = s.change(ctx, then, r.client, r.epoch)
+	return err
+}
+
+// eachRevocation calls do for the revocations before a time of which something may be left (1) or not (0).
+func (s *Store) eachRevocation(ctx context.Context, pending int, before int64, do func(revocation) error) error {
+	for last := int64(notYet); ; {
+		some, err := s.revocations(ctx, pending, last, before)
 		if err != nil || len(some) == 0 {
 			return err
 		}
 		for _, r := range some {
-			tokens, err := s.sweep(ctx, s.sql.SweepRevokedTokens, r.client, r.epoch)
-			if err != nil {
+			if err := do(r); err != nil {
 				return err
 			}
-			grants, err := s.sweep(ctx, s.sql.SweepRevokedGrants, r.client, r.epoch)
-			if err != nil {
-				return err
-			}
-			if tokens+grants == 0 && r.epoch < old {
-				if _, err := s.change(ctx, s.sql.DeleteRevocation, r.client, r.epoch); err != nil {
-					return err
-				}
-			}
-			last = r.client
+			last = r.epoch
 		}
 	}
 }
 
-func (s *Store) revocations(ctx context.Context, after []byte) (some []revocation, err error) {
+func (s *Store) revocations(ctx context.Context, pending int, after, before int64) (some []revocation, err error) {
 	err = s.read(ctx, func(q querier) error {
 		some = nil
-		rows, err := q.QueryContext(ctx, s.sql.ListRevocations, after, batch)
+		rows, err := q.QueryContext(ctx, s.sql.ListRevocations, pending, after, before, batch)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 -- +goose Up
 -- Times are nanoseconds since 1970 in UTC. "Never" is the greatest number for what expires, and the smallest one for what
--- has not happened. Keys are SHA-256 digests.
+-- has not happened. The columns key, client, grant_id and grants.id are SHA-256 digests. An identifier of an initial access
+-- token is no secret, and is stored as it is.
 
 -- A client is the JSON of its record. The other columns are for finding, counting and expiring clients. last_used_at and
 -- keep_until change without the record, and count in its place.
@@ -9,7 +10,7 @@ CREATE TABLE {prefix}clients (
 	id                   BYTEA NOT NULL,
 	version              BIGINT NOT NULL,
 	record               BYTEA NOT NULL,
-	issuer               BYTEA NOT NULL, -- a key, like the three that follow
+	issuer               BYTEA NOT NULL, -- a digest, like the three that follow; name is that of dcr.NameKey
 	subject              BYTEA,
 	initial_access_token BYTEA,
 	name                 BYTEA,
@@ -62,10 +63,11 @@ CREATE INDEX {prefix}grants_expiring ON {prefix}grants (expires_at);
 CREATE INDEX {prefix}grants_by_client ON {prefix}grants (client, epoch);
 
 -- Whatever has a key: codes with what belongs to them, tokens, pushed requests. One that was used or revoked stays until
--- it expires, and is known as such.
+-- it expires, and is known as such; but the rows of a client that lost everything go soon, and the entry of a registration
+-- access token goes with its client.
 CREATE TABLE {prefix}tokens (
 	key        BYTEA PRIMARY KEY,
-	kind       SMALLINT NOT NULL,
+	kind       SMALLINT NOT NULL, -- 1 code, 2 PKCE, 3 OpenID Connect, 4 access, 5 refresh, 6 pushed request, 7 registration access token
 	grant_id   BYTEA NOT NULL,
 	client     BYTEA NOT NULL,
 	epoch      BIGINT NOT NULL,
@@ -83,9 +85,11 @@ CREATE INDEX {prefix}tokens_by_client ON {prefix}tokens (client, epoch);
 
 -- Clients that lost everything: what has an earlier epoch is dead, and is removed by and by.
 CREATE TABLE {prefix}revocations (
-	client BYTEA PRIMARY KEY,
-	epoch  BIGINT NOT NULL
+	client  BYTEA PRIMARY KEY,
+	epoch   BIGINT NOT NULL,
+	pending SMALLINT NOT NULL -- 1 while something of it may be left
 );
+CREATE INDEX {prefix}revocations_pending ON {prefix}revocations (pending, epoch);
 
 -- Identifiers of client assertions ("jti") that were seen.
 CREATE TABLE {prefix}assertions (
