@@ -346,7 +346,7 @@ func (s *manager) replaceRecord(ctx context.Context, m *ManagementRequest, edit 
 	if moved {
 		markGrants(next)
 	}
-	if err := s.commit(ctx, before, next, rotate); err != nil {
+	if err := s.commit(ctx, before, next, rotate, moved); err != nil {
 		return nil, err
 	}
 	if moved {
@@ -354,7 +354,9 @@ func (s *manager) replaceRecord(ctx context.Context, m *ManagementRequest, edit 
 			return nil, failure(err)
 		}
 	}
-	s.tokens.clear(ctx, next.ID, staleRecords(before, next)...)
+	if moved || s.records.transactions == nil {
+		s.tokens.clear(ctx, next.ID, staleRecords(before, next)...)
+	}
 	s.recordChange(ctx, m.Method, rotate, before, next)
 	return information(next, secret, token, s.location.registrationEndpoint(ctx)), nil
 }
@@ -368,15 +370,24 @@ func (s *manager) recordChange(ctx context.Context, method string, rotated bool,
 	}
 }
 
-// commit stores the entry of a new token and then the record.
-func (s *manager) commit(ctx context.Context, before, next *Client, rotate bool) error {
+// commit stores the entry of a new token and then the record. In a transaction it removes what has no use then, unless the
+// update may be taken back.
+func (s *manager) commit(ctx context.Context, before, next *Client, rotate, moved bool) error {
 	err := s.records.inTransaction(ctx, func(ctx context.Context) error {
 		if rotate {
 			if err := s.tokens.store(ctx, next, next.RegistrationToken); err != nil {
 				return failure(err)
 			}
 		}
-		return s.records.update(ctx, next, before.Version)
+		if err := s.records.update(ctx, next, before.Version); err != nil || moved || s.records.transactions == nil {
+			return err
+		}
+		for _, stale := range staleRecords(before, next) {
+			if err := s.tokens.remove(ctx, stale); err != nil {
+				return failure(err)
+			}
+		}
+		return nil
 	})
 	if err != nil && rotate && s.records.transactions == nil {
 		s.tokens.clear(ctx, next.ID, next.RegistrationToken)

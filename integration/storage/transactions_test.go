@@ -33,7 +33,7 @@ func TestTransactions(t *testing.T) {
 	require.Equal(t, []string{"begin", "CreateClient", "CreateAccessTokenSession", "commit"}, store.Took())
 	updated := s.Manage(t, "PUT", client, dcrtest.Replacing(client))
 	require.Equal(t, http.StatusOK, updated.Status, updated.Body)
-	require.Equal(t, []string{"begin", "CreateAccessTokenSession", "UpdateClient", "commit"}, store.Took())
+	require.Equal(t, []string{"begin", "CreateAccessTokenSession", "UpdateClient", "DeleteAccessTokenSession", "commit"}, store.Took())
 	require.Equal(t, http.StatusOK, s.Manage(t, "GET", updated, nil).Status)
 	require.Empty(t, store.Took(), "a read needs none")
 	require.Equal(t, http.StatusNoContent, s.Manage(t, "DELETE", updated, nil).Status)

@@ -101,6 +101,22 @@ func (s *TransactionalStore) CreateAccessTokenSession(ctx context.Context, signa
 	return s.in(ctx, "CreateAccessTokenSession", undo, func() error { return s.WatchedStore.CreateAccessTokenSession(ctx, signature, request) })
 }
 
+// DeleteAccessTokenSession writes in the transaction of ctx, if there is one, and notes the call there.
+func (s *TransactionalStore) DeleteAccessTokenSession(ctx context.Context, signature string) error {
+	do := func() error { return s.WatchedStore.DeleteAccessTokenSession(ctx, signature) }
+	before := s.Stored()[signature]
+	if _, within := ctx.Value(transactionKey{}).(*transaction); !within || before == nil {
+		return do()
+	}
+	undo := func() {
+		s.WatchedStore.mu.Lock()
+		s.entries[signature] = before
+		s.WatchedStore.mu.Unlock()
+		_ = s.MemoryStore.CreateAccessTokenSession(context.Background(), signature, before)
+	}
+	return s.in(ctx, "DeleteAccessTokenSession", undo, do)
+}
+
 // Took returns what was noted since, and forgets it.
 func (s *TransactionalStore) Took() []string {
 	s.mu.Lock()
