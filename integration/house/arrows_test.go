@@ -87,9 +87,10 @@ var only = map[string][]string{
 	"github.com/go-json-experiment/json/": {"internal/strictjson"},
 	"testing":                             {"internal/dcrtest", "storagetest"},
 	"github.com/stretchr/testify/":        {"internal/dcrtest"},
-	"database/sql":                        {"internal/dcrtest", "sqlstore"},
+	"database/sql":                        {"examples", "internal/dcrtest", "sqlstore"},
+	"modernc.org/":                        {"examples"},
 	"github.com/pressly/goose/":           {"sqlstore"},
-	"github.com/jackc/":                   {"internal/dcrtest"},
+	"github.com/jackc/":                   {"examples", "internal/dcrtest"},
 }
 
 // TestWhoMayImportWhat holds files and packages to what only they may import. What an adopter imports brings neither

@@ -37,9 +37,9 @@ type crashes struct {
 	random  *rand.Rand
 	workers []*crashWorker
 
-	all      []*witness      // clients that were answered their registration, once no worker has them any more
-	lost     map[string]int  // requests without an answer
-	tally    map[string]int  // what came of them
+	all   []*witness     // clients that were answered their registration, once no worker has them any more
+	lost  map[string]int // requests without an answer
+	tally map[string]int // what came of them
 }
 
 // TestProcessesCrash: a process is killed at any moment of a load, again and again. What it has answered holds, and of what

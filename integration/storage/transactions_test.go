@@ -128,7 +128,7 @@ func TestTransactionConflicts(t *testing.T) {
 	updated := s.Manage(t, "PUT", client, dcrtest.Replacing(client))
 	require.Equal(t, http.StatusOK, updated.Status, updated.Body)
 	round := []string{"begin", "CreateAccessTokenSession", "UpdateClient"}
-	want := append(append(append([]string{}, round...), "rollback"), append(round, "commit")...)
+	want := append(append(append([]string{}, round...), "rollback"), append(round, "DeleteAccessTokenSession", "commit")...)
 	require.Equal(t, want, store.Took())
 	require.Len(t, store.Stored(), 1)
 }
