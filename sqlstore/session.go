@@ -106,22 +106,30 @@ func (s *Store) createWith(ctx context.Context, k kind, key string, partner []by
 			return err
 		}
 	}
-	insert := func(q querier) (err error) {
-		switch {
-		case founder != nil:
-			_, err = q.ExecContext(ctx, s.sql.FoundGrant, grant, client, expires, bodyDigest[:], founder, session)
-		case k == accessToken:
-			_, err = q.ExecContext(ctx, s.sql.JoinGrant, grant, expires)
+	values := []any{k.key(key), int(k), grant, client, epoch, expires, partner, request, bodyDigest[:], session}
+	switch {
+	case founder != nil && s.sql.CreateFounding != "":
+		_, err = s.change(ctx, s.sql.CreateFounding, append(values, founder)...)
+	case founder != nil:
+		err = s.changeBoth(ctx, s.sql.FoundGrant, []any{grant, client, expires, bodyDigest[:], founder, session}, s.sql.CreateToken, values)
+	case k == accessToken && s.sql.CreateJoining != "":
+		_, err = s.change(ctx, s.sql.CreateJoining, values...)
+	case k == accessToken:
+		err = s.changeBoth(ctx, s.sql.JoinGrant, []any{grant, expires}, s.sql.CreateToken, values)
+	default:
+		_, err = s.change(ctx, s.sql.CreateToken, values...)
+	}
+	return err
+}
+
+func (s *Store) changeBoth(ctx context.Context, first string, of []any, second string, values []any) error {
+	return s.atomically(ctx, func(q querier) error {
+		if _, err := q.ExecContext(ctx, first, of...); err != nil {
+			return err
 		}
-		if err == nil {
-			_, err = q.ExecContext(ctx, s.sql.CreateToken, k.key(key), int(k), grant, client, epoch, expires, partner, request, bodyDigest[:], session)
-		}
+		_, err := q.ExecContext(ctx, second, values...)
 		return err
-	}
-	if founder == nil && k != accessToken {
-		return s.write(ctx, insert)
-	}
-	return s.atomically(ctx, insert)
+	})
 }
 
 // row is what is read of a token.

@@ -20,7 +20,8 @@ type statements struct {
 	CreateInitial, GetInitial, HasInitial, UseInitial, ReturnInitial, DeleteInitial, ListInitial string
 
 	FoundGrant, JoinGrant, LockGrant, LockGrantOf, RevokeGrant string
-	CreateToken, GetToken, SpendToken, RepeatToken, TokenLeft  string
+	CreateToken, CreateFounding, CreateJoining                 string
+	GetToken, SpendToken, RepeatToken, TokenLeft               string
 	EndToken, EndPartner, EndTokens, DeleteToken               string
 	DeleteEntries, HasGrants, RevokeClient                     string
 	SetAssertion, HasAssertion                                 string
@@ -88,6 +89,12 @@ func fromColumn(n int64) time.Time {
 // live is true of a token whose client did not lose everything after the token, or its grant, was made.
 const live = `epoch >= coalesce((SELECT r.epoch FROM {prefix}revocations r WHERE r.client = {prefix}tokens.client), 0)`
 
+// orReplace has a token replaced by one with its key, but none that was used or revoked.
+const orReplace = `
+		ON CONFLICT (key) DO UPDATE SET grant_id = excluded.grant_id, client = excluded.client, epoch = excluded.epoch,
+			expires_at = excluded.expires_at, partner = excluded.partner, request = excluded.request, session = excluded.session
+			WHERE {prefix}tokens.state = 0`
+
 // postgresStatements take no lock but on rows that they find by a key, and in one order: the grant, then its tokens.
 var postgresStatements = statements{
 	Version: `SELECT coalesce(max(version_id), 0) FROM {prefix}migrations WHERE is_applied`,
@@ -146,10 +153,22 @@ var postgresStatements = statements{
 		SELECT $1, $2, $3, $4, greatest($5, coalesce((SELECT epoch FROM {prefix}grants WHERE id = $3),
 			(SELECT epoch FROM {prefix}revocations WHERE client = $4), 0)), 0, {notyet}, 0, $6, CAST($7 AS BYTEA), $8,
 			CASE WHEN EXISTS (SELECT 1 FROM {prefix}grants WHERE id = $3 AND digest = $9) THEN NULL ELSE CAST($10 AS BYTEA) END
-		WHERE true
-		ON CONFLICT (key) DO UPDATE SET grant_id = excluded.grant_id, client = excluded.client, epoch = excluded.epoch,
-			expires_at = excluded.expires_at, partner = excluded.partner, request = excluded.request, session = excluded.session
-			WHERE {prefix}tokens.state = 0`,
+		WHERE true` + orReplace,
+	// The same in one statement with FoundGrant or JoinGrant, where the database takes that.
+	CreateFounding: `WITH g AS (INSERT INTO {prefix}grants (id, client, epoch, revoked, expires_at, digest, request, session)
+			VALUES ($3, $4, coalesce((SELECT epoch FROM {prefix}revocations WHERE client = $4), 0), 0, $6, $9, $11, $10)
+			ON CONFLICT (id) DO UPDATE SET expires_at = greatest({prefix}grants.expires_at, excluded.expires_at)
+			RETURNING epoch, digest)
+		INSERT INTO {prefix}tokens (key, kind, grant_id, client, epoch, state, spent_at, uses, expires_at, partner, request, session)
+		SELECT CAST($1 AS BYTEA), CAST($2 AS SMALLINT), CAST($3 AS BYTEA), CAST($4 AS BYTEA), greatest(CAST($5 AS BIGINT), g.epoch), 0,
+			{notyet}, 0, CAST($6 AS BIGINT), CAST($7 AS BYTEA), CAST($8 AS BYTEA),
+			CASE WHEN g.digest = CAST($9 AS BYTEA) THEN NULL ELSE CAST($10 AS BYTEA) END FROM g` + orReplace,
+	CreateJoining: `WITH g AS (UPDATE {prefix}grants SET expires_at = greatest(expires_at, $6) WHERE id = $3 RETURNING epoch, digest)
+		INSERT INTO {prefix}tokens (key, kind, grant_id, client, epoch, state, spent_at, uses, expires_at, partner, request, session)
+		SELECT CAST($1 AS BYTEA), CAST($2 AS SMALLINT), CAST($3 AS BYTEA), CAST($4 AS BYTEA),
+			greatest(CAST($5 AS BIGINT), coalesce((SELECT epoch FROM g), (SELECT epoch FROM {prefix}revocations WHERE client = $4), 0)), 0,
+			{notyet}, 0, CAST($6 AS BIGINT), CAST($7 AS BYTEA), CAST($8 AS BYTEA),
+			CASE WHEN (SELECT digest FROM g) = CAST($9 AS BYTEA) THEN NULL ELSE CAST($10 AS BYTEA) END` + orReplace,
 	GetToken: `SELECT t.state, t.spent_at, t.uses, t.request, coalesce(t.session, g.session), g.request, coalesce(g.revoked, 0),
 			c.record, coalesce(c.last_used_at, 0), coalesce(c.keep_until, 0)
 		FROM {prefix}tokens t
@@ -206,7 +225,7 @@ var postgresStatements = statements{
 var sqliteStatements = func() statements {
 	list := postgresStatements.each(strings.NewReplacer(" FOR UPDATE SKIP LOCKED", "", "$", "?", "greatest(", "max(", "AS BYTEA", "AS BLOB").Replace)
 	list.LockWriter = `UPDATE {prefix}client_counts SET clients = clients WHERE shard = -1`
-	list.LockGrant, list.LockGrantOf = "", ""
+	list.LockGrant, list.LockGrantOf, list.CreateFounding, list.CreateJoining = "", "", "", ""
 	list.HasHost = `instr(redirect_hosts, CAST(? AS BLOB)) > 0`
 	list.HasNamePart = `instr(name_key, CAST(? AS BLOB)) > 0`
 	return list
