@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -399,6 +400,44 @@ func TestSerializable(t *testing.T) {
 		s := d.open(t, source, sqlstore.Options{Isolation: sql.LevelSerializable})
 		runContract(t, d, s)
 	})
+}
+
+// TestCutConnection: a connection that is cut in the middle of a transaction undoes it, and the store works again by itself.
+func TestCutConnection(t *testing.T) {
+	t.Parallel()
+	t.Run("SQL-21/cut", func(t *testing.T) {
+		ctx, d := t.Context(), databases[1]
+		source := d.create(t)
+		s := d.open(t, source, sqlstore.Options{SweepEvery: -1})
+		inside, err := s.BeginTX(ctx)
+		require.NoError(t, err)
+		require.NoError(t, s.CreateClient(inside, &dcr.Client{ID: "undone", Version: 1}))
+		d.exec(t, d.raw(t, source), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+		require.ErrorIs(t, s.CreateClient(inside, &dcr.Client{ID: "another", Version: 1}), dcr.ErrUnavailable)
+		require.Error(t, s.Commit(inside))
+		require.NoError(t, s.CreateClient(ctx, &dcr.Client{ID: "after", Version: 1}))
+		_, err = s.GetClient(ctx, "undone")
+		require.ErrorIs(t, err, fosite.ErrNotFound)
+
+		name := strings.TrimPrefix(mustParse(t, source).Path, "/")
+		server := d.raw(t, strings.Replace(source, name, "postgres", 1))
+		d.exec(t, server, `ALTER DATABASE `+name+` ALLOW_CONNECTIONS false`)
+		d.exec(t, server, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1`, name)
+		for range 3 {
+			_, err = s.GetClient(ctx, "after")
+			require.ErrorIs(t, err, dcr.ErrUnavailable, "a server that takes no connections")
+		}
+		d.exec(t, server, `ALTER DATABASE `+name+` ALLOW_CONNECTIONS true`)
+		_, err = s.GetClient(ctx, "after")
+		require.NoError(t, err)
+	})
+}
+
+func mustParse(t *testing.T, source string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(source)
+	require.NoError(t, err)
+	return u
 }
 
 // TestBusy: a call that meets a lock for longer than it may wait is dcr.ErrUnavailable, and reads go on.
