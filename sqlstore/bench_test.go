@@ -8,6 +8,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -21,7 +22,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
-	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 	"github.com/fosite-contrib/fosite-dcr/sqlstore"
 )
 
@@ -327,18 +327,67 @@ func readAll(ctx context.Context, query func(context.Context, string, ...any) (*
 	return rows.Err()
 }
 
-// BenchmarkHTTP is a whole server on each database, with registrations and refreshes as clients send them.
-func BenchmarkHTTP(b *testing.B) {
+// BenchmarkSweep removes expired tokens while others are issued: rows in a second, and how long the slowest hundredth of the
+// answers takes, without a sweep and with one. DCR_EXPIRED says how many rows expire.
+func BenchmarkSweep(b *testing.B) {
+	expired := 100_000
+	if text := os.Getenv("DCR_EXPIRED"); text != "" {
+		var err error
+		expired, err = strconv.Atoi(text)
+		require.NoError(b, err)
+	}
 	for _, d := range databases {
-		b.Run(d.name+"/register", func(b *testing.B) {
-			s := d.open(b, d.create(b), sqlstore.Options{})
-			server := dcrtest.Start(b, dcrtest.Setup{Storage: s})
-			measure(b, 16, func(int) error {
-				if answer := server.Post(b, dcrtest.Managed()); answer.Status != 201 {
-					return fmt.Errorf("%d %s", answer.Status, answer.Body)
-				}
-				return nil
-			})
+		b.Run(d.name, func(b *testing.B) {
+			s, db := d.prepared(b, operation{prepare: register}, 1, nil)
+			db.SetMaxOpenConns(16)
+			require.NoError(b, s.CreateAccessTokenSession(b.Context(), "first", benchRequest(0, "first")))
+			d.exec(b, db, `UPDATE dcr_tokens SET expires_at = 1 WHERE kind = 4`)
+			for range b.N {
+				b.StopTimer()
+				d.copyTokens(b, db, expired)
+				without := slowest(b, s, func() { time.Sleep(2 * time.Second) })
+				b.StartTimer()
+				begin := time.Now()
+				with := slowest(b, s, func() { require.NoError(b, s.Sweep(b.Context())) })
+				b.ReportMetric(float64(expired)/time.Since(begin).Seconds(), "rows/s")
+				b.ReportMetric(float64(without.Microseconds())/1000, "p99-ms-without")
+				b.ReportMetric(float64(with.Microseconds())/1000, "p99-ms-with")
+			}
 		})
 	}
+}
+
+var benchTokens atomic.Int64
+
+// slowest issues tokens while something is done, and returns the 99th percentile of their times.
+func slowest(b *testing.B, s *sqlstore.Store, do func()) time.Duration {
+	b.Helper()
+	done := make(chan struct{})
+	var mu sync.Mutex
+	var times []time.Duration
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				case <-time.After(2 * time.Millisecond):
+				}
+				begin := time.Now()
+				i := int(benchTokens.Add(1))
+				if err := s.CreateAccessTokenSession(b.Context(), fmt.Sprint("during", i), benchRequest(0, fmt.Sprint("during", i))); err != nil {
+					b.Error(err)
+				}
+				mu.Lock()
+				times = append(times, time.Since(begin))
+				mu.Unlock()
+			}
+		})
+	}
+	do()
+	close(done)
+	group.Wait()
+	slices.Sort(times)
+	return times[len(times)*99/100]
 }

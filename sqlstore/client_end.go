@@ -11,9 +11,9 @@ import (
 
 const (
 	// batch is how many rows are removed in one transaction.
-	batch = 500
+	batch = 100
 	// clientBatch is the same of clients, with what they have.
-	clientBatch = 100
+	clientBatch = 50
 )
 
 // DeleteExpiredClients removes clients that have expired, in short transactions (dcr.ExpiredDeleter).

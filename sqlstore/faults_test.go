@@ -91,6 +91,8 @@ func (d database) withFaults(t *testing.T, source string, options sqlstore.Optio
 	sql.Register(name, sqlmw.Driver(inner, f))
 	db, err := sql.Open(name, source)
 	require.NoError(t, err)
+	db.SetMaxOpenConns(1) // enough to bring the tables up to date
+	defer db.SetMaxOpenConns(0)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	s, err := sqlstore.New(t.Context(), db, d.dialect, options)
 	require.NoError(t, err)

@@ -22,7 +22,8 @@ func (s *Store) sweepUntil(ctx context.Context) {
 }
 
 // Sweep removes what has expired, and what is left of clients that lost everything: codes and tokens, never registered
-// clients. A store does it by itself (Options.SweepEvery). Each batch of 500 rows is a transaction of its own.
+// clients. A store does it by itself (Options.SweepEvery). Each batch of 100 rows is a transaction of its own,
+// and after each it waits as long as the batch took, so that requests go on.
 func (s *Store) Sweep(ctx context.Context) error {
 	now := nanoseconds(s.options.Now())
 	var errs []error
@@ -36,10 +37,16 @@ func (s *Store) Sweep(ctx context.Context) error {
 // sweep removes rows, batch by batch, and returns how many.
 func (s *Store) sweep(ctx context.Context, statement string, args ...any) (removed int64, err error) {
 	for {
+		begin := time.Now()
 		some, err := s.change(ctx, statement, append(args, batch)...)
 		removed += some
 		if err != nil || some < batch {
 			return removed, err
+		}
+		select {
+		case <-time.After(time.Since(begin)):
+		case <-ctx.Done():
+			return removed, ctx.Err()
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package sqlstore_test
 
 import (
+	"database/sql"
 	"fmt"
 	"net/http"
 	"sync/atomic"
@@ -25,14 +26,14 @@ func (d database) count(t testing.TB, source, query string, args ...any) (number
 }
 
 // copyTokens stores many copies of a row of a token.
-func (d database) copyTokens(t *testing.T, source string, number int) {
+func (d database) copyTokens(t testing.TB, db *sql.DB, number int) {
 	t.Helper()
 	numbers := fmt.Sprintf(`(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT i FROM n)`, number)
 	key := `CAST(printf('%032d', i) AS BLOB)`
 	if d.dialect == sqlstore.PostgreSQL {
 		numbers, key = fmt.Sprintf(`generate_series(1, %d) AS i`, number), `lpad(i::text, 32, '0')::bytea`
 	}
-	d.exec(t, d.raw(t, source), `INSERT INTO dcr_tokens SELECT `+key+`, kind, grant_id, client, epoch, state, spent_at, uses, expires_at, partner, request, session
+	d.exec(t, db, `INSERT INTO dcr_tokens SELECT `+key+`, kind, grant_id, client, epoch, state, spent_at, uses, expires_at, partner, request, session
 		FROM (SELECT * FROM dcr_tokens WHERE kind <> 7 LIMIT 1) AS one, `+numbers)
 }
 
@@ -47,7 +48,7 @@ func TestLastClientOfMany(t *testing.T) {
 			client := s.Register(t, app)
 			tokens := dcrtest.SignIn(t, s, client)
 			dcrtest.RequireActive(t, s, tokens.Text("access_token"), client.ID())
-			d.copyTokens(t, source, many)
+			d.copyTokens(t, d.raw(t, source), many)
 			before := d.count(t, source, `SELECT count(*) FROM dcr_tokens`)
 			require.Equal(t, http.StatusNoContent, s.Manage(t, http.MethodDelete, client, nil).Status)
 			require.GreaterOrEqual(t, d.count(t, source, `SELECT count(*) FROM dcr_tokens`), before-1, "nothing was removed in the request")
@@ -95,7 +96,7 @@ func TestSweepTogether(t *testing.T) {
 			const many = 5_000
 			ctx, s := t.Context(), d.sessions(t, sqlstore.Options{})
 			s.pair(t, "short", s.grant("short", time.Hour))
-			d.copyTokens(t, s.source, many)
+			d.copyTokens(t, d.raw(t, s.source), many)
 			s.pair(t, "long", s.grant("long", 48*time.Hour))
 			require.NoError(t, s.SetClientAssertionJWT(ctx, "jti", time.Now().Add(time.Minute)))
 			ahead := func() time.Time { return time.Now().Add(24 * time.Hour) }

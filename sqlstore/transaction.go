@@ -26,7 +26,8 @@ type transaction struct {
 	tx *sql.Tx
 
 	mu      sync.Mutex
-	release func() // nil when the transaction is over
+	release func()      // nil when the transaction is over
+	stop    func() bool // ends the wait for the end of the context
 }
 
 // transactionKey is that of a transaction in a context, for each store.
@@ -50,10 +51,14 @@ func (s *Store) current(ctx context.Context) *transaction {
 func (t *transaction) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.release != nil {
-		t.release()
+	if t.release == nil {
+		return
 	}
+	t.release()
 	t.release = nil
+	if t.stop != nil {
+		t.stop() // a context may live for long
+	}
 }
 
 var errNested = errors.New("sqlstore: a transaction begins within a transaction")
@@ -72,7 +77,9 @@ func (s *Store) BeginTX(ctx context.Context) (context.Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(ctx, func() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stop = context.AfterFunc(ctx, func() {
 		_ = t.tx.Rollback()
 		t.end()
 	})
