@@ -233,11 +233,11 @@ func (s *manager) readAgain(ctx context.Context, m *ManagementRequest) error {
 
 // NewManagementResponse carries the request out. After a deletion it returns nil, and no error.
 //
-// An update stores the entry of the new token, then replaces the record if its version is still the one
-// that was read, which is the commit point, then removes the old entry. Where another request got ahead it
-// returns ErrConflict, and nothing is changed: ManagementHandler looks again then, a few times. A deletion
-// removes the record, which is the commit point and kills secret, tokens and grants, and then clears up.
-// What can't be cleared up is dead all the same, and an event.
+// An update stores the entry of the new token, replaces the record if its version is still the one that was read, which is the
+// commit point, and removes the old entry, in one transaction where there are any. Where another request got ahead it returns
+// ErrConflict, and nothing is changed: ManagementHandler looks again then, a few times. A deletion removes the record, which
+// is the commit point and kills secret, tokens and grants, and then clears up. What can't be cleared up is dead all the same,
+// and an event.
 func (s *manager) NewManagementResponse(ctx context.Context, m *ManagementRequest) (_ *ClientInformation, err error) {
 	ctx, span := startSpan(withCaller(ctx, m.caller), "dcr.NewManagementResponse")
 	defer endSpan(span, &err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -51,7 +52,7 @@ func (s *Store) GetClient(ctx context.Context, id string) (fosite.Client, error)
 
 // GetDynamicClient returns the record of a registered client (dcr.ClientStorage).
 func (s *Store) GetDynamicClient(ctx context.Context, id string) (client *dcr.Client, err error) {
-	err = s.read(ctx, func(q querier) error {
+	err = s.read(ctx, func(ctx context.Context, q querier) error {
 		client, err = scanClient(q.QueryRowContext(ctx, s.sql.GetClient, digest(id)))
 		return err
 	})
@@ -72,7 +73,7 @@ func scanClient(row interface{ Scan(...any) error }) (*dcr.Client, error) {
 func decodeClient(record []byte, lastUsed, keepUntil int64) (*dcr.Client, error) {
 	client := new(dcr.Client)
 	if err := json.Unmarshal(record, client); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("sqlstore: a stored record: %w", err)
 	}
 	client.LastUsedAt, client.KeepUntil = fromColumn(lastUsed), fromColumn(keepUntil)
 	return client, nil
@@ -108,7 +109,7 @@ func (s *Store) CreateClient(ctx context.Context, client *dcr.Client) error {
 	if s.isStatic(client.ID) {
 		return dcr.ErrClientExists
 	}
-	return s.atomically(ctx, func(q querier) error { return s.insertClient(ctx, q, client.ID, values) })
+	return s.atomically(ctx, func(ctx context.Context, q querier) error { return s.insertClient(ctx, q, client.ID, values) })
 }
 
 // insertClient creates a client where there is room.
@@ -118,7 +119,7 @@ func (s *Store) insertClient(ctx context.Context, q querier, id string, values [
 	case err != nil:
 		return err
 	case created > 0:
-		return s.count(ctx, q, id, 1)
+		return s.count(ctx, q, shardOf(digest(id)), 1)
 	}
 	switch taken, err := has(ctx, q, s.sql.HasClient, digest(id)); {
 	case err != nil:
@@ -132,11 +133,12 @@ func (s *Store) insertClient(ctx context.Context, q querier, id string, values [
 // shards is how many numbers the number of clients is the sum of.
 const shards = 32
 
+func shardOf(client []byte) int { return int(client[0]) % shards }
+
 // count adds to the number of clients.
-func (s *Store) count(ctx context.Context, q querier, id string, number int) error {
-	shard := 0
-	if !s.dialect.oneWriter {
-		shard = int(digest(id)[0]) % shards
+func (s *Store) count(ctx context.Context, q querier, shard, number int) error {
+	if s.dialect.oneWriter {
+		shard = 0
 	}
 	_, err := q.ExecContext(ctx, s.sql.CountClient, shard, number)
 	return err
@@ -164,7 +166,7 @@ func (s *Store) UpdateClient(ctx context.Context, client *dcr.Client, version in
 
 // find reports whether a query has a row.
 func (s *Store) find(ctx context.Context, query string, args ...any) (found bool, err error) {
-	err = s.read(ctx, func(q querier) (err error) {
+	err = s.read(ctx, func(ctx context.Context, q querier) (err error) {
 		found, err = has(ctx, q, query, args...)
 		return err
 	})
@@ -179,21 +181,21 @@ func (s *Store) TouchClient(ctx context.Context, id string, lastUsed, keepUntil 
 
 // DeleteClient removes a record, and in the same transaction ends what the client has (dcr.ClientStorage).
 func (s *Store) DeleteClient(ctx context.Context, id string) error {
-	return s.atomically(ctx, func(q querier) error {
+	return s.atomically(ctx, func(ctx context.Context, q querier) error {
 		if err := missing(exec(ctx, q, s.sql.DeleteClient, digest(id))); err != nil {
 			return err
 		}
-		if err := s.removed(ctx, q, id); err != nil {
+		if err := s.removed(ctx, q, digest(id)); err != nil {
 			return err
 		}
-		return s.count(ctx, q, id, -1)
+		return s.count(ctx, q, shardOf(digest(id)), -1)
 	})
 }
 
 // removed ends what a client has that is gone: the package does so, too, but not if the process is killed before.
-func (s *Store) removed(ctx context.Context, q querier, id string) error {
-	if _, err := q.ExecContext(ctx, s.sql.DeleteEntries, digest(id)); err != nil {
+func (s *Store) removed(ctx context.Context, q querier, client []byte) error {
+	if _, err := q.ExecContext(ctx, s.sql.DeleteEntries, client); err != nil {
 		return err
 	}
-	return s.revokeGrants(ctx, q, digest(id))
+	return s.revokeGrants(ctx, q, client, false)
 }

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -21,10 +22,9 @@ func (s *Store) DeleteExpiredClients(ctx context.Context, e dcr.Expiry, limit in
 	remove := func(statement string, args ...any) error {
 		for err == nil && len(removed) < limit {
 			most := min(limit-len(removed), clientBatch)
-			var some []*dcr.Client
-			some, err = s.removeClients(ctx, statement, append(slices.Clone(args), most)...)
-			removed = append(removed, some...)
-			if len(some) < most {
+			some, found, failed := s.removeClients(ctx, statement, append(slices.Clone(args), most)...)
+			removed, err = append(removed, some...), failed
+			if found < most {
 				break
 			}
 		}
@@ -36,42 +36,81 @@ func (s *Store) DeleteExpiredClients(ctx context.Context, e dcr.Expiry, limit in
 	return removed, remove(s.sql.DeleteIdleClients, nanoseconds(e.IdleSince), nanoseconds(e.Now))
 }
 
-func (s *Store) removeClients(ctx context.Context, statement string, args ...any) (removed []*dcr.Client, err error) {
-	err = s.atomically(ctx, func(q querier) error {
-		removed, err = s.takeClients(ctx, q, statement, args...)
-		return err
+// removeClients removes clients, and what they have. No client is removed without being returned: the transaction ends after
+// all of them were read. A record that can't be read is removed, too, and an error beside the others.
+func (s *Store) removeClients(ctx context.Context, statement string, args ...any) (removed []*dcr.Client, found int, err error) {
+	var unreadable error
+	err = s.atomically(ctx, func(ctx context.Context, q querier) error {
+		rows, err := s.takeClients(ctx, q, statement, args...)
+		if err != nil {
+			return err
+		}
+		removed, found, unreadable = nil, len(rows), nil
+		for _, r := range rows {
+			if r.err != nil {
+				unreadable = fmt.Errorf("sqlstore: the record of the client with the key %x, which was removed: %w", r.key, r.err)
+				continue
+			}
+			removed = append(removed, r.client)
+		}
+		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return removed, nil
+	return removed, found, unreadable
 }
 
-// takeClients removes clients, and returns their records. No client is removed without being returned: the transaction ends
-// after all of them were read.
-func (s *Store) takeClients(ctx context.Context, q querier, statement string, args ...any) ([]*dcr.Client, error) {
-	clients, err := queryClients(ctx, q, statement, args...)
+// takenClient is a row that was removed.
+type takenClient struct {
+	key    []byte
+	client *dcr.Client
+	err    error
+}
+
+// takeClients removes clients that a statement finds, and what they have.
+func (s *Store) takeClients(ctx context.Context, q querier, statement string, args ...any) ([]takenClient, error) {
+	taken, err := queryTaken(ctx, q, statement, args...)
 	if err != nil {
 		return nil, err
 	}
-	for _, client := range clients {
-		if err := s.removed(ctx, q, client.ID); err != nil {
+	for _, t := range taken {
+		if err := s.removed(ctx, q, t.key); err != nil {
 			return nil, err
 		}
 	}
-	// All who remove clients take the locks of the numbers in one order.
-	slices.SortFunc(clients, func(a, b *dcr.Client) int { return int(digest(a.ID)[0])%shards - int(digest(b.ID)[0])%shards })
-	for first := 0; first < len(clients); {
-		shard, next := digest(clients[first].ID)[0]%shards, first+1
-		for next < len(clients) && digest(clients[next].ID)[0]%shards == shard {
-			next++
+	var fewer [shards]int
+	for _, t := range taken {
+		fewer[shardOf(t.key)]--
+	}
+	for shard, number := range fewer { // all who remove clients take these locks in one order
+		if number == 0 {
+			continue
 		}
-		if err := s.count(ctx, q, clients[first].ID, first-next); err != nil {
+		if err := s.count(ctx, q, shard, number); err != nil {
 			return nil, err
 		}
-		first = next
 	}
-	return clients, nil
+	return taken, nil
+}
+
+func queryTaken(ctx context.Context, q querier, statement string, args ...any) (taken []takenClient, err error) {
+	rows, err := q.QueryContext(ctx, statement, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var t takenClient
+		var record []byte
+		var lastUsed, keepUntil int64
+		if err := rows.Scan(&t.key, &record, &lastUsed, &keepUntil); err != nil {
+			return nil, err
+		}
+		t.client, t.err = decodeClient(record, lastUsed, keepUntil)
+		taken = append(taken, t)
+	}
+	return taken, rows.Err()
 }
 
 // CreateClientEvicting stores a new client in place of the one that waits longest for its first use (dcr.ClientEvicter).
@@ -83,20 +122,20 @@ func (s *Store) CreateClientEvicting(ctx context.Context, client *dcr.Client, be
 	if s.isStatic(client.ID) {
 		return nil, dcr.ErrClientExists
 	}
-	err = s.atomically(ctx, func(q querier) error {
+	err = s.atomically(ctx, func(ctx context.Context, q querier) error {
 		evicted = nil
 		if err := s.insertClient(ctx, q, client.ID, values); !errors.Is(err, dcr.ErrFull) {
 			return err
 		}
-		removed, err := queryClients(ctx, q, s.sql.EvictClient, nanoseconds(before))
+		taken, err := queryTaken(ctx, q, s.sql.EvictClient, nanoseconds(before))
 		switch {
 		case err != nil:
 			return err
-		case len(removed) == 0:
+		case len(taken) == 0:
 			return dcr.ErrFull
 		}
-		evicted = removed[0]
-		if err := s.removed(ctx, q, evicted.ID); err != nil {
+		evicted = taken[0].client // nil where its record can't be read
+		if err := s.removed(ctx, q, taken[0].key); err != nil {
 			return err
 		}
 		// One goes and one comes: their number stays, and no lock on it is taken.

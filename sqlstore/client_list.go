@@ -11,7 +11,7 @@ import (
 // ListClients returns the clients that match, those registered last first (dcr.ClientLister).
 func (s *Store) ListClients(ctx context.Context, filter dcr.ClientFilter, from dcr.ClientCursor, limit int) (clients []*dcr.Client, err error) {
 	query, args := s.listQuery(filter, from, limit)
-	err = s.read(ctx, func(q querier) error {
+	err = s.read(ctx, func(ctx context.Context, q querier) error {
 		clients, err = queryClients(ctx, q, query, args...)
 		return err
 	})
@@ -50,7 +50,9 @@ func queryClients(ctx context.Context, q querier, query string, args ...any) (cl
 // CountClients returns how many clients match, and most where there are more (dcr.ClientLister).
 func (s *Store) CountClients(ctx context.Context, filter dcr.ClientFilter, most int) (number int, err error) {
 	query, args := s.countQuery(filter, most)
-	err = s.read(ctx, func(q querier) error { return q.QueryRowContext(ctx, query, args...).Scan(&number) })
+	err = s.read(ctx, func(ctx context.Context, q querier) error {
+		return q.QueryRowContext(ctx, query, args...).Scan(&number)
+	})
 	return number, err
 }
 

@@ -31,7 +31,7 @@ type Dialect struct {
 // String is the name of the database.
 func (d *Dialect) String() string { return d.name }
 
-// SQLite is version 3.35 or later. The file is brought into WAL mode. It must lie on a local disk: SQLite can't lock files
+// SQLite is version 3.37 or later. The file is brought into WAL mode. It must lie on a local disk: SQLite can't lock files
 // on network file systems.
 var SQLite = &Dialect{
 	name: "SQLite", driver: "sqlite", module: "modernc.org/sqlite", source: sqliteSource,

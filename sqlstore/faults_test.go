@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -442,22 +441,30 @@ func mustParse(t *testing.T, source string) *url.URL {
 	return u
 }
 
-// TestBusy: a call that meets a lock for longer than it may wait is dcr.ErrUnavailable, and reads go on.
-func TestBusy(t *testing.T) {
-	t.Parallel()
-	ctx, file := t.Context(), filepath.Join(t.TempDir(), "clients.db")
-	s := databases[0].open(t, file, sqlstore.Options{Patience: time.Millisecond, SweepEvery: -1})
-	client := &dcr.Client{ID: "client", Version: 1}
-	require.NoError(t, s.CreateClient(ctx, client))
-	other, err := sql.Open("sqlite", "file:"+file+"?_txlock=immediate")
-	require.NoError(t, err)
-	defer func() { _ = other.Close() }()
-	tx, err := other.BeginTx(ctx, nil)
-	require.NoError(t, err)
-	require.ErrorIs(t, s.UpdateClient(ctx, client, 1), dcr.ErrUnavailable)
-	require.ErrorIs(t, s.DeleteClient(ctx, client.ID), dcr.ErrUnavailable)
-	_, err = s.GetClient(ctx, client.ID)
-	require.NoError(t, err)
-	require.NoError(t, tx.Rollback())
-	require.NoError(t, s.DeleteClient(ctx, client.ID))
+// TestPatience: a call that meets a lock for longer than it may wait is dcr.ErrUnavailable, whoever has the lock, and reads
+// go on.
+func TestPatience(t *testing.T) {
+	onEach(t, func(t *testing.T, d database) {
+		ctx, source := t.Context(), d.create(t)
+		s := d.open(t, source, sqlstore.Options{Patience: 500 * time.Millisecond, SweepEvery: -1})
+		client := &dcr.Client{ID: "client", Version: 1}
+		require.NoError(t, s.CreateClient(ctx, client))
+		for name, other := range map[string]*sqlstore.Store{"this": s, "another": d.open(t, source, sqlstore.Options{SweepEvery: -1})} {
+			inside, err := other.BeginTX(ctx)
+			require.NoError(t, err)
+			require.NoError(t, other.UpdateClient(inside, &dcr.Client{ID: "client", Version: 2}, 1))
+			for _, call := range []func() error{
+				func() error { return s.UpdateClient(ctx, client, 1) },
+				func() error { return s.DeleteClient(ctx, client.ID) },
+			} {
+				begin := time.Now()
+				require.ErrorIs(t, call(), dcr.ErrUnavailable, name)
+				require.Less(t, time.Since(begin), 5*time.Second)
+			}
+			_, err = s.GetClient(ctx, client.ID)
+			require.NoError(t, err)
+			require.NoError(t, other.Rollback(inside))
+		}
+		require.NoError(t, s.DeleteClient(ctx, client.ID))
+	})
 }

@@ -23,7 +23,7 @@ func (s *Store) GetAuthorizeCodeSession(ctx context.Context, signature string, s
 
 // InvalidateAuthorizeCodeSession marks a code as used. Of several calls at once one succeeds.
 func (s *Store) InvalidateAuthorizeCodeSession(ctx context.Context, signature string) error {
-	return s.atomically(ctx, func(q querier) error {
+	return s.atomically(ctx, func(ctx context.Context, q querier) error {
 		if err := lockRow(ctx, q, s.sql.LockGrantOf, code.key(signature)); err != nil {
 			return err
 		}
@@ -77,7 +77,7 @@ func (s *Store) DeleteAccessTokenSession(ctx context.Context, signature string) 
 
 // RevokeAccessToken ends the access tokens of a grant.
 func (s *Store) RevokeAccessToken(ctx context.Context, requestID string) error {
-	return s.atomically(ctx, func(q querier) error {
+	return s.atomically(ctx, func(ctx context.Context, q querier) error {
 		if err := lockRow(ctx, q, s.sql.LockGrant, digest(requestID)); err != nil {
 			return err
 		}
@@ -104,7 +104,7 @@ func (s *Store) DeleteRefreshTokenSession(ctx context.Context, signature string)
 
 // RevokeRefreshToken ends the refresh tokens of a grant, so that a later use is noticed.
 func (s *Store) RevokeRefreshToken(ctx context.Context, requestID string) error {
-	return s.atomically(ctx, func(q querier) error {
+	return s.atomically(ctx, func(ctx context.Context, q querier) error {
 		end := nanoseconds(s.options.Now().Add(reuse))
 		if _, err := q.ExecContext(ctx, s.sql.RevokeGrant, digest(requestID), end); err != nil {
 			return err
@@ -119,7 +119,7 @@ func (s *Store) RevokeRefreshToken(ctx context.Context, requestID string) error 
 // With Options.RefreshGrace some of the others succeed, too. Then a grant may have several pairs of tokens, so a rotation
 // ends only the access token that was issued with the refresh token, and a use within the grace ends nothing.
 func (s *Store) RotateRefreshToken(ctx context.Context, requestID, signature string) error {
-	return s.atomically(ctx, func(q querier) error {
+	return s.atomically(ctx, func(ctx context.Context, q querier) error {
 		if err := lockRow(ctx, q, s.sql.LockGrant, digest(requestID)); err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ func (s *Store) CreateInitialAccessToken(ctx context.Context, token *dcr.Initial
 
 // GetInitialAccessToken returns a record (dcr.InitialAccessTokenStorage).
 func (s *Store) GetInitialAccessToken(ctx context.Context, id string) (token *dcr.InitialAccessToken, err error) {
-	err = s.read(ctx, func(q querier) error {
+	err = s.read(ctx, func(ctx context.Context, q querier) error {
 		token, err = scanInitial(q.QueryRowContext(ctx, s.sql.GetInitial, []byte(id)))
 		return err
 	})
@@ -75,7 +75,7 @@ func (s *Store) DeleteInitialAccessToken(ctx context.Context, id string) error {
 
 // ListInitialAccessTokens returns records in the order of their identifiers (dcr.InitialAccessTokenStorage).
 func (s *Store) ListInitialAccessTokens(ctx context.Context, after string, limit int) (tokens []*dcr.InitialAccessToken, err error) {
-	err = s.read(ctx, func(q querier) error {
+	err = s.read(ctx, func(ctx context.Context, q querier) error {
 		tokens = nil
 		rows, err := q.QueryContext(ctx, s.sql.ListInitial, []byte(after), max(limit, 0))
 		if err != nil {

@@ -33,7 +33,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	}
 	version, err := s.version(ctx)
 	if err == nil && version >= schemaVersion {
-		return checkVersion(version)
+		return s.checkTables(ctx, version)
 	}
 	if err := s.migrate(ctx); err != nil {
 		return fmt.Errorf("sqlstore: bringing the tables up to date: %w", s.explained(ctx, err))
@@ -41,12 +41,17 @@ func (s *Store) prepare(ctx context.Context) error {
 	if version, err = s.version(ctx); err != nil {
 		return fmt.Errorf("sqlstore: %w", s.explained(ctx, err))
 	}
-	return checkVersion(version)
+	return s.checkTables(ctx, version)
 }
 
-func checkVersion(version int64) error {
+// checkTables says what is wrong with the tables when the store is opened, and not in an answer.
+func (s *Store) checkTables(ctx context.Context, version int64) error {
 	if version > schemaVersion {
 		return fmt.Errorf("%w: %d, and this program knows %d", ErrSchema, version, schemaVersion)
+	}
+	var none int
+	if err := s.db.QueryRowContext(ctx, s.sql.Tables).Scan(&none); err != nil {
+		return fmt.Errorf("sqlstore: a table is missing or can't be read: %w", s.explained(ctx, err))
 	}
 	return nil
 }
@@ -61,8 +66,12 @@ func (s *Store) keepLog(ctx context.Context) error {
 	if !s.dialect.oneWriter {
 		return nil
 	}
-	return s.repeat(ctx, func() error {
-		_, err := s.db.ExecContext(ctx, `PRAGMA journal_mode = WAL`)
+	return s.repeat(ctx, func(ctx context.Context) error {
+		var mode string
+		err := s.db.QueryRowContext(ctx, `PRAGMA journal_mode = WAL`).Scan(&mode)
+		if err == nil && mode != "wal" {
+			err = fmt.Errorf("the database can't have a write-ahead log, and is in the mode %q: it has to be a file", mode)
+		}
 		return err
 	})
 }

@@ -117,6 +117,10 @@ func requireVersion(t *testing.T, d database) {
 	_, err = sqlstore.New(t.Context(), db, d.dialect, sqlstore.Options{})
 	require.ErrorIs(t, err, sqlstore.ErrSchema)
 	require.ErrorContains(t, err, "2, and this program knows 1")
+	d.exec(t, db, `DELETE FROM dcr_migrations WHERE version_id = 2`)
+	d.exec(t, db, `DROP TABLE dcr_assertions`)
+	_, err = sqlstore.New(t.Context(), db, d.dialect, sqlstore.Options{})
+	require.ErrorContains(t, err, "a table is missing")
 }
 
 // TestPrefixes: two stores in one database see nothing of each other.
@@ -134,7 +138,7 @@ func TestPrefixes(t *testing.T) {
 			number, err := one.CountClients(ctx, dcr.ClientFilter{}, 10)
 			require.NoError(t, err)
 			require.Zero(t, number)
-			for _, prefix := range []string{"DCR", "a-b", "x; DROP", "a.b", "twenty_five_characters_xx"} {
+			for _, prefix := range []string{"DCR", "a-b", "x; DROP", "a.b", "twenty_five_characters_xx", "1x_"} {
 				_, err := sqlstore.Open(ctx, d.dialect, source, sqlstore.Options{Prefix: prefix})
 				require.ErrorContains(t, err, "Options.Prefix")
 			}

@@ -32,7 +32,7 @@ var fill = []string{
 	`INSERT INTO dcr_initial_access_tokens SELECT %[2]s, %[2]s, 0, 0, i FROM %[1]s`,
 }
 
-// scans finds a table, or a whole index of it, that is read from end to end. The numbers of clients are few.
+// scans finds a table that is read from end to end; SQLite says it of an index, too. The numbers of clients are few.
 var scans = map[*Dialect]*regexp.Regexp{
 	PostgreSQL: regexp.MustCompile(`Seq Scan on dcr_(clients|grants|tokens|revocations|assertions|initial_access_tokens)\b`),
 	SQLite:     regexp.MustCompile(`SCAN (dcr_(clients|grants|tokens|revocations|assertions|initial_access_tokens)|[cgrt])\b`),
@@ -105,9 +105,11 @@ func (s *Store) requirePlans(t *testing.T, plan func(statement string, parameter
 	require.Regexp(t, scans[s.dialect], plan(`SELECT count(*) FROM dcr_tokens WHERE request IS NULL`, 0), "the check can fail")
 	list := reflect.ValueOf(s.sql)
 	for i := range list.NumField() {
-		if name, text := list.Type().Field(i).Name, list.Field(i).String(); text != "" && !strings.HasPrefix(name, "Has") || strings.HasPrefix(text, "SELECT") {
-			check(name, text)
+		name, text := list.Type().Field(i).Name, list.Field(i).String()
+		if text == "" || name == "Tables" || name == "HasHost" || name == "HasNamePart" { // said when a store is opened, or no statement
+			continue
 		}
+		check(name, text)
 	}
 	for name, filter := range map[string]dcr.ClientFilter{
 		"all": {}, "subject": {Subject: "s"}, "initial": {InitialAccessToken: "i"}, "name": {NameKey: "n"}, "search": {Search: "s"},

@@ -114,12 +114,22 @@ func encodeSession(session fosite.Session) (ends map[fosite.TokenType]int64, tex
 		return nil, []byte{}, nil
 	}
 	ends = map[fosite.TokenType]int64{}
-	bare := session.Clone()
 	for _, kind := range expiries {
 		if end := session.GetExpiresAt(kind); !end.IsZero() {
 			ends[kind] = nanoseconds(end)
 		}
+	}
+	bare := session.Clone()
+	if reflect.TypeOf(bare) != reflect.TypeOf(session) {
+		return nil, nil, fmt.Errorf("the method Clone of a %T returns a %T", session, bare)
+	}
+	for _, kind := range expiries {
+		before := session.GetExpiresAt(kind)
 		bare.SetExpiresAt(kind, time.Time{})
+		if !session.GetExpiresAt(kind).Equal(before) {
+			session.SetExpiresAt(kind, before)
+			return nil, nil, fmt.Errorf("the method Clone of a %T copies no more than a reference to its expiries", session)
+		}
 	}
 	text, err = json.Marshal(bare)
 	return ends, text, err

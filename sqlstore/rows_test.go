@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
-	"math"
 	"net/http"
 	"net/url"
 	"os"
@@ -80,7 +79,7 @@ func TestForeignBytes(t *testing.T) {
 			client := s.Register(t, app)
 			for _, bad := range []string{"\x00", "a\x00b", "\xff", "\xc3\x28", "\xed\xa0\x80"} {
 				grant := &dcr.Client{ID: bad, Version: 1}
-				require.NoError(t, store.CreateClient(t.Context(), grant), "the store takes any bytes")
+				require.NoError(t, store.CreateClient(t.Context(), grant), "any bytes are an identifier")
 				require.NoError(t, store.DeleteClient(t.Context(), bad))
 				unknown := s.Form(t, "/oauth2/token", url.Values{"grant_type": {"client_credentials"}}, dcrtest.Basic(url.QueryEscape(bad), "secret"))
 				require.Equal(t, http.StatusUnauthorized, unknown.Status, unknown.Body)
@@ -123,7 +122,6 @@ func TestFarTimes(t *testing.T) {
 			s.ahead.Store(int64(time.Until(time.Date(2050, 1, 2, 3, 4, 6, 0, time.UTC))))
 			s.requireAccess(t, fosite.ErrNotFound, "2050")
 			s.requireAccess(t, nil, "9999")
-			require.EqualValues(t, math.MaxInt32, time.Unix(math.MaxInt32, 0).Unix(), "2038 lies between")
 		})
 	})
 }

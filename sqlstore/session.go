@@ -123,7 +123,7 @@ func (s *Store) createWith(ctx context.Context, k kind, key string, partner []by
 }
 
 func (s *Store) changeBoth(ctx context.Context, first string, of []any, second string, values []any) error {
-	return s.atomically(ctx, func(q querier) error {
+	return s.atomically(ctx, func(ctx context.Context, q querier) error {
 		if _, err := q.ExecContext(ctx, first, of...); err != nil {
 			return err
 		}
@@ -149,7 +149,7 @@ type row struct {
 func (s *Store) session(ctx context.Context, k kind, key string, like fosite.Session, spent error) (*fosite.AuthorizeRequest, error) {
 	var row row
 	now := s.options.Now()
-	err := s.read(ctx, func(q querier) error {
+	err := s.read(ctx, func(ctx context.Context, q querier) error {
 		return q.QueryRowContext(ctx, s.sql.GetToken, k.key(key), nanoseconds(now)).Scan(&row.state, &row.spentAt, &row.uses, &row.request,
 			&row.session, &row.grant, &row.grantRevoked, &row.record, &row.lastUsed, &row.until)
 	})
@@ -272,17 +272,29 @@ func lockRow(ctx context.Context, q querier, statement string, key []byte) error
 	return err
 }
 
-// RevokeClientGrants ends what a client was granted, at once, however much it is (dcr.GrantRevoker). The rows are removed
-// by and by.
+// RevokeClientGrants ends what a client was granted, at once, however much it is (dcr.GrantRevoker), and of a client that
+// stays also what is under way. The rows are removed by and by.
 func (s *Store) RevokeClientGrants(ctx context.Context, clientID string) error {
-	return s.atomically(ctx, func(q querier) error { return s.revokeGrants(ctx, q, digest(clientID)) })
+	return s.atomically(ctx, func(ctx context.Context, q querier) error {
+		client := digest(clientID)
+		stays := s.isStatic(clientID) || isURL(clientID)
+		if !stays {
+			var err error
+			if stays, err = has(ctx, q, s.sql.HasClient, client); err != nil {
+				return err
+			}
+		}
+		return s.revokeGrants(ctx, q, client, stays)
+	})
 }
 
-func (s *Store) revokeGrants(ctx context.Context, q querier, client []byte) error {
-	found, err := has(ctx, q, s.sql.HasGrants, client)
-	if err != nil || !found {
-		return err
+// revokeGrants ends what a client has. Of one that is gone and has nothing, nothing has to be remembered.
+func (s *Store) revokeGrants(ctx context.Context, q querier, client []byte, stays bool) error {
+	if !stays {
+		if found, err := has(ctx, q, s.sql.HasGrants, client); err != nil || !found {
+			return err
+		}
 	}
-	_, err = q.ExecContext(ctx, s.sql.RevokeClient, client, nanoseconds(s.options.Now()))
+	_, err := q.ExecContext(ctx, s.sql.RevokeClient, client, nanoseconds(s.options.Now()))
 	return err
 }

@@ -187,6 +187,40 @@ func TestSessionTypes(t *testing.T) {
 	})
 }
 
+// shallow is a session whose Clone shares its expiries, embedding one whose Clone is that of what it embeds.
+type (
+	shallow   struct{ fosite.DefaultSession }
+	embedding struct {
+		*openid.DefaultSession
+		Tenant string
+	}
+)
+
+func (s *shallow) Clone() fosite.Session {
+	c := *s
+	return &c
+}
+
+// TestSessionsThatDoNotClone: a session whose Clone is none is refused, and stays as it is.
+func TestSessionsThatDoNotClone(t *testing.T) {
+	onEach(t, func(t *testing.T, d database) {
+		t.Run("SQL-26/clone", func(t *testing.T) {
+			ctx, s := t.Context(), d.sessions(t, sqlstore.Options{})
+			end := time.Now().UTC().Add(time.Hour)
+			for message, session := range map[string]fosite.Session{
+				"copies no more than a reference": new(shallow), "returns a *openid.DefaultSession": &embedding{openid.NewDefaultSession(), "acme"},
+			} {
+				grant := s.grant("request", 0)
+				grant.Session = session
+				grant.Session.SetExpiresAt(fosite.AccessToken, end)
+				require.ErrorContains(t, s.CreateAccessTokenSession(ctx, "token", grant), message)
+				require.Equal(t, end, session.GetExpiresAt(fosite.AccessToken))
+				s.requireAccess(t, fosite.ErrNotFound, "token")
+			}
+		})
+	})
+}
+
 // TestPushed: a pushed request comes back whole, but for what the client has authenticated with.
 func TestPushed(t *testing.T) {
 	onEach(t, func(t *testing.T, d database) {

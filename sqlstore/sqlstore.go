@@ -70,12 +70,13 @@ type Options struct {
 	RefreshGrace time.Duration
 	// RefreshGraceUses is how often a refresh token may be used again within RefreshGrace; default 1.
 	RefreshGraceUses int
-	// Patience is how long a call that meets locks of others is repeated; default 10 seconds.
+	// Patience is how long a call waits for a connection and for locks of others, and is repeated after conflicts; default
+	// 10 seconds. After that it wraps dcr.ErrUnavailable (503).
 	Patience time.Duration
 	// Isolation is the isolation level of transactions on PostgreSQL; default sql.LevelReadCommitted.
 	Isolation sql.IsolationLevel
 	// SweepEvery is how often expired codes and tokens are removed in the background; default a minute, negative never.
-	// One that fails is tried again the next time; Store.Sweep returns the error. Registered clients are removed by
+	// One that fails is logged by slog's default logger and tried again the next time. Registered clients are removed by
 	// Provider.Sweep.
 	SweepEvery time.Duration
 	// Now is the clock, the same as that of dcr.Config; default time.Now. Patience and SweepEvery go by the real one.
@@ -86,10 +87,10 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Prefix == "" {
 		o.Prefix = "dcr_"
 	}
-	if len(o.Prefix) > 24 || slices.ContainsFunc([]byte(o.Prefix), func(c byte) bool {
+	if len(o.Prefix) > 24 || o.Prefix[0] >= '0' && o.Prefix[0] <= '9' || slices.ContainsFunc([]byte(o.Prefix), func(c byte) bool {
 		return c != '_' && (c < 'a' || c > 'z') && (c < '0' || c > '9')
 	}) {
-		return o, errors.New("sqlstore: Options.Prefix is not up to 24 lower case letters, digits and \"_\"")
+		return o, errors.New("sqlstore: Options.Prefix is not up to 24 lower case letters, digits and \"_\", with no digit first")
 	}
 	if o.MaxClients == 0 {
 		o.MaxClients = 1_000_000

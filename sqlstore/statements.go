@@ -11,7 +11,7 @@ import (
 // statements is what a store says to its database, one list for each dialect. {prefix} begins the names of tables, {never}
 // and {notyet} are the times of that name.
 type statements struct {
-	LockWriter, Version string
+	LockWriter, Tables, Version string
 
 	GetClient, HasClient, CreateClient, CountClient, UpdateClient, TouchClient, DeleteClient string
 	DeleteDueClients, DeleteIdleClients, EvictClient                                         string
@@ -89,6 +89,10 @@ func fromColumn(n int64) time.Time {
 // live is true of a token whose client did not lose everything after the token, or its grant, was made.
 const live = `epoch >= coalesce((SELECT r.epoch FROM {prefix}revocations r WHERE r.client = {prefix}tokens.client), 0)`
 
+// nothingLeft is true where no row of the client is older than its epoch. Rows that others hold locked are there, too.
+const nothingLeft = ` AND NOT EXISTS (SELECT 1 FROM {prefix}tokens WHERE client = $1 AND epoch < $2)
+		AND NOT EXISTS (SELECT 1 FROM {prefix}grants WHERE client = $1 AND epoch < $2)`
+
 // orReplace has a token replaced by one with its key, but none that was used or revoked.
 const orReplace = `
 		ON CONFLICT (key) DO UPDATE SET grant_id = excluded.grant_id, client = excluded.client, epoch = excluded.epoch,
@@ -97,6 +101,8 @@ const orReplace = `
 
 // postgresStatements take no lock but on rows that they find by a key, and in one order: the grant, then its tokens.
 var postgresStatements = statements{
+	Tables: `SELECT count(*) FROM {prefix}clients, {prefix}client_counts, {prefix}initial_access_tokens, {prefix}grants, {prefix}tokens,
+		{prefix}revocations, {prefix}assertions WHERE 1 = 0`,
 	Version: `SELECT coalesce(max(version_id), 0) FROM {prefix}migrations WHERE is_applied`,
 
 	GetClient: `SELECT record, last_used_at, keep_until FROM {prefix}clients WHERE key = $1`,
@@ -118,14 +124,14 @@ var postgresStatements = statements{
 	DeleteClient: `DELETE FROM {prefix}clients WHERE key = $1`,
 	DeleteDueClients: `WITH doomed AS MATERIALIZED (SELECT key FROM {prefix}clients WHERE due_at <= $1
 			ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-		DELETE FROM {prefix}clients WHERE key IN (SELECT key FROM doomed) RETURNING record, last_used_at, keep_until`,
+		DELETE FROM {prefix}clients WHERE key IN (SELECT key FROM doomed) RETURNING key, record, last_used_at, keep_until`,
 	DeleteIdleClients: `WITH doomed AS MATERIALIZED (SELECT key FROM {prefix}clients
 			WHERE last_used_at > {notyet} AND last_used_at <= $1 AND keep_until <= $2
 			ORDER BY last_used_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-		DELETE FROM {prefix}clients WHERE key IN (SELECT key FROM doomed) RETURNING record, last_used_at, keep_until`,
+		DELETE FROM {prefix}clients WHERE key IN (SELECT key FROM doomed) RETURNING key, record, last_used_at, keep_until`,
 	EvictClient: `WITH doomed AS MATERIALIZED (SELECT key FROM {prefix}clients WHERE last_used_at = {notyet} AND updated_at < $1
 			ORDER BY updated_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-		DELETE FROM {prefix}clients WHERE key IN (SELECT key FROM doomed) RETURNING record, last_used_at, keep_until`,
+		DELETE FROM {prefix}clients WHERE key IN (SELECT key FROM doomed) RETURNING key, record, last_used_at, keep_until`,
 	HasHost:     `position(CAST(? AS BYTEA) IN redirect_hosts) > 0`,
 	HasNamePart: `position(CAST(? AS BYTEA) IN name_key) > 0`,
 
@@ -217,8 +223,8 @@ var postgresStatements = statements{
 	SweepRevokedGrants: `WITH doomed AS MATERIALIZED (SELECT id FROM {prefix}grants WHERE client = $1 AND epoch < $2
 			ORDER BY epoch LIMIT $3 FOR UPDATE SKIP LOCKED)
 		DELETE FROM {prefix}grants WHERE id IN (SELECT id FROM doomed)`,
-	SettleRevocation: `UPDATE {prefix}revocations SET pending = 0 WHERE client = $1 AND epoch = $2`,
-	DeleteRevocation: `DELETE FROM {prefix}revocations WHERE client = $1 AND epoch = $2`,
+	SettleRevocation: `UPDATE {prefix}revocations SET pending = 0 WHERE client = $1 AND epoch = $2` + nothingLeft,
+	DeleteRevocation: `DELETE FROM {prefix}revocations WHERE client = $1 AND epoch = $2` + nothingLeft,
 }.each(strings.NewReplacer("{never}", strconv.FormatInt(never, 10), "{notyet}", strconv.FormatInt(notYet, 10)).Replace)
 
 // sqliteStatements are those of PostgreSQL in the words of SQLite. Nothing locks a row, since there is one writer.

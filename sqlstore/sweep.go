@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 )
@@ -17,7 +18,9 @@ func (s *Store) sweepUntil(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		_ = s.Sweep(ctx) // what failed is there the next time
+		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+			slog.WarnContext(ctx, "sqlstore: a sweep failed, and is tried again", "error", err)
+		}
 	}
 }
 
@@ -105,7 +108,7 @@ func (s *Store) eachRevocation(ctx context.Context, pending int, before int64, d
 }
 
 func (s *Store) revocations(ctx context.Context, pending int, after, before int64) (some []revocation, err error) {
-	err = s.read(ctx, func(q querier) error {
+	err = s.read(ctx, func(ctx context.Context, q querier) error {
 		some = nil
 		rows, err := q.QueryContext(ctx, s.sql.ListRevocations, pending, after, before, batch)
 		if err != nil {

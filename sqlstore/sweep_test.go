@@ -89,6 +89,62 @@ func TestRevokedClientGoesOn(t *testing.T) {
 	})
 }
 
+// TestLockedRowsAreLeft: rows of a client that lost everything which somebody has locked are not taken for gone.
+func TestLockedRowsAreLeft(t *testing.T) {
+	t.Parallel()
+	t.Run("SQL-28/locked", func(t *testing.T) {
+		ctx, d := t.Context(), databases[1] // SQLite has no locks of rows
+		s := d.sessions(t, sqlstore.Options{})
+		s.pair(t, "old", s.grant("old", 90*24*time.Hour))
+		require.NoError(t, s.RevokeClientGrants(ctx, "client"))
+		db := d.raw(t, s.source)
+		for _, ahead := range []time.Duration{0, 25 * time.Hour} {
+			tx, err := db.BeginTx(ctx, nil)
+			require.NoError(t, err)
+			_, err = tx.ExecContext(ctx, `SELECT 1 FROM dcr_tokens FOR UPDATE`)
+			require.NoError(t, err)
+			s.ahead.Store(int64(ahead))
+			require.NoError(t, s.Sweep(ctx))
+			require.NoError(t, tx.Rollback())
+			s.requireRefresh(t, fosite.ErrNotFound, "old")
+		}
+		require.NoError(t, s.Sweep(ctx))
+		require.Zero(t, d.count(t, s.source, `SELECT count(*) FROM dcr_tokens`))
+	})
+}
+
+// TestRevokedWhileUnderWay: what is issued at that moment to a client that stays and had nothing is revoked with the rest.
+func TestRevokedWhileUnderWay(t *testing.T) {
+	t.Parallel()
+	t.Run("SQL-28/under_way", func(t *testing.T) {
+		ctx, d := t.Context(), databases[1] // SQLite has one writer
+		s := d.sessions(t, sqlstore.Options{})
+		inside, err := s.BeginTX(ctx)
+		require.NoError(t, err)
+		require.NoError(t, s.CreateAccessTokenSession(inside, "late", s.grant("late", time.Hour)))
+		require.NoError(t, s.RevokeClientGrants(ctx, "client"))
+		require.NoError(t, s.Commit(inside))
+		s.requireAccess(t, fosite.ErrNotFound, "late")
+	})
+}
+
+// TestUnreadableRecord: a record that can't be read does not keep others from expiring.
+func TestUnreadableRecord(t *testing.T) {
+	onEach(t, func(t *testing.T, d database) {
+		ctx, s := t.Context(), d.sessions(t, sqlstore.Options{})
+		for i := range 5 {
+			require.NoError(t, s.CreateClient(ctx, &dcr.Client{ID: fmt.Sprint("expired ", i), Version: 1, ExpiresAt: time.Unix(int64(i+1), 0)}))
+		}
+		d.exec(t, d.raw(t, s.source), `UPDATE dcr_clients SET record = $1 WHERE id = $2`, []byte("{"), []byte("expired 2"))
+		removed, err := s.DeleteExpiredClients(ctx, dcr.Expiry{Now: time.Now()}, 10)
+		require.ErrorContains(t, err, "the record of the client with the key")
+		require.Len(t, removed, 4)
+		removed, err = s.DeleteExpiredClients(ctx, dcr.Expiry{Now: time.Now()}, 10)
+		require.NoError(t, err)
+		require.Empty(t, removed)
+	})
+}
+
 // TestSweepTogether: sweeps of several processes at once remove everything that has expired, and nothing else.
 func TestSweepTogether(t *testing.T) {
 	onEach(t, func(t *testing.T, d database) {

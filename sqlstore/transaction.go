@@ -70,8 +70,8 @@ func (s *Store) BeginTX(ctx context.Context) (context.Context, error) {
 		return nil, errNested
 	}
 	var t *transaction
-	err := s.repeat(ctx, func() (err error) {
-		t, err = s.begin(ctx)
+	err := s.repeat(ctx, func(patient context.Context) (err error) {
+		t, err = s.begin(ctx, patient)
 		return err
 	})
 	if err != nil {
@@ -86,22 +86,32 @@ func (s *Store) BeginTX(ctx context.Context) (context.Context, error) {
 	return context.WithValue(ctx, transactionKey{s}, t), nil
 }
 
-func (s *Store) begin(ctx context.Context) (*transaction, error) {
-	release, err := s.turn(ctx)
+// begin begins a transaction that lives until ctx is done, and waits for its turn, a connection and the lock until patient is.
+func (s *Store) begin(ctx, patient context.Context) (*transaction, error) {
+	release, err := s.turn(patient)
 	if err != nil {
 		return nil, err
 	}
-	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{Isolation: s.isolation()})
-	if err == nil && s.sql.LockWriter != "" {
-		if _, err = tx.ExecContext(ctx, s.sql.LockWriter); err != nil {
-			_ = tx.Rollback()
-		}
-	}
+	conn, err := s.db.Conn(patient)
 	if err != nil {
 		release()
 		return nil, err
 	}
-	return &transaction{tx: tx, release: release}, nil
+	t := &transaction{release: func() {
+		_ = conn.Close()
+		release()
+	}}
+	t.tx, err = conn.BeginTx(ctx, &sql.TxOptions{Isolation: s.isolation()})
+	if err == nil && s.sql.LockWriter != "" {
+		if _, err = t.tx.ExecContext(patient, s.sql.LockWriter); err != nil {
+			_ = t.tx.Rollback()
+		}
+	}
+	if err != nil {
+		t.end()
+		return nil, err
+	}
+	return t, nil
 }
 
 func (s *Store) isolation() sql.IsolationLevel {
@@ -151,40 +161,31 @@ func (s *Store) Rollback(ctx context.Context) error {
 }
 
 // read calls what only reads.
-func (s *Store) read(ctx context.Context, do func(q querier) error) error {
-	if t := s.current(ctx); t != nil {
-		return s.explained(ctx, do(t.tx))
-	}
-	return s.repeat(ctx, func() error { return do(s.db) })
+func (s *Store) read(ctx context.Context, do func(ctx context.Context, q querier) error) error {
+	return s.within(ctx, do, func(ctx context.Context) error { return do(ctx, s.db) })
 }
 
 // write calls what writes by one statement.
-func (s *Store) write(ctx context.Context, do func(q querier) error) error {
-	if t := s.current(ctx); t != nil {
-		return s.explained(ctx, do(t.tx))
-	}
-	return s.repeat(ctx, func() error {
+func (s *Store) write(ctx context.Context, do func(ctx context.Context, q querier) error) error {
+	return s.within(ctx, do, func(ctx context.Context) error {
 		release, err := s.turn(ctx)
 		if err != nil {
 			return err
 		}
 		defer release()
-		return do(s.db)
+		return do(ctx, s.db)
 	})
 }
 
 // atomically calls what writes by several statements.
-func (s *Store) atomically(ctx context.Context, do func(q querier) error) error {
-	if t := s.current(ctx); t != nil {
-		return s.explained(ctx, do(t.tx))
-	}
-	return s.repeat(ctx, func() error {
-		t, err := s.begin(ctx)
+func (s *Store) atomically(ctx context.Context, do func(ctx context.Context, q querier) error) error {
+	return s.within(ctx, do, func(ctx context.Context) error {
+		t, err := s.begin(ctx, ctx)
 		if err != nil {
 			return err
 		}
 		defer t.end()
-		if err := do(t.tx); err != nil {
+		if err := do(ctx, t.tx); err != nil {
 			_ = t.tx.Rollback()
 			return err
 		}
@@ -192,17 +193,31 @@ func (s *Store) atomically(ctx context.Context, do func(q querier) error) error 
 	})
 }
 
-// repeat calls again what has met others, for a while. What it calls is a transaction of its own, and was undone.
-func (s *Store) repeat(ctx context.Context, do func() error) error {
-	end := time.Now().Add(s.options.Patience)
+// within calls do in the transaction of a context, or else repeats what does it in a transaction of its own.
+func (s *Store) within(ctx context.Context, do func(ctx context.Context, q querier) error, alone func(ctx context.Context) error) error {
+	t := s.current(ctx)
+	if t == nil {
+		return s.repeat(ctx, alone)
+	}
+	patient, cancel := context.WithTimeout(ctx, s.options.Patience)
+	defer cancel()
+	return s.explained(ctx, do(patient, t.tx))
+}
+
+// repeat calls again what has met others, for a while. What it calls is a transaction of its own, and was undone. It gets a
+// context that ends with the patience: no lock of others and no slow database is waited for any longer.
+func (s *Store) repeat(ctx context.Context, do func(ctx context.Context) error) error {
+	patient, cancel := context.WithTimeout(ctx, s.options.Patience)
+	defer cancel()
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		err := do()
-		if err == nil || !s.dialect.transient(err) || ctx.Err() != nil || time.Now().After(end) {
+		err := do(patient)
+		if err == nil || !s.dialect.transient(err) || patient.Err() != nil {
 			return s.explained(ctx, err)
 		}
 		select {
 		case <-time.After(pause/2 + rand.N(pause)): // not all at the same time
-		case <-ctx.Done():
+		case <-patient.Done():
+			return s.explained(ctx, err)
 		}
 	}
 }
@@ -218,7 +233,7 @@ func (s *Store) explained(ctx context.Context, err error) error {
 		return fosite.ErrNotFound
 	case s.dialect.transient(err) && s.current(ctx) != nil:
 		return fmt.Errorf("%w: %w: %w", dcr.ErrUnavailable, fosite.ErrSerializationFailure, err)
-	case s.dialect.transient(err), s.dialect.isDown(err):
+	case s.dialect.transient(err), s.dialect.isDown(err), errors.Is(err, context.DeadlineExceeded): // that of the patience
 		return fmt.Errorf("%w: %w", dcr.ErrUnavailable, err)
 	}
 	return err
@@ -245,7 +260,7 @@ func has(ctx context.Context, q querier, query string, args ...any) (bool, error
 
 // change runs one statement in a call of its own, and returns how many rows it has changed.
 func (s *Store) change(ctx context.Context, statement string, args ...any) (changed int64, err error) {
-	err = s.write(ctx, func(q querier) (err error) {
+	err = s.write(ctx, func(ctx context.Context, q querier) (err error) {
 		changed, err = exec(ctx, q, statement, args...)
 		return err
 	})

@@ -19,16 +19,21 @@ const (
 )
 
 // grant is what a client holds by one request of a user: its refresh tokens. Of those that were used nothing
-// is kept but the signature, and their request within a grace.
+// is kept but the signature, and of the latest their request if there is a grace.
 type grant struct {
 	live  map[string]liveToken
 	spent []spentToken // in the order in which they were used
 }
 
-// weight is that of the tokens that can be used.
+// weight is that of the requests that are kept.
 func (g *grant) weight() (sum int) {
 	for _, token := range g.live {
 		sum += token.weight
+	}
+	for _, token := range g.spent {
+		if token.request != nil {
+			sum += token.weight
+		}
 	}
 	return sum
 }
@@ -45,6 +50,7 @@ type spentToken struct {
 	at        time.Time // from which it is forgotten
 
 	request *fosite.Request // nil for one that may not be used again
+	weight  int             // bytes of its parameters
 	until   time.Time       // when it may be used again
 	left    int             // how often
 }
@@ -260,7 +266,7 @@ func (t *grants) spend(now time.Time, e *entry, signatures ...string) {
 			spent.at = now.Add(remembered)
 		}
 		if t.grace > 0 {
-			spent.request, spent.until, spent.left = token.request, now.Add(t.grace), t.graceUses
+			spent.request, spent.weight, spent.until, spent.left = token.request, token.weight, now.Add(t.grace), t.graceUses
 		}
 		g.spent = append(g.spent, spent)
 	}

@@ -3,6 +3,7 @@
 package sqlstorage_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -196,7 +197,9 @@ func (s *Storage) GetAccessTokenSession(ctx context.Context, signature string, s
 	}
 	request := &fosite.Request{ID: stored.ID, Client: client, RequestedAt: stored.RequestedAt, RequestedScope: stored.Scope,
 		GrantedScope: stored.Granted, Session: session}
-	return found(request, json.Unmarshal(stored.Session, session))
+	decoder := json.NewDecoder(bytes.NewReader(stored.Session))
+	decoder.UseNumber() // whole numbers keep their value
+	return found(request, decoder.Decode(session))
 }
 
 func (s *Storage) DeleteAccessTokenSession(ctx context.Context, signature string) error {
