@@ -51,7 +51,7 @@ var PostgreSQL = &Dialect{
 	down: func(err error) bool {
 		// Connections that are cut or refused, resources, the operator's intervention, and a server that became read-only.
 		state := sqlState(err)
-		return state == "25006" || slices.ContainsFunc([]string{"08", "28", "3D", "53", "55", "57", "58"}, func(class string) bool {
+		return state == "25006" || state == "25P03" || slices.ContainsFunc([]string{"08", "28", "3D", "53", "55", "57", "58"}, func(class string) bool {
 			return strings.HasPrefix(state, class)
 		})
 	},
@@ -87,7 +87,8 @@ func sqlState(err error) string {
 // isDown reports whether an error says that the database can't serve at present.
 func (d *Dialect) isDown(err error) bool {
 	var network net.Error
-	return d.down(err) || errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) ||
+	var unsent interface{ SafeToRetry() bool } // of pgx: a connection that was cut
+	return d.down(err) || errors.As(err, &network) || errors.As(err, &unsent) || errors.Is(err, driver.ErrBadConn) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 

@@ -81,7 +81,8 @@ func (s *Store) RevokeAccessToken(ctx context.Context, requestID string) error {
 		if err := lockRow(ctx, q, s.sql.LockGrant, digest(requestID)); err != nil {
 			return err
 		}
-		return s.endOfGrant(ctx, q, requestID, accessToken, accessToken)
+		_, err := s.endOfGrant(ctx, q, requestID, accessToken, accessToken)
+		return err
 	})
 }
 
@@ -102,14 +103,23 @@ func (s *Store) DeleteRefreshTokenSession(ctx context.Context, signature string)
 	return s.end(ctx, refreshToken, signature)
 }
 
-// RevokeRefreshToken ends the refresh tokens of a grant, so that a later use is noticed.
+// RevokeRefreshToken ends a grant: its refresh tokens, so that a later use is noticed, and its access tokens, those too that
+// a request is about to store.
 func (s *Store) RevokeRefreshToken(ctx context.Context, requestID string) error {
 	return s.atomically(ctx, func(ctx context.Context, q querier) error {
-		end := nanoseconds(s.options.Now().Add(reuse))
-		if _, err := q.ExecContext(ctx, s.sql.RevokeGrant, digest(requestID), end); err != nil {
+		if err := lockRow(ctx, q, s.sql.LockGrant, digest(requestID)); err != nil {
 			return err
 		}
-		return s.endOfGrant(ctx, q, requestID, refreshToken, refreshToken)
+		all, err := s.endOfGrant(ctx, q, requestID, accessToken, refreshToken)
+		if err != nil {
+			return err
+		}
+		end := int64(never) // of a grant that never expires, as long as it has tokens that don't
+		if all {
+			end = nanoseconds(s.options.Now().Add(reuse))
+		}
+		_, err = q.ExecContext(ctx, s.sql.RevokeGrant, digest(requestID), end)
+		return err
 	})
 }
 
@@ -132,7 +142,8 @@ func (s *Store) RotateRefreshToken(ctx context.Context, requestID, signature str
 			_, err := q.ExecContext(ctx, s.sql.EndPartner, refreshToken.key(signature), nanoseconds(s.options.Now()))
 			return err
 		}
-		return s.endOfGrant(ctx, q, requestID, accessToken, refreshToken)
+		_, err := s.endOfGrant(ctx, q, requestID, accessToken, refreshToken)
+		return err
 	})
 }
 

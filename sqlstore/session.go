@@ -156,6 +156,9 @@ func (s *Store) session(ctx context.Context, k kind, key string, like fosite.Ses
 	if err != nil {
 		return nil, err
 	}
+	if row.grantRevoked == 1 && row.state == good && (k == accessToken || k == refreshToken) {
+		row.state = revoked // whatever came of the grant meanwhile
+	}
 	if row.state != good && spent == nil {
 		return nil, fosite.ErrNotFound
 	}
@@ -256,11 +259,15 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// endOfGrant revokes the rows of two kinds that came of a grant.
-func (s *Store) endOfGrant(ctx context.Context, q querier, requestID string, one, other kind) error {
+// mostOfGrant is how many rows one revocation changes. A grant has a few that are good; where a grace made many, the others are
+// dead with their grant.
+const mostOfGrant = 1000
+
+// endOfGrant revokes the rows of two kinds that came of a grant, and reports whether these were all.
+func (s *Store) endOfGrant(ctx context.Context, q querier, requestID string, one, other kind) (all bool, err error) {
 	now := s.options.Now()
-	_, err := q.ExecContext(ctx, s.sql.EndTokens, digest(requestID), int(one), int(other), nanoseconds(now), nanoseconds(now.Add(reuse)))
-	return err
+	ended, err := exec(ctx, q, s.sql.EndTokens, digest(requestID), int(one), int(other), nanoseconds(now), nanoseconds(now.Add(reuse)), mostOfGrant)
+	return ended < mostOfGrant, err
 }
 
 // lockRow lets one transaction at a time change what came of a grant, and keeps the grant from being swept meanwhile.

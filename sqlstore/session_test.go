@@ -369,6 +369,29 @@ func TestWrittenAgain(t *testing.T) {
 	})
 }
 
+// TestRevokedGrant: what a refresh stores while its grant is revoked is revoked with it, however much the grant has.
+func TestRevokedGrant(t *testing.T) {
+	onEach(t, func(t *testing.T, d database) {
+		t.Run("SQL-03/revoked", func(t *testing.T) {
+			ctx, s := t.Context(), d.sessions(t, sqlstore.Options{RefreshGrace: time.Hour})
+			grant := s.grant("grant", time.Hour)
+			for i := range 600 { // more than one revocation changes
+				s.pair(t, fmt.Sprint("first ", i), grant)
+			}
+			require.NoError(t, s.RevokeAccessToken(ctx, "grant")) // fosite does both, one after the other
+			require.NoError(t, s.RotateRefreshToken(ctx, "grant", "first 0"))
+			s.pair(t, "between", grant)
+			require.NoError(t, s.RevokeRefreshToken(ctx, "grant"))
+			s.pair(t, "late", grant)
+			for _, signature := range []string{"first 1", "first 599", "between", "late"} {
+				s.requireRefresh(t, fosite.ErrInactiveToken, signature)
+				s.requireAccess(t, fosite.ErrNotFound, "a"+signature)
+				require.ErrorIs(t, s.RotateRefreshToken(ctx, "grant", signature), fosite.ErrInactiveToken)
+			}
+		})
+	})
+}
+
 // TestGrace: within the grace a rotated token is good so many times more, counted from its first use, and ends nothing.
 func TestGrace(t *testing.T) {
 	onEach(t, func(t *testing.T, d database) {

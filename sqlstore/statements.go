@@ -184,7 +184,8 @@ var postgresStatements = statements{
 		WHERE t.key = $1 AND t.expires_at > $2 AND t.epoch >= coalesce(r.epoch, 0)`,
 	SpendToken: `UPDATE {prefix}tokens SET state = 1, spent_at = $2, expires_at = CASE WHEN expires_at = {never} THEN $3 ELSE expires_at END,
 			session = CASE WHEN $4 = 1 THEN session ELSE NULL END
-		WHERE key = $1 AND state = 0 AND expires_at > $2 AND ` + live,
+		WHERE key = $1 AND state = 0 AND expires_at > $2 AND ` + live + `
+			AND NOT EXISTS (SELECT 1 FROM {prefix}grants g WHERE g.id = {prefix}tokens.grant_id AND g.revoked = 1)`,
 	RepeatToken: `UPDATE {prefix}tokens SET uses = uses + 1
 		WHERE key = $1 AND state = 1 AND spent_at > $2 AND uses < $3 AND expires_at > $4 AND ` + live + `
 			AND NOT EXISTS (SELECT 1 FROM {prefix}grants g WHERE g.id = {prefix}tokens.grant_id AND g.revoked = 1)`,
@@ -194,9 +195,11 @@ var postgresStatements = statements{
 		WHERE key = $1 AND state = 0 AND expires_at > $2`,
 	EndPartner: `UPDATE {prefix}tokens SET state = 2, spent_at = $2, session = NULL
 		WHERE key = (SELECT t.partner FROM {prefix}tokens t WHERE t.key = $1) AND state = 0`,
-	EndTokens: `UPDATE {prefix}tokens SET state = 2, spent_at = $4, session = NULL,
+	EndTokens: `WITH doomed AS MATERIALIZED (SELECT key FROM {prefix}tokens WHERE grant_id = $1 AND kind IN ($2, $3) AND state = 0
+			ORDER BY key LIMIT $6)
+		UPDATE {prefix}tokens SET state = 2, spent_at = $4, session = NULL,
 			expires_at = CASE WHEN expires_at = {never} THEN $5 ELSE expires_at END
-		WHERE grant_id = $1 AND kind IN ($2, $3) AND state = 0`,
+		WHERE key IN (SELECT key FROM doomed)`,
 	DeleteToken:   `DELETE FROM {prefix}tokens WHERE key = $1`,
 	DeleteEntries: `DELETE FROM {prefix}tokens WHERE client = $1 AND epoch = {never}`,
 	HasGrants:     `SELECT 1 FROM {prefix}tokens WHERE client = $1 AND epoch < {never} LIMIT 1`,

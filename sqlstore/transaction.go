@@ -25,6 +25,7 @@ type querier interface {
 type transaction struct {
 	tx *sql.Tx
 
+	cancel  func() // ends it, whatever it waits for
 	mu      sync.Mutex
 	release func()      // nil when the transaction is over
 	stop    func() bool // ends the wait for the end of the context
@@ -97,11 +98,15 @@ func (s *Store) begin(ctx, patient context.Context) (*transaction, error) {
 		release()
 		return nil, err
 	}
-	t := &transaction{release: func() {
+	alive, cancel := context.WithCancel(ctx)
+	t := &transaction{cancel: cancel, release: func() {
+		cancel()
 		_ = conn.Close()
 		release()
 	}}
-	t.tx, err = conn.BeginTx(ctx, &sql.TxOptions{Isolation: s.isolation()})
+	stop := context.AfterFunc(patient, cancel)
+	defer stop()
+	t.tx, err = conn.BeginTx(alive, &sql.TxOptions{Isolation: s.isolation()})
 	if err == nil && s.sql.LockWriter != "" {
 		if _, err = t.tx.ExecContext(patient, s.sql.LockWriter); err != nil {
 			_ = t.tx.Rollback()
@@ -144,7 +149,13 @@ func (s *Store) Commit(ctx context.Context) error {
 		return s.explained(ctx, sql.ErrTxDone)
 	}
 	defer t.end()
-	return s.explained(ctx, t.tx.Commit())
+	return s.explained(ctx, s.commit(t))
+}
+
+// commit waits no longer for the database than the patience lasts.
+func (s *Store) commit(t *transaction) error {
+	defer time.AfterFunc(s.options.Patience, t.cancel).Stop()
+	return t.tx.Commit()
 }
 
 // Rollback undoes the transaction of a context.
@@ -189,7 +200,7 @@ func (s *Store) atomically(ctx context.Context, do func(ctx context.Context, q q
 			_ = t.tx.Rollback()
 			return err
 		}
-		return t.tx.Commit()
+		return s.commit(t)
 	})
 }
 
@@ -233,7 +244,8 @@ func (s *Store) explained(ctx context.Context, err error) error {
 		return fosite.ErrNotFound
 	case s.dialect.transient(err) && s.current(ctx) != nil:
 		return fmt.Errorf("%w: %w: %w", dcr.ErrUnavailable, fosite.ErrSerializationFailure, err)
-	case s.dialect.transient(err), s.dialect.isDown(err), errors.Is(err, context.DeadlineExceeded): // that of the patience
+	case s.dialect.transient(err), s.dialect.isDown(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		// Not the caller's context, but the patience, is over.
 		return fmt.Errorf("%w: %w", dcr.ErrUnavailable, err)
 	}
 	return err

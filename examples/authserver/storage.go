@@ -127,7 +127,9 @@ func (d *database) open(ctx context.Context) (*sqlstore.Store, *keys, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		_ = file.Close()
+		if err := errors.Join(file.Chmod(0o600), file.Close()); err != nil { // it may have been there
+			return nil, nil, err
+		}
 	}
 	opened, err := sqlstore.Open(ctx, d.dialect, d.source, sqlstore.Options{
 		NewSession: func() fosite.Session { return newSession() },
