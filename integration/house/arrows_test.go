@@ -34,6 +34,7 @@ var arrows = []struct {
 		"internal/ratelimit", "internal/request", "internal/redirecturi", "internal/strictjson", "outbound", "internal/keyset",
 		"internal/resource", "internal/configview", "internal/tokens",
 	}},
+	{"cimd", nil},
 	{"internal/tokens", nil},
 	{"internal/configview", []string{"internal/resource"}},
 	{"internal/resource", nil},

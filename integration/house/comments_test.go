@@ -14,7 +14,7 @@ import (
 )
 
 // publicPackages are the folders of what an adopter can import.
-var publicPackages = []string{".", "policy", "consent", "admin", "telemetry", "outbound", "storagetest"}
+var publicPackages = []string{".", "policy", "consent", "admin", "telemetry", "outbound", "storagetest", "cimd"}
 
 // TestExportedIsCommented: whatever a public package exports has a comment of its own, before it or on its line:
 // functions, methods, types, constants, variables, fields of structs and methods of interfaces.

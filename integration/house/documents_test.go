@@ -137,12 +137,12 @@ func hasField(in reflect.Type, names []string) bool {
 func TestDocumentNames(t *testing.T) {
 	t.Parallel()
 	folders := map[string]string{"dcr": ".", "policy": "policy", "consent": "consent", "admin": "admin",
-		"telemetry": "telemetry", "storagetest": "storagetest", "outbound": "outbound", "sqlstore": "sqlstore"}
+		"telemetry": "telemetry", "storagetest": "storagetest", "outbound": "outbound", "sqlstore": "sqlstore", "cimd": "cimd"}
 	exported := map[string][]string{}
 	for name, folder := range folders {
 		exported[name] = exportedNames(t, folder)
 	}
-	name := regexp.MustCompile(`\b(dcr|policy|consent|admin|telemetry|storagetest|outbound|sqlstore)\.([A-Z]\w*)`)
+	name := regexp.MustCompile(`\b(dcr|policy|consent|admin|telemetry|storagetest|outbound|sqlstore|cimd)\.([A-Z]\w*)`)
 	method := regexp.MustCompile(`\b(?:provider|Provider)\.([A-Z]\w*)`)
 	provider := reflect.TypeFor[*dcr.Provider]()
 	for _, document := range documents(t) {
