@@ -61,6 +61,7 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/assertion"
 	"github.com/fosite-contrib/fosite-dcr/internal/capability"
 	"github.com/fosite-contrib/fosite-dcr/internal/configview"
+	"github.com/fosite-contrib/fosite-dcr/internal/introspection"
 	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
 
@@ -150,6 +151,9 @@ func assemble(ctx context.Context, composed *fosite.Fosite, h *handler) *Provide
 	}
 	creator.recognise = p.clients.recognise
 	p.Fosite = &fosite.Fosite{Store: newProviderStore(composed.Store, p.clients), Config: p.view(ctx, composed.Config, cfg, secrets.hasher)}
+	p.introspection = introspection.Endpoint{
+		Fosite: p.Fosite, Guarded: IsDynamic, Introspect: p.introspectToken, Fault: asFault, InvalidToken: ErrInvalidToken, TwoTokens: errTwoTokens,
+	}
 	admission.lookups = &lookups{scope: cfg.Registration.Scope, initial: initial, introspect: p.lookUp, checkIssuer: p.checkTokenIssuer}
 	return p
 }

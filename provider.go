@@ -11,9 +11,10 @@ import (
 	"strings"
 
 	"github.com/ory/fosite"
-	"golang.org/x/text/language"
 
 	"github.com/fosite-contrib/fosite-dcr/internal/capability"
+	"github.com/fosite-contrib/fosite-dcr/internal/errorredirect"
+	"github.com/fosite-contrib/fosite-dcr/internal/introspection"
 	"github.com/fosite-contrib/fosite-dcr/internal/members"
 	"github.com/fosite-contrib/fosite-dcr/internal/request"
 	"github.com/fosite-contrib/fosite-dcr/internal/resource"
@@ -39,6 +40,8 @@ type Provider struct {
 	journal   *journal
 	location  *location
 	can       *capability.Set
+
+	introspection introspection.Endpoint
 }
 
 var _ fosite.OAuth2Provider = (*Provider)(nil)
@@ -187,49 +190,7 @@ func (p *Provider) WriteAuthorizeError(ctx context.Context, w http.ResponseWrite
 		return
 	}
 	noStore(w.Header())
-	p.redirectError(ctx, w, request, p.errorValues(ctx, request, err))
-}
-
-// errorValues are the parameters of an error response (RFC 6749, section 4.1.2.1).
-func (p *Provider) errorValues(ctx context.Context, request fosite.AuthorizeRequester, err error) url.Values {
-	values := fosite.ErrorToRFC6749Error(err).
-		WithLegacyFormat(p.Config.GetUseLegacyErrorFormat(ctx)).
-		WithExposeDebug(p.Config.GetSendDebugMessagesToClients(ctx)).
-		WithLocalizer(p.Config.GetMessageCatalog(ctx), languageOf(request)).ToValues()
-	if state := request.GetState(); state != "" {
-		values.Set("state", state)
-	}
-	values.Set("iss", p.location.issuerOrNone(ctx))
-	return values
-}
-
-func languageOf(request fosite.Requester) language.Tag {
-	if g, ok := request.(fosite.G11NContext); ok {
-		return g.GetLang()
-	}
-	return language.English
-}
-
-func (p *Provider) redirectError(ctx context.Context, w http.ResponseWriter, request fosite.AuthorizeRequester, values url.Values) {
-	target := *request.GetRedirectURI()
-	target.Fragment = ""
-	switch request.GetResponseMode() {
-	case fosite.ResponseModeFormPost:
-		w.Header().Set("Content-Type", "text/html;charset=UTF-8")
-		fosite.WriteAuthorizeFormPostResponse(target.String(), values, fosite.GetPostFormHTMLTemplate(ctx, p.Fosite), w)
-		return
-	case fosite.ResponseModeFragment:
-		w.Header().Set("Location", target.String()+"#"+values.Encode())
-	default:
-		for name, registered := range target.Query() {
-			if !values.Has(name) { // a redirect URI does not get to speak for the server
-				values[name] = registered
-			}
-		}
-		target.RawQuery = values.Encode()
-		w.Header().Set("Location", target.String())
-	}
-	w.WriteHeader(http.StatusSeeOther)
+	errorredirect.Write(ctx, w, p.Fosite, request, p.location.issuerOrNone(ctx), err)
 }
 
 // ShowsAuthorizeError reports whether an authorization error should be shown to the person as a page of

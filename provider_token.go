@@ -7,14 +7,12 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/handler/oauth2"
 
 	"github.com/fosite-contrib/fosite-dcr/internal/assertion"
 	"github.com/fosite-contrib/fosite-dcr/internal/capability"
-	"github.com/fosite-contrib/fosite-dcr/internal/configview"
 	"github.com/fosite-contrib/fosite-dcr/internal/request"
 	"github.com/fosite-contrib/fosite-dcr/internal/tokens"
 )
@@ -127,141 +125,11 @@ func (p *Provider) WriteRevocationResponse(ctx context.Context, w http.ResponseW
 // (RFC 7662, section 4).
 func (p *Provider) NewIntrospectionRequest(ctx context.Context, r *http.Request, session fosite.Session) (fosite.IntrospectionResponder, error) {
 	if err := formError(request.Form(r, request.AnyForm)); err != nil {
-		return inactive(), err
+		return &fosite.IntrospectionResponse{}, err
 	}
 	ctx = p.atEndpoint(ctx, r, "")
-	response, err := p.introspect(ctx, r, session)
-	return response, p.answer(ctx, r, introspectionRefusal(r, err))
-}
-
-func (p *Provider) introspect(ctx context.Context, r *http.Request, session fosite.Session) (fosite.IntrospectionResponder, error) {
-	if request.OneToken(r) != nil {
-		return inactive(), errTwoTokens
-	}
-	if err := request.NoQueryCredentials(r); err != nil || r.URL.Query().Has("access_token") {
-		return inactive(), fosite.ErrRequestUnauthorized.WithHint("Client credentials must not be sent in the query of the URL.").WithWrap(err)
-	}
-	caller, err := p.introspectionCaller(ctx, r, session)
-	if err != nil {
-		return inactive(), err
-	}
-	if caller.ownOnly {
-		return p.introspectOwn(ctx, r, session, caller)
-	}
-	response, err := p.Fosite.NewIntrospectionRequest(ctx, r, session)
-	if err != nil || response.GetTokenUse() != fosite.RefreshToken {
-		return response, err
-	}
-	found := response.GetAccessRequester()
-	if found.GetClient().GetID() != caller.id {
-		return inactive(), errNotIntrospectable
-	}
-	tokens.ShowRefreshEnd(found)
-	return response, nil
-}
-
-// introspectionRefusal says of a caller who is not authenticated what RFC 7662, section 2.3, wants.
-func introspectionRefusal(r *http.Request, err error) error {
-	if !errors.Is(err, fosite.ErrRequestUnauthorized) || errors.Is(err, fosite.ErrInactiveToken) {
-		return err
-	}
-	answer := fosite.ErrInvalidClient
-	if _, bearer, _ := request.Bearer(r); bearer {
-		answer = ErrInvalidToken
-	}
-	return answer.WithHint(fosite.ErrorToRFC6749Error(err).HintField).WithWrap(err)
-}
-
-// introspectOwn answers a client that may introspect its own tokens only.
-func (p *Provider) introspectOwn(ctx context.Context, r *http.Request, session fosite.Session, caller introspectionCaller) (fosite.IntrospectionResponder, error) {
-	token, hint := r.PostForm.Get("token"), fosite.TokenUse(r.PostForm.Get("token_type_hint"))
-	if caller.token != "" && caller.token != token {
-		return inactive(), errNotIntrospectable
-	}
-	use, found, err := p.introspectToken(ctx, token, hint, session, fosite.RemoveEmpty(strings.Split(r.PostForm.Get("scope"), " "))...)
-	switch {
-	case asFault(err) != nil:
-		return inactive(), err
-	case err != nil:
-		return inactive(), fosite.ErrInactiveToken.WithWrap(err)
-	case found.GetClient().GetID() != caller.id:
-		return inactive(), errNotIntrospectable
-	}
-	response := &fosite.IntrospectionResponse{Active: true, AccessRequester: found, TokenUse: use}
-	if use == fosite.AccessToken {
-		response.AccessTokenType = fosite.BearerAccessToken
-	} else {
-		tokens.ShowRefreshEnd(found)
-	}
-	return response, nil
-}
-
-var errNotIntrospectable = fosite.ErrInactiveToken.WithHint("The client may introspect its own tokens only.")
-
-func inactive() *fosite.IntrospectionResponse { return &fosite.IntrospectionResponse{} }
-
-// introspectionCaller is who asks for introspection, as far as that is known before fosite has decided.
-type introspectionCaller struct {
-	id      string
-	token   string // of the Bearer scheme; empty where the client authenticated
-	ownOnly bool   // a client that registered itself, and is authenticated
-}
-
-func (p *Provider) introspectionCaller(ctx context.Context, r *http.Request, session fosite.Session) (who introspectionCaller, err error) {
-	if r.Method != http.MethodPost || session == nil {
-		return who, nil
-	}
-	token := fosite.AccessTokenFromRequest(r)
-	switch {
-	case !request.IsToken(token):
-		return who, fosite.ErrRequestUnauthorized.WithHint("The access token is malformed.")
-	case token != "":
-		return p.bearerCaller(ctx, token, session.Clone())
-	}
-	if who.id = claimedClientID(r); who.id == "" {
-		return who, nil
-	}
-	client, err := p.Store.GetClient(ctx, who.id)
-	if err != nil || !IsDynamic(client) {
-		return who, faultOnly(err)
-	}
-	if client.IsPublic() {
-		return who, fosite.ErrRequestUnauthorized.WithHint("A public client can not introspect tokens.")
-	}
-	authenticated, err := p.AuthenticateClient(ctx, r, r.PostForm)
-	if err != nil {
-		return who, firstOf(asFault(err), fosite.ErrRequestUnauthorized.WithHint("OAuth 2.0 Client credentials are invalid.").WithWrap(err))
-	}
-	return introspectionCaller{id: authenticated.GetID(), ownOnly: true}, nil
-}
-
-func (p *Provider) bearerCaller(ctx context.Context, token string, session fosite.Session) (who introspectionCaller, err error) {
-	use, request, err := p.introspectToken(ctx, token, fosite.AccessToken, session)
-	if err != nil || use != fosite.AccessToken || request.GetClient() == nil {
-		return who, faultOnly(err)
-	}
-	who.id = request.GetClient().GetID()
-	if who.id == "" && configview.Stored(ctx, p.Config.GetTokenIntrospectionHandlers(ctx), token, session) {
-		return who, nil // issued by a grant without client authentication
-	}
-	client, err := p.Store.GetClient(ctx, who.id)
-	switch {
-	case asFault(err) != nil:
-		return who, err
-	case err != nil: // no client that is known: a JWT without client_id, an ID token
-		return who, fosite.ErrRequestUnauthorized.WithHint("The access token does not say whose it is.")
-	case IsDynamic(client):
-		who.token, who.ownOnly = token, true
-	}
-	return who, nil
-}
-
-// faultOnly keeps the server's own failures; the rest is for fosite to say.
-func faultOnly(err error) error {
-	if asFault(err) != nil {
-		return err
-	}
-	return nil
+	response, err := p.introspection.Answer(ctx, r, session)
+	return response, p.answer(ctx, r, err)
 }
 
 // IntrospectToken is fosite's, but a storage that fails is a server error, not an inactive token, and a token of
@@ -328,21 +196,6 @@ func secretMethod(r *http.Request, form url.Values) string {
 		return capability.MethodClientSecretPost
 	}
 	return ""
-}
-
-// claimedClientID returns who a request says that it comes from.
-func claimedClientID(r *http.Request) string {
-	if id, _, ok := r.BasicAuth(); ok {
-		unescaped, err := url.QueryUnescape(id)
-		if err != nil {
-			return ""
-		}
-		return unescaped
-	}
-	if id := r.PostForm.Get("client_id"); id != "" {
-		return id
-	}
-	return assertion.Subject(r.PostForm.Get("client_assertion"))
 }
 
 // authenticateAssertion verifies a client assertion with the keys that the client registered.

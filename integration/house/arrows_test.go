@@ -32,9 +32,11 @@ var arrows = []struct {
 	{".", []string{
 		"internal/members", "internal/assertion", "internal/capability", "internal/memory", "internal/plaintext",
 		"internal/ratelimit", "internal/request", "internal/redirecturi", "internal/strictjson", "outbound", "internal/keyset",
-		"internal/resource", "internal/configview", "internal/tokens",
+		"internal/resource", "internal/configview", "internal/tokens", "internal/introspection", "internal/errorredirect",
 	}},
 	{"cimd", nil},
+	{"internal/introspection", []string{"internal/assertion", "internal/configview", "internal/request", "internal/tokens"}},
+	{"internal/errorredirect", nil},
 	{"internal/tokens", nil},
 	{"internal/configview", []string{"internal/resource"}},
 	{"internal/resource", nil},
@@ -82,6 +84,7 @@ var only = map[string][]string{
 	"net/http": {
 		"access.go", "discovery.go", "errors.go", "events.go", "management_handler.go", "provider.go", "provider_token.go",
 		"registration_handler.go", "admin", "examples", "internal/dcrtest", "internal/ratelimit", "internal/request", "outbound",
+		"internal/errorredirect", "internal/introspection",
 	},
 	"github.com/ory/fosite/compose":       {"compose.go", "examples", "internal/dcrtest"},
 	"github.com/gorilla/mux":              {"fosite_dcr.go", "examples", "internal/dcrtest"},
