@@ -1,0 +1,53 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// connected returns a client that has registered and has a token.
+func connected(t *testing.T) (*world, *actor) {
+	t.Helper()
+	w := startWorld(t)
+	a := w.newActor()
+	require.NoError(t, w.play(t.Context(), a.registers()[0]))
+	return w, a
+}
+
+// TestClient: what is not good any more is forgotten, and nothing else.
+func TestClient(t *testing.T) {
+	t.Parallel()
+	t.Run("AUTH-01/expired_and_deleted", func(t *testing.T) {
+		t.Parallel()
+		w, a := connected(t)
+		before := a.oauth.ClientID
+		a.expire()
+		require.NoError(t, w.server.provider.DeleteClient(t.Context(), before))
+		require.NoError(t, a.calls("read_notes", "", "")(t.Context()))
+		require.Equal(t, notKnown+noToken+discovers+registered+signsIn+accepted, w.take())
+		require.NotEqual(t, before, a.oauth.ClientID)
+	})
+	t.Run("tokens_revoked", func(t *testing.T) {
+		t.Parallel()
+		w, a := connected(t)
+		before := a.oauth.ClientID
+		client, err := w.server.provider.FindClient(t.Context(), before)
+		require.NoError(t, err)
+		require.NoError(t, w.server.provider.RevokeTokens(t.Context(), client.ID))
+		require.NoError(t, a.calls("read_notes", "", "")(t.Context()))
+		require.Equal(t, noGood+"client > authorization server: POST /token 400\n"+discovers+signsIn+accepted, w.take())
+		require.Equal(t, before, a.oauth.ClientID)
+	})
+	t.Run("AUTH-02/server_down", func(t *testing.T) {
+		t.Parallel()
+		w, a := connected(t)
+		token, registration := *a.token, *a.registered
+		w.stopServer()
+		require.Error(t, a.calls("read_notes", "", "")(t.Context()))
+		a.expire()
+		require.Error(t, a.calls("read_notes", "", "")(t.Context()))
+		require.Equal(t, token.RefreshToken, a.token.RefreshToken)
+		require.Equal(t, registration, *a.registered)
+	})
+}
