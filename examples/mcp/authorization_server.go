@@ -31,8 +31,8 @@ func newAuthorizationServer(issuer, resource string, users users, change ...func
 		RefreshTokenScopes:          []string{},                        // not only for offline_access
 		ScopeStrategy:               fosite.ExactScopeStrategy,
 		AudienceMatchingStrategy:    fosite.ExactAudienceMatchingStrategy,
-		HashCost:                    4, // the secrets of static clients are random here, so their hash need not be slow
 	}
+	config.HashCost = 4 // the secrets of static clients are random here, so their hash need not be slow
 	registration := dcr.MCPConfig(resource, readScope, writeScope)
 	for _, c := range change {
 		c(&registration)

@@ -1,6 +1,8 @@
 package house_test
 
 import (
+	"io/fs"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,15 +16,20 @@ import (
 // codeBlock is a block of a document between fences; the first group is the language.
 var codeBlock = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$")
 
-// TestDocumentCode: each block of Go in a document stands, line for line, in an example, which is compiled,
-// and run where it has an output. Of imports each stands in one.
+// TestDocumentCode: each block of Go in a document stands, line for line, in an example or in the program that the
+// document is about, which is compiled, and run where it has an output. Of imports each stands in one.
 func TestDocumentCode(t *testing.T) {
 	t.Parallel()
 	var code string
 	for _, file := range filesNamed(t, "example_test.go") {
 		code += trimmed(dcrtest.ReadFile(t, file))
 	}
-	code += trimmed(dcrtest.ReadFile(t, "examples/customstorage/main_test.go"))
+	programs, err := fs.Glob(os.DirFS(dcrtest.Root(t)), "examples/mcp/*.go")
+	require.NoError(t, err)
+	require.NotEmpty(t, programs)
+	for _, file := range append(programs, "examples/customstorage/main_test.go") {
+		code += trimmed(dcrtest.ReadFile(t, file))
+	}
 
 	found := map[string]int{}
 	for _, document := range documents(t) {
