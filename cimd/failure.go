@@ -1,5 +1,10 @@
 package cimd
 
+import (
+	"fmt"
+	"net/http"
+)
+
 // Failure says why a document could not be fetched. Its text is for the operator: it may name addresses of the network
 // that this server sees.
 type Failure struct {
@@ -11,7 +16,7 @@ type Failure struct {
 
 // Reason is one of lookup (the name has no address), address (it lies in a special-use range), tls (handshake or
 // certificate), timeout, connection, status (another than 200), media_type, size, json (the body is no JSON object) and
-// busy (limits of this server).
+// busy (a limit of this server).
 func (f *Failure) Reason() string { return f.reason }
 
 // Status is the status of the answer, or 0 where there was none.
@@ -21,7 +26,16 @@ func (f *Failure) Status() int { return f.status }
 func (f *Failure) MediaType() string { return f.mediaType }
 
 // Error implements error.
-func (f *Failure) Error() string { return "cimd: " + f.reason + ": " + f.cause.Error() }
+func (f *Failure) Error() string {
+	text := "cimd: " + f.reason
+	if f.status != 0 {
+		text += fmt.Sprintf(" (status %d, %q)", f.status, f.mediaType)
+	}
+	return text + ": " + f.cause.Error()
+}
 
 // Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.cause }
+
+// gone reports whether the host says that there is no document any more, and on purpose (RFC 9110, section 15.5.11).
+func (f *Failure) gone() bool { return f.status == http.StatusGone }

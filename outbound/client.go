@@ -18,13 +18,14 @@ const maxHeaderBytes = 32 << 10
 // NewClient returns a client that is safe to use on a URL of unknown origin. It speaks https only, and
 // connects to public addresses only, judged after the name is resolved and right before each connection,
 // so that a name that changes its address gains nothing (T10, T11). It returns an error for every 3xx,
-// and bounds the time, the headers and the decompressed body of an exchange (T12). Four exchanges with one
-// host are under way at once, and 64 in all; others wait for their turn, before the name is resolved (T68).
-// It uses no proxy of the environment, keeps no cookies, repeats nothing and keeps no connection open.
+// and bounds the time, the headers and the decompressed body of an exchange (T12); 304 is returned where the
+// request was conditional. Four exchanges with one host are under way at once, and 64 in all; others wait for
+// their turn, before the name is resolved (T68). It uses no proxy of the environment, keeps no cookies, repeats
+// nothing and keeps no connection open.
 func NewClient(o Options) *http.Client {
 	o = o.withDefaults()
 	return &http.Client{
-		Transport: &guard{options: o, base: newTransport(o), slots: newSlots()},
+		Transport: &guard{options: o, base: newTransport(o), slots: newSlots(o)},
 		Timeout:   o.Timeout,
 	}
 }
@@ -44,22 +45,25 @@ func NewRetryableClient(o Options) *retryablehttp.Client {
 // thing that others can hold on to, for fetches that are rare.
 func newTransport(o Options) *http.Transport {
 	plain := net.Dialer{Timeout: o.Timeout, Resolver: o.Resolver, Control: controlLoopback}
-	return &http.Transport{
+	transport := &http.Transport{
 		DialContext:            plain.DialContext,
 		DialTLSContext:         dialTLS(o),
 		DisableKeepAlives:      true,
 		ResponseHeaderTimeout:  o.Timeout,
 		MaxResponseHeaderBytes: maxHeaderBytes,
 	}
+	if o.Proxy != nil {
+		plain.Control = nil
+		transport.Proxy, transport.DialTLSContext = http.ProxyURL(o.Proxy), nil
+		transport.TLSClientConfig = &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12}
+	}
+	return transport
 }
 
 // dialTLS connects for https. The certificate of a loopback address goes unverified where that address may
 // be reached at all: what counts is the peer, not its name.
 func dialTLS(o Options) func(ctx context.Context, network, address string) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: o.Timeout, Resolver: o.Resolver, Control: controlPublic}
-	if o.InsecureAllowLoopback {
-		dialer.Control = controlPublicOrLoopback
-	}
+	dialer := net.Dialer{Timeout: o.Timeout, Resolver: o.Resolver, ControlContext: control(o)}
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {
@@ -77,7 +81,7 @@ func dialTLS(o Options) func(ctx context.Context, network, address string) (net.
 		})
 		if err := secure.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", ErrTLS, err)
 		}
 		return secure, nil
 	}
@@ -88,14 +92,22 @@ func loopbackPeer(conn net.Conn) bool {
 	return ok && peer.IP.IsLoopback()
 }
 
-// controlPublic refuses to connect to a special-use address. It is a net.Dialer.Control: it runs for each
-// address of a name, after the socket is created and before it is connected.
-func controlPublic(_, address string, _ syscall.RawConn) error {
-	peer, err := netip.ParseAddrPort(address)
-	if err != nil || specialAddr(peer.Addr()) {
+// privateKey marks, in its context, a request for one of Options.AllowPrivate.
+type privateKey struct{}
+
+// control returns what refuses to connect to a special-use address, but for those that the options open. It is a
+// net.Dialer.ControlContext: it runs for each address of a name, after the socket is created and before it is connected.
+func control(o Options) func(ctx context.Context, network, address string, conn syscall.RawConn) error {
+	return func(ctx context.Context, _, address string, _ syscall.RawConn) error {
+		peer, err := netip.ParseAddrPort(address)
+		private := ctx.Value(privateKey{}) != nil
+		switch addr := peer.Addr(); {
+		case err != nil:
+		case !specialAddr(addr), private && privateAddr(addr), o.InsecureAllowLoopback && addr.Unmap().IsLoopback():
+			return nil
+		}
 		return fmt.Errorf("%w: %s", ErrAddress, address)
 	}
-	return nil
 }
 
 // controlLoopback refuses to connect to any other machine.
@@ -107,13 +119,6 @@ func controlLoopback(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-func controlPublicOrLoopback(network, address string, conn syscall.RawConn) error {
-	if controlLoopback(network, address, conn) == nil {
-		return nil
-	}
-	return controlPublic(network, address, conn)
-}
-
 // guard checks what the transport does not: the URL on its way out, status and size on the way back.
 type guard struct {
 	options Options
@@ -123,7 +128,8 @@ type guard struct {
 
 // RoundTrip implements http.RoundTripper.
 func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := g.permit(r); err != nil {
+	private := g.options.AllowPrivate.Has(r.URL.String(), false)
+	if err := g.permit(r, private); err != nil {
 		closeBody(r)
 		return nil, err
 	}
@@ -132,10 +138,10 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 		closeBody(r)
 		return nil, err
 	}
-	response, err := g.base.RoundTrip(r)
-	if err == nil && response.StatusCode >= 300 && response.StatusCode < 400 {
+	response, err := g.base.RoundTrip(g.prepared(r, private))
+	if err == nil && response.StatusCode >= 300 && response.StatusCode < 400 && !notModified(r, response) {
 		_ = response.Body.Close()
-		err = fmt.Errorf("%w: status %d", ErrRedirect, response.StatusCode)
+		err = &StatusError{response.StatusCode}
 	}
 	if err != nil {
 		release()
@@ -147,6 +153,25 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
+// prepared returns the request as it is sent.
+func (g *guard) prepared(r *http.Request, private bool) *http.Request {
+	ctx := r.Context()
+	if private {
+		ctx = context.WithValue(ctx, privateKey{}, true)
+	}
+	r = r.Clone(ctx)
+	if r.Header.Get("User-Agent") == "" {
+		r.Header.Set("User-Agent", g.options.UserAgent)
+	}
+	return r
+}
+
+// notModified reports whether a response says that what the client has is still good, and the client has asked that.
+func notModified(r *http.Request, response *http.Response) bool {
+	asked := r.Header.Get("If-None-Match") != "" || r.Header.Get("If-Modified-Since") != ""
+	return asked && response.StatusCode == http.StatusNotModified
+}
+
 // closeBody is what a RoundTripper owes to a request that it does not send.
 func closeBody(r *http.Request) {
 	if r.Body != nil {
@@ -154,13 +179,13 @@ func closeBody(r *http.Request) {
 	}
 }
 
-func (g *guard) permit(r *http.Request) error {
+func (g *guard) permit(r *http.Request, private bool) error {
 	host := r.URL.Hostname()
 	plain := r.URL.Scheme == "http" && g.options.InsecureAllowLoopback && LoopbackHost(host)
 	switch {
 	case r.URL.Scheme != "https" && !plain, host == "", r.URL.User != nil:
 		return ErrScheme
-	case SpecialHost(host) && !(g.options.InsecureAllowLoopback && LoopbackHost(host)):
+	case SpecialHost(host) && !private && !(g.options.InsecureAllowLoopback && LoopbackHost(host)):
 		return fmt.Errorf("%w: %s", ErrAddress, host)
 	}
 	return nil

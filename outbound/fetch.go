@@ -10,9 +10,6 @@ import (
 	"strings"
 )
 
-// errGone says that there is nothing at a URL any more, and on purpose (RFC 9110, section 15.5.11).
-var errGone = fmt.Errorf("%w: %d", ErrStatus, http.StatusGone)
-
 // Fetch gets a URL with a client of NewClient and returns the body. The answer must have the status 200
 // and one of the media types, whatever their parameters; without any, each will do. A body in a coding
 // that the client did not undo is refused with ErrMediaType.
@@ -35,11 +32,8 @@ func fetch(ctx context.Context, client *http.Client, url string, mediaTypes []st
 		return nil, nil, err
 	}
 	defer response.Body.Close()
-	if response.StatusCode == http.StatusGone {
-		return nil, nil, errGone
-	}
 	if response.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("%w: %d", ErrStatus, response.StatusCode)
+		return nil, nil, &StatusError{response.StatusCode}
 	}
 	if !acceptable(response.Header, mediaTypes) {
 		return nil, nil, fmt.Errorf("%w: %.100q", ErrMediaType, response.Header.Get("Content-Type"))

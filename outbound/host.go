@@ -89,6 +89,14 @@ func specialAddr(addr netip.Addr) bool {
 	return ssrf.New().SafeAddr(embeddedAddr(addr)) != nil
 }
 
+// privateAddr reports whether an address lies in a range for networks of one's own: private (RFC 1918, RFC 4193), shared
+// (RFC 6598) or loopback. Link-local ones are not among them.
+func privateAddr(addr netip.Addr) bool {
+	addr = embeddedAddr(addr)
+	shared := netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64}), 10)
+	return addr.IsPrivate() || addr.IsLoopback() || shared.Contains(addr)
+}
+
 // embeddedAddr returns the IPv4 address that a gateway on the way would connect to, or else the address:
 // IPv4-mapped (RFC 4291, section 2.5.5.2), NAT64 (RFC 6052, section 2.1), 6to4 (RFC 3056, section 2).
 func embeddedAddr(addr netip.Addr) netip.Addr {

@@ -178,10 +178,12 @@ func (f *JWKSFetcher) settle(location string, fresh jwksEntry) jwksEntry {
 	return fresh
 }
 
-// withdrawn reports whether a host has answered, and has no set that can be used.
+// withdrawn reports whether a host has answered, and has no set that can be used. By 410 it says that there is none any
+// more, and on purpose (RFC 9110, section 15.5.11).
 func withdrawn(err error) bool {
 	var refused *refusedSet
-	return errors.Is(err, errGone) || errors.As(err, &refused)
+	var status *StatusError
+	return errors.As(err, &refused) || errors.As(err, &status) && status.Status == http.StatusGone
 }
 
 // refusedSet says why a set is refused.

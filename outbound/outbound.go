@@ -15,14 +15,17 @@
 // SpecialHost tells what a URL shows on its face, so that it can be refused before anybody calls it.
 //
 // The zero Options are safe: https with verified certificates only, public addresses only, no redirects,
-// 5 seconds, 64 KiB, no proxy, no retries, no cookies, four requests at once with one host. Errors name addresses of the network that this
+// 5 seconds, 64 KiB, no proxy, no retries, no cookies, four requests at once with one host. An address that stands for
+// another (NAT64, 6to4, IPv4-mapped) is judged by the address inside. Errors name addresses of the network that this
 // server sees: they are for the operator, not for the client that chose the URL.
 package outbound
 
 import (
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
+	"net/url"
 	"time"
 )
 
@@ -35,13 +38,37 @@ var (
 	ErrAddress = errors.New("outbound: special-use address")
 	// ErrRedirect: the answer is a redirect (any 3xx). It could lead into the network.
 	ErrRedirect = errors.New("outbound: redirects are not followed")
+	// ErrBusy: other requests with the host, or in all, did not end in time (Options.HostRequests, Options.Requests).
+	ErrBusy = errors.New("outbound: other requests did not end in time")
+	// ErrTLS: the host was reached, but there is no secure connection with it: its certificate is not accepted, or what
+	// it speaks is not TLS.
+	ErrTLS = errors.New("outbound: no secure connection")
 	// ErrTooLarge: the body is larger than Options.MaxBytes.
 	ErrTooLarge = errors.New("outbound: body too large")
-	// ErrStatus: Fetch was answered by another status than 200.
+	// ErrStatus: Fetch was answered by another status than 200. See StatusError, too.
 	ErrStatus = errors.New("outbound: unexpected status")
 	// ErrMediaType: Fetch was answered with none of the media types it asked for.
 	ErrMediaType = errors.New("outbound: unexpected media type")
 )
+
+// StatusError is the error of an answer with a status that is not wanted: ErrRedirect for 3xx, else ErrStatus.
+type StatusError struct {
+	// Status is the status code.
+	Status int
+}
+
+// Error implements error.
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("%v: %d", e.Unwrap(), e.Status)
+}
+
+// Unwrap returns ErrRedirect or ErrStatus.
+func (e *StatusError) Unwrap() error {
+	if e.Status >= 300 && e.Status < 400 {
+		return ErrRedirect
+	}
+	return ErrStatus
+}
 
 // Options of the client. The zero value is safe and the one to use outside tests.
 type Options struct {
@@ -60,6 +87,21 @@ type Options struct {
 	// other address is guarded as before. For tests and development: set elsewhere, it lets each client
 	// call whatever listens on this machine.
 	InsecureAllowLoopback bool
+	// AllowPrivate lists exact URLs, or hosts, that may lie in the network of this server: at a private address, a shared
+	// one (100.64.0.0/10) or a loopback one. They need https and a certificate that RootCAs verify, as others do. Link-local
+	// addresses, where clouds have their metadata, stay closed. Default: none.
+	AllowPrivate Targets
+	// Proxy is the HTTP proxy through which all requests go. It resolves the names and connects, so it is the proxy that
+	// has to refuse special-use addresses: this package then sees only those that a URL shows. Default: none; the
+	// environment is not asked.
+	Proxy *url.URL
+	// UserAgent is sent with each request. Default: "fosite-dcr".
+	UserAgent string
+	// HostRequests is how many requests with one host are under way at once; others wait within Timeout. Hosts with one
+	// registrable domain count as one. Default: 4.
+	HostRequests int
+	// Requests is how many requests are under way at once in all. Default: 64.
+	Requests int
 	// JWKS is read by NewJWKSFetcher only.
 	JWKS JWKSOptions
 	// Now is the clock of JWKSFetcher. Default: time.Now.
@@ -88,10 +130,15 @@ type JWKSOptions struct {
 func (o Options) withDefaults() Options {
 	setDefault(&o.Timeout, 5*time.Second)
 	setDefault(&o.MaxBytes, 64<<10)
+	setDefault(&o.HostRequests, 4)
+	setDefault(&o.Requests, 64)
 	setDefault(&o.JWKS.Lifetime, 5*time.Minute)
 	setDefault(&o.JWKS.RefetchInterval, time.Minute)
 	setDefault(&o.JWKS.RetryInterval, 5*time.Second)
 	setDefault(&o.JWKS.Entries, 1000)
+	if o.UserAgent == "" {
+		o.UserAgent = "fosite-dcr"
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}

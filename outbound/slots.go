@@ -3,20 +3,15 @@ package outbound
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
-)
-
-const (
-	mostWithOneHost = 4
-	mostAtOnce      = 64
 )
 
 // slots bounds how many exchanges of a client are under way at once, with one host and in all: whoever has many
 // URLs on one host can't make this server call it from all sides (T68). The zero value is not ready: newSlots.
 type slots struct {
-	all chan struct{}
+	all     chan struct{}
+	perHost int
 
 	mu    sync.Mutex
 	hosts map[string]*hostSlots // of the hosts that somebody calls or waits for
@@ -27,18 +22,18 @@ type hostSlots struct {
 	users int // exchanges and those that wait, guarded by slots.mu
 }
 
-func newSlots() *slots {
-	return &slots{all: make(chan struct{}, mostAtOnce), hosts: map[string]*hostSlots{}}
+func newSlots(o Options) *slots {
+	return &slots{all: make(chan struct{}, o.Requests), perHost: o.HostRequests, hosts: map[string]*hostSlots{}}
 }
 
 // busyKey has a request note, in an *atomic.Bool, that it got no slot because there was none for any host: net/http
 // keeps only the text of an error that comes after its time.
 type busyKey struct{}
 
-// take waits for a slot until the context ends. The host is that of a URL, with names of one host told apart as
-// they are spelled, but for case and a final dot. Those who wait for one host take nothing from the others.
+// take waits for a slot until the context ends. The host is that of a URL; hosts of one Site are one. Those who wait for
+// one host take nothing from the others.
 func (s *slots) take(ctx context.Context, host string) (release func(), err error) {
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	host = Site(host)
 	h := s.join(host)
 	if err := enter(ctx, h.taken); err != nil {
 		s.leave(host, h)
@@ -64,7 +59,7 @@ func enter(ctx context.Context, slots chan<- struct{}) error {
 	case slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("outbound: other requests did not end in time: %w", context.Cause(ctx))
+		return fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
 	}
 }
 
@@ -73,7 +68,7 @@ func (s *slots) join(host string) *hostSlots {
 	defer s.mu.Unlock()
 	h := s.hosts[host]
 	if h == nil {
-		h = &hostSlots{taken: make(chan struct{}, mostWithOneHost)}
+		h = &hostSlots{taken: make(chan struct{}, s.perHost)}
 		s.hosts[host] = h
 	}
 	h.users++

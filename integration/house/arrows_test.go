@@ -34,9 +34,9 @@ var arrows = []struct {
 		"internal/ratelimit", "internal/request", "internal/redirecturi", "internal/strictjson", "outbound", "internal/keyset",
 		"internal/resource", "internal/configview", "internal/tokens", "internal/introspection", "internal/errorredirect",
 	}},
-	{"cimd", nil},
 	{"internal/introspection", []string{"internal/assertion", "internal/configview", "internal/request", "internal/tokens"}},
 	{"internal/errorredirect", nil},
+	{"cimd", []string{"outbound"}},
 	{"internal/tokens", nil},
 	{"internal/configview", []string{"internal/resource"}},
 	{"internal/resource", nil},
@@ -83,8 +83,8 @@ func TestImportsPointOneWay(t *testing.T) {
 var only = map[string][]string{
 	"net/http": {
 		"access.go", "discovery.go", "errors.go", "events.go", "management_handler.go", "provider.go", "provider_token.go",
-		"registration_handler.go", "admin", "examples", "internal/dcrtest", "internal/ratelimit", "internal/request", "outbound",
-		"internal/errorredirect", "internal/introspection",
+		"registration_handler.go", "admin", "cimd", "examples", "internal/dcrtest", "internal/ratelimit", "internal/request",
+		"outbound", "internal/errorredirect", "internal/introspection",
 	},
 	"github.com/ory/fosite/compose":       {"compose.go", "examples", "internal/dcrtest"},
 	"github.com/gorilla/mux":              {"fosite_dcr.go", "examples", "internal/dcrtest"},
