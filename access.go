@@ -124,9 +124,7 @@ func isIDToken(token string) bool {
 
 // InitialAccessTokens lets those register who present an initial access token (RFC 7591, section
 // 1.2) that was minted with Provider.MintInitialAccessToken. A use is counted when the client is
-// created: what is refused for its metadata costs none.
-//
-// The storage has to implement InitialAccessTokenStorage.
+// created: what is refused for its metadata costs none. The storage has to implement InitialAccessTokenStorage.
 func InitialAccessTokens() Access { return initialAccess{} }
 
 type initialAccess struct{}

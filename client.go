@@ -1,6 +1,7 @@
 package dcr
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/subtle"
 	"fmt"
@@ -30,8 +31,7 @@ import (
 // fosite.ClientWithSecretRotation, and is honest at the time it is asked: an expired secret is no secret.
 type Client struct {
 	ID string `json:"id"` // ID is the client identifier
-	// Issuer is the issuer under which the client was registered. Under another issuer the client does not
-	// exist.
+	// Issuer is the issuer under which the client was registered, and under which alone it exists.
 	Issuer string `json:"issuer,omitempty"`
 	// Version counts the changes of the record, from 1 on. Storages compare it when they update.
 	Version int64      `json:"version"`
@@ -49,8 +49,7 @@ type Client struct {
 	UnusedUntil time.Time `json:"unused_until,omitzero"` // UnusedUntil is when it expires if never used; zero means never
 	ExpiresAt   time.Time `json:"expires_at,omitzero"`   // ExpiresAt is when it expires; zero means never
 
-	// SecretHash is the hash of the client secret, as the fosite.Hasher made it; empty for a client without
-	// a secret.
+	// SecretHash is the hash of the client secret, as the fosite.Hasher made it; empty where there is none.
 	SecretHash      []byte          `json:"secret_hash,omitempty"`
 	SecretExpiresAt time.Time       `json:"secret_expires_at,omitzero"` // SecretExpiresAt is when it ends; zero means never
 	RotatedSecrets  []RotatedSecret `json:"rotated_secrets,omitempty"`  // RotatedSecrets still authenticate for a while
@@ -62,14 +61,12 @@ type Client struct {
 	// Audience holds audiences that the application gave this client besides Config.Authorization.Audience,
 	// which the provider shows with it and which is not kept here.
 	Audience []string `json:"audience,omitempty"`
-	// GrantsRevoked counts the beginnings and ends of removals of all grants of a client that stays, so
-	// that a token request which was under way then gets nothing. While it is odd the client gets no
-	// tokens.
+	// GrantsRevoked counts the beginnings and ends of removals of all grants of a client that stays, so that a token
+	// request which was under way then gets nothing. While it is odd the client gets no tokens.
 	GrantsRevoked    int64 `json:"grants_revoked,omitempty"`
 	AlwaysAskConsent bool  `json:"always_ask_consent,omitempty"` // AlwaysAskConsent is what a policy decided (consent.Needed)
 	RequirePKCE      bool  `json:"require_pkce,omitempty"`       // RequirePKCE is what a policy decided of a confidential client
-	// Shared says that registrations with the same metadata are answered with this client
-	// (Config.Registration.ShareIdentical).
+	// Shared says that it answers registrations with the same metadata (Config.Registration.ShareIdentical).
 	Shared   bool           `json:"shared,omitempty"`
 	Metadata ClientMetadata `json:"metadata"` // Metadata is what the client registered
 
@@ -159,6 +156,7 @@ const (
 	KindAccessToken        = "access_token"         // AccessToken
 	KindSignedIn           = "signed_in"            // SignedIn
 	KindInitialAccessToken = "initial_access_token" // InitialAccessTokens
+	KindDocument           = "document"             // not registered: Config.Documents has it; ClientID is the URL
 )
 
 // InitialAccessToken is the record of an initial access token (RFC 7591, section 1.2) that the application
@@ -171,16 +169,14 @@ type InitialAccessToken struct {
 	Label  string `json:"label,omitempty"` // Label is a note of the application
 	// Subject is kept with the clients that the token registers (Client.Origin).
 	Subject string `json:"subject,omitempty"`
-	// Policy names one of Config.NamedPolicies, which binds these clients and their later updates; empty
-	// means none.
+	// Policy names one of Config.NamedPolicies, which binds these clients and their updates; empty means none.
 	Policy string `json:"policy,omitempty"`
 	// GrantTypes bounds what these clients may register; nil means everything that the provider has.
 	GrantTypes []string `json:"grant_types,omitzero"`
 
 	CreatedAt time.Time `json:"created_at"`          // CreatedAt is when the token was minted
 	ExpiresAt time.Time `json:"expires_at,omitzero"` // ExpiresAt is when it ceases to work; zero means never
-	// MaxUses is how many clients the token may register; 0 means any number. Uses is how many it has
-	// registered.
+	// MaxUses is how many clients the token may register; 0 means any number.
 	MaxUses int `json:"max_uses,omitempty"`
 	Uses    int `json:"uses,omitempty"` // Uses is how many it has registered
 }
@@ -205,6 +201,17 @@ func (t *InitialAccessToken) clone() *InitialAccessToken {
 	return &c
 }
 
+// newClient is the one conversion from what a client says to what the server keeps.
+func newClient(id, issuer string, who *Registrant, m ClientMetadata, now time.Time) *Client {
+	// Storages order by it: no monotonic clock, and no more than the columns of databases hold.
+	now = now.Round(0).Truncate(time.Microsecond)
+	return &Client{
+		ID: id, Issuer: issuer, Version: 1, Origin: *who, CreatedAt: now, UpdatedAt: now, Metadata: m,
+		AlwaysAskConsent: m.decision.alwaysAskConsent, RequirePKCE: m.decision.requirePKCE,
+		StatementIssuer: m.statementIssuer, StatementMembers: m.statementMembers,
+	}
+}
+
 var (
 	_ fosite.Client                   = (*Client)(nil)
 	_ fosite.OpenIDConnectClient      = (*Client)(nil)
@@ -217,8 +224,8 @@ type recordHolder interface{ record() *Client }
 
 func (c *Client) record() *Client { return c }
 
-// RegisteredClient returns the record of a client that was registered through this package, and false for a
-// static client. A storage may return the record in a type that embeds *Client.
+// RegisteredClient returns the record of a client that was registered through this package, or what a document is resolved
+// to, and false for a static client. A storage may return the record in a type that embeds *Client.
 func RegisteredClient(client fosite.Client) (*Client, bool) {
 	holder, ok := client.(recordHolder)
 	if !ok {
@@ -228,8 +235,7 @@ func RegisteredClient(client fosite.Client) (*Client, bool) {
 	return record, record != nil
 }
 
-// IsDynamic reports whether a client of the storage was registered through this package, as opposed to a
-// static client.
+// IsDynamic reports whether a client is one that RegisteredClient returns, as opposed to a static client.
 func IsDynamic(client fosite.Client) bool {
 	_, ok := RegisteredClient(client)
 	return ok
@@ -429,6 +435,21 @@ func (c *Client) tokenRecords() []RegistrationTokenRecord {
 func (c *Client) requiresPush() bool {
 	m := c.Metadata.Companion
 	return m != nil && m.RequirePushedAuthorizationRequests != nil && *m.RequirePushedAuthorizationRequests
+}
+
+// isURL reports whether an identifier can be that of a document.
+func isURL(id string) bool {
+	return strings.HasPrefix(id, "https://") || strings.HasPrefix(id, "http://")
+}
+
+// isDocument reports whether a client has a document, and so no record in a storage.
+func (c *Client) isDocument() bool { return c.Origin.Kind == KindDocument }
+
+// sameRegistration reports whether two clients were registered alike.
+func (c *Client) sameRegistration(d *Client) bool {
+	ours, _ := c.Metadata.appendMembers(nil)
+	theirs, _ := d.Metadata.appendMembers(nil)
+	return bytes.Equal(ours, theirs)
 }
 
 // needsPKCE: public clients, and those of which a policy wants it.

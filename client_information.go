@@ -11,14 +11,12 @@ import (
 
 // ClientInformation is the answer to a registration, a read and an update (RFC 7591, section 3.2.1; RFC
 // 7592, section 3): the client's metadata as it is registered, and what the server has set.
-//
 // It holds a secret and a token. Printing it with fmt or log/slog shows neither.
 type ClientInformation struct {
 	ClientID string // ClientID is the client identifier
 	// ClientSecret is there right after it was issued; afterwards nobody has it but the client.
 	ClientSecret string
-	// ClientSecretExpiresAt is zero for a secret that never expires, and of no meaning for a client without
-	// one.
+	// ClientSecretExpiresAt is zero for a secret that never expires, and of no meaning without one.
 	ClientSecretExpiresAt time.Time
 	ClientIDIssuedAt      time.Time // ClientIDIssuedAt is the time of registration
 	// RegistrationAccessToken manages the client; empty where management is off.

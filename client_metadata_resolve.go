@@ -20,39 +20,9 @@ type source struct {
 	registrant *Registrant
 	// previous is the client that an update replaces; nil for a registration.
 	previous *Client
-	// server takes the members that only the server may set. Where it is nil they are skipped unread (RFC
+	// server reads the members that only the server may set. Where it is nil they are skipped unread (RFC
 	// 7591, section 3.1: the server chooses them).
-	server *serverMembers
-}
-
-// serverMembers are the members of an update that the server has set before.
-type serverMembers struct {
-	clientID     string
-	clientSecret string
-	hasSecret    bool
-}
-
-// read reads a member that only the server may set. A registration skips it; an update may repeat the
-// identifier and the secret, and nothing else.
-func (s *serverMembers) read(name string, value strictjson.Value) error {
-	if s == nil || value.Kind() == strictjson.KindNull {
-		return nil
-	}
-	var field *string
-	switch name {
-	case memberClientID:
-		field = &s.clientID
-	case memberClientSecret:
-		field, s.hasSecret = &s.clientSecret, true
-	default:
-		return refuseMetadata(name + " can not be set by the client (RFC 7592, section 2.2): leave it out")
-	}
-	text, ok := value.Text()
-	if !ok {
-		return refuseMetadata(name + " is not a string")
-	}
-	*field = text
-	return nil
+	server func(name string, value strictjson.Value) error
 }
 
 // rulebook turns the body of a registration or an update into metadata that the provider can support. It
@@ -69,6 +39,7 @@ type rulebook struct {
 	supported  map[string]members.Honoured
 	relations  *relationRules
 	statements []assertion.Issuer
+	strongest  bool // of the authentication methods that a client lists the strongest is chosen, not the first
 	location   *location
 	now        func() time.Time
 }
@@ -85,6 +56,9 @@ func (b *rulebook) resolve(ctx context.Context, body []byte, s source) (ClientMe
 	if err := b.vouch(ctx, &m, s.previous); err != nil {
 		return ClientMetadata{}, err
 	}
+	if b.strongest && capability.SharesSecret(m.TokenEndpointAuthMethod) {
+		return ClientMetadata{}, refuseMetadata("token_endpoint_auth_method is a shared secret, which a document can not have")
+	}
 	if len(lists) > 0 {
 		return b.resolveChoices(ctx, &m, lists, s)
 	}
@@ -92,6 +66,17 @@ func (b *rulebook) resolve(ctx context.Context, body []byte, s source) (ClientMe
 		return ClientMetadata{}, err
 	}
 	return m, nil
+}
+
+// forDocuments returns the rules for documents, which are written for every server at once: what this one lacks is left
+// out, and no secret is shared (draft-ietf-oauth-client-id-metadata-document-03, section 4). All else is as in a registration.
+func (b *rulebook) forDocuments() *rulebook {
+	d, can := *b, *b.can
+	d.config.RefuseUnsupported, d.config.RefuseStatements = false, false
+	d.config.DefaultTokenEndpointAuthMethod, d.strongest = capability.MethodNone, true
+	can.AuthMethods = capability.Unshared(can.AuthMethods)
+	d.can = &can
+	return &d
 }
 
 // judge is the part of resolve after everything was read and chosen.
@@ -123,7 +108,7 @@ func (b *rulebook) resolveChoices(ctx context.Context, m *ClientMetadata, lists 
 	for _, name := range m.statementMembers { // what is vouched for is not chosen
 		delete(lists, name)
 	}
-	methods, err := (&chooser{b.can, b.supported, m}).choose(before, lists)
+	methods, err := (&chooser{b.can, b.supported, m, b.strongest}).choose(before, lists)
 	if err != nil {
 		return ClientMetadata{}, refusalOf(err)
 	}
@@ -144,7 +129,10 @@ func (b *rulebook) resolveChoices(ctx context.Context, m *ClientMetadata, lists 
 func (b *rulebook) decode(body []byte, m *ClientMetadata, lists *members.Choices, s source) error {
 	err := strictjson.Object(body, strictjson.Limits{}, func(name string, value strictjson.Value) error {
 		if isServerMember(name) {
-			return s.server.read(name, value)
+			if s.server == nil {
+				return nil
+			}
+			return s.server(name, value)
 		}
 		if known, err := table.SetChoices(lists, name, value, b.limits); known {
 			return err

@@ -355,7 +355,7 @@ func logoutOnRegisteredHost(_ *relationCheck, _ context.Context, m *ClientMetada
 		return nil
 	}
 	for _, redirect := range m.RedirectURIs {
-		if origin(redirect) == origin(m.OpenID.FrontchannelLogoutURI) {
+		if redirecturi.Origin(redirect) == redirecturi.Origin(m.OpenID.FrontchannelLogoutURI) {
 			return nil
 		}
 	}
@@ -440,20 +440,12 @@ func hostOf(raw string) string {
 	return u.Hostname()
 }
 
-// origin returns what stands before the path of a URL.
-func origin(raw string) string {
-	scheme, rest, _ := strings.Cut(raw, "://")
-	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
-		rest = rest[:end]
-	}
-	return scheme + "://" + rest
-}
-
 // chooser chooses among the values that a client lists (OpenID Connect Relying Party Metadata Choices 1.0).
 type chooser struct {
 	can       *capability.Set
 	supported map[string]members.Honoured
 	m         *ClientMetadata
+	strongest bool
 }
 
 // choose sets each member that has a list, but for the authentication method, of which it returns all that the server
@@ -465,11 +457,20 @@ func (c *chooser) choose(before *ClientMetadata, lists members.Choices) (methods
 	}
 	if methods == nil {
 		methods = []string{c.m.TokenEndpointAuthMethod}
-	} else if methods = members.Keep(methods, func(s string) bool { return slices.Contains(c.can.AuthMethods, s) }); len(methods) == 0 {
+	} else if methods = c.common(methods); len(methods) == 0 {
 		return nil, table.RefuseList(method, c.can.AuthMethods)
 	}
 	delete(lists, method)
 	return methods, table.Choose(c.m, before, lists, c.canHave, c.needs)
+}
+
+// common are those that client and server have: in the client's order, or the strongest first.
+func (c *chooser) common(methods []string) []string {
+	first, second := methods, c.can.AuthMethods
+	if c.strongest {
+		first, second = second, first
+	}
+	return members.Keep(first, func(s string) bool { return slices.Contains(second, s) })
 }
 
 func (c *chooser) canHave(name, value string) bool {

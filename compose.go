@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 	"time"
 
 	"github.com/ory/fosite"
@@ -20,13 +19,6 @@ import (
 // DCRFactory adds dynamic client registration to a provider, with the safe defaults of Config{}. It goes
 // last into the list of factories, and the composed provider goes through Extend. Where fosite's
 // configuration is a ConfigProvider, that says what is wanted.
-//
-//	provider, err := dcr.Extend(compose.Compose(config, store, strategy,
-//		compose.OAuth2AuthorizeExplicitFactory,
-//		compose.OAuth2PKCEFactory,
-//		compose.OAuth2TokenIntrospectionFactory,
-//		dcr.DCRFactory,
-//	))
 func DCRFactory(config fosite.Configurator, storage interface{}, strategy interface{}) interface{} {
 	var cfg Config
 	if provided, ok := config.(ConfigProvider); ok {
@@ -310,9 +302,9 @@ func (h *handler) IntrospectToken(ctx context.Context, _ string, _ fosite.TokenU
 		return "", fosite.ErrUnknownRequest
 	}
 	id := request.GetClient().GetID()
-	// Nobody is named by a self-contained JWT without client_id, and an https identifier may be that of a
-	// document, which is not fetched for this.
-	if id == "" || strings.HasPrefix(id, "https://") {
+	// Nobody is named by a self-contained JWT without client_id, and a URL may be that of a document, which is
+	// not fetched for this.
+	if id == "" || isURL(id) {
 		return "", fosite.ErrUnknownRequest
 	}
 	_, err := h.clients.GetClient(ctx, id)

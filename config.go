@@ -27,12 +27,13 @@ type Config struct {
 	Access Access
 	// Scopes are what clients may register, compared literally. Empty means that nothing can be registered.
 	Scopes []string
-	// Policies see what passed every rule, and may change or refuse it, in this order. Package policy has
-	// the built-in ones.
+	// Policies see what passed every rule, and may change or refuse it, in this order. Package policy has some.
 	Policies []Policy
-	// NamedPolicies are those that a Registrant may name. A client whose policy is gone from here can't be
-	// updated.
+	// NamedPolicies are those that a Registrant may name. A client whose policy is gone can't be updated.
 	NamedPolicies map[string]Policy
+	// Documents has clients sign in that are not registered: their identifiers are URLs, at which their metadata stands. What
+	// holds for registrations by anonymous registrants holds for them; AllowAnyLocalhostPort is always on. Nil means none.
+	Documents Documents
 	// Events receives what happened; nil means that nobody does. [LogEvents] writes a log.
 	Events EventSink
 

@@ -174,6 +174,8 @@ type discovery struct {
 	location *location
 	can      *capability.Set
 	scopes   []string
+	// documents says that clients with documents of their own may come.
+	documents bool
 }
 
 // Metadata returns the members of the server's metadata document (RFC 8414, section 2) that follow from
@@ -188,6 +190,9 @@ func (d *discovery) Metadata(ctx context.Context) map[string]any {
 	}
 	if urls := capability.TokenURLs(ctx, d.location.fosite); len(urls) > 0 {
 		document["token_endpoint"] = urls[0]
+	}
+	if d.documents && len(capability.Unshared(d.can.AuthMethods)) > 0 {
+		document["client_id_metadata_document_supported"] = true
 	}
 	list := func(name string, values []string) {
 		if len(values) > 0 { // RFC 8414, section 3.2

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ory/fosite"
 
+	"github.com/fosite-contrib/fosite-dcr/internal/plaintext"
 	"github.com/fosite-contrib/fosite-dcr/internal/request"
 	"github.com/fosite-contrib/fosite-dcr/internal/strictjson"
 )
@@ -24,16 +25,14 @@ var (
 	ErrInvalidClientMetadata = protocolError(http.StatusBadRequest, "invalid_client_metadata", "The value of one of the client metadata fields is invalid.")
 	// ErrInvalidSoftwareStatement says that a software statement is malformed or can't be verified.
 	ErrInvalidSoftwareStatement = protocolError(http.StatusBadRequest, "invalid_software_statement", "The software statement presented is invalid.")
-	// ErrUnapprovedSoftwareStatement says that a software statement comes from an issuer that the server
-	// does not trust.
+	// ErrUnapprovedSoftwareStatement says that a software statement is of an issuer that the server does not trust.
 	ErrUnapprovedSoftwareStatement = protocolError(http.StatusBadRequest, "unapproved_software_statement", "The software statement presented is not approved for use by this authorization server.")
 )
 
 // Errors of a protected resource (RFC 6750, section 3.1). The registration endpoint is one where it wants a
 // token, the client configuration endpoint always is.
 var (
-	// ErrMissingToken says that the request carries no token at all; the challenge that answers it has no
-	// error code.
+	// ErrMissingToken says that the request carries no token at all; its challenge has no error code.
 	ErrMissingToken = protocolError(http.StatusUnauthorized, "invalid_token", "The request has no access token in its Authorization header.").WithWrap(errNoToken)
 	// ErrInvalidToken says that the token is not good for this request. It does not say why.
 	ErrInvalidToken = protocolError(http.StatusUnauthorized, "invalid_token", "The access token is invalid, expired, revoked, or not one for this resource.")
@@ -78,8 +77,7 @@ var (
 	ErrConflict = errors.New("dcr: the client was changed meanwhile")
 	// ErrExhausted is what UseInitialAccessToken returns where no use remains.
 	ErrExhausted = errors.New("dcr: the initial access token can not be used any more")
-	// ErrUnavailable is wrapped by a storage that can't work now but will later. The answer is 503 instead
-	// of 500.
+	// ErrUnavailable is wrapped by a storage that can't work now but will later. The answer is 503, not 500.
 	ErrUnavailable = errors.New("dcr: the storage is not available")
 	// ErrNotSupported is wrapped by what Provider returns where the storage lacks an optional interface.
 	ErrNotSupported = errors.New("dcr: the storage can not do this")
@@ -87,8 +85,10 @@ var (
 	ErrBadArgument = errors.New("dcr: bad argument")
 	// ErrFull is wrapped by a storage that has no room; it wraps ErrUnavailable. An error beside it with a method
 	// RetryAfter() time.Duration says when there may be room again; otherwise Retry-After is 30 seconds.
-	ErrFull            = fmt.Errorf("%w: it has no room", ErrUnavailable)
-	ErrKeysUnavailable = errors.New("dcr: no keys at the jwks_uri now") // ErrKeysUnavailable is in a 503 that is no fault of this server
+	ErrFull = fmt.Errorf("%w: it has no room", ErrUnavailable)
+	// ErrKeysUnavailable and ErrDocumentUnavailable are in a 503 that is no fault of this server.
+	ErrKeysUnavailable     = errors.New("dcr: no keys at the jwks_uri now")
+	ErrDocumentUnavailable = errors.New("dcr: no document at the client_id now") // ErrDocumentUnavailable: see ErrKeysUnavailable
 )
 
 var (
@@ -194,10 +194,13 @@ func failure(err error) error {
 
 func (f *fault) answer() *fosite.RFC6749Error {
 	answer := errServer
-	if errors.Is(f.cause, ErrUnavailable) || errors.Is(f.cause, ErrConflict) || errors.Is(f.cause, fosite.ErrTemporarilyUnavailable) {
+	if errors.Is(f.cause, ErrUnavailable) || errors.Is(f.cause, ErrConflict) || errors.Is(f.cause, ErrDocumentUnavailable) || errors.Is(f.cause, fosite.ErrTemporarilyUnavailable) {
 		answer = errTemporarilyUnavailable
 	}
-	if errors.Is(f.cause, ErrKeysUnavailable) {
+	switch {
+	case errors.Is(f.cause, ErrDocumentUnavailable):
+		answer = errTemporarilyUnavailable.WithHint("The document at the client_id can not be fetched.")
+	case errors.Is(f.cause, ErrKeysUnavailable):
 		answer = errTemporarilyUnavailable.WithHint("The keys at the jwks_uri of the client can not be fetched.")
 	}
 	return answer.WithWrap(f).WithDebug(f.cause.Error())
@@ -345,19 +348,6 @@ func challengeOf(answer *fosite.RFC6749Error) string {
 
 func errorBody(answer *fosite.RFC6749Error) []byte {
 	body := strictjson.AppendString([]byte(`{"error":`), answer.ErrorField)
-	body = strictjson.AppendString(append(body, `,"error_description":`...), plainText(descriptionOf(answer)))
+	body = strictjson.AppendString(append(body, `,"error_description":`...), plaintext.Description(descriptionOf(answer)))
 	return append(body, '}')
-}
-
-// plainText leaves the characters that an error_description may have (RFC 6749, section 5.2).
-func plainText(s string) string {
-	return strings.Map(func(c rune) rune {
-		switch {
-		case c == '"' || c == '\\':
-			return '\''
-		case c < 0x20 || c > 0x7e:
-			return '?'
-		}
-		return c
-	}, s)
 }

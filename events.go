@@ -41,8 +41,7 @@ const (
 	// EventAuthenticationFailed follows a wrong token at the registration or the client configuration
 	// endpoint, and a client that did not authenticate at the endpoints of fosite.
 	EventAuthenticationFailed EventKind = "authentication_failed"
-	// EventLimited follows an answer that says too many: of requests, of a registrant's clients, or of
-	// clients in the storage.
+	// EventLimited follows an answer that says too many: requests, clients of a registrant, or clients in all.
 	EventLimited EventKind = "limited"
 	// EventCleanupFailed says that something could not be removed after an operation that succeeded, or was
 	// undone; Err is the storage's error. What is left works no longer, but for a previous registration
@@ -50,6 +49,10 @@ const (
 	// that could not be given back. It also says that a use of a client could not be noted, no room made,
 	// or a sweep not finished.
 	EventCleanupFailed EventKind = "cleanup_failed"
+	// EventDocumentChanged follows the fetch of a document (Config.Documents) that says something else than before.
+	EventDocumentChanged EventKind = "document_changed"
+	// EventDocumentFailed follows a fetch that failed, or brought a document that is refused; Err says why.
+	EventDocumentFailed EventKind = "document_failed"
 	// EventInitialAccessTokenMinted follows a new initial access token.
 	EventInitialAccessTokenMinted EventKind = "initial_access_token_minted"
 	// EventInitialAccessTokenRevoked follows the revocation of one.
@@ -193,7 +196,8 @@ type crossing struct {
 	// secretMethod is how the request presents a client secret; empty where it presents none.
 	secretMethod string
 	// parPath is the path of the request at the PAR endpoint, and empty elsewhere.
-	parPath string
+	parPath  string
+	document *Client // the client of a document, once it was found
 }
 
 type crossingKey struct{}

@@ -126,6 +126,7 @@ func assemble(ctx context.Context, composed *fosite.Fosite, h *handler) *Provide
 	secrets := &secrets{config: cfg.Secrets, hasher: secretHasher(ctx, cfg.Secrets, composed.Config), now: now}
 	admission := &admission{rule: cfg.Access, limits: cfg.Limits, lister: has.lister}
 	rulebook := newRulebook(cfg, &can, location)
+	documents := &documents{source: cfg.Documents, rulebook: rulebook.forDocuments(), location: location, journal: journal, now: now}
 	creator := &creator{records: records, tokens: tokens, admission: admission, lifetimes: lifetimes, grants: grants, journal: journal}
 	p := &Provider{
 		registrar: &registrar{
@@ -142,11 +143,11 @@ func assemble(ctx context.Context, composed *fosite.Fosite, h *handler) *Provide
 			journal: journal, named: cfg.NamedPolicies,
 		},
 		initialTokens: initial,
-		discovery:     &discovery{location: location, can: &can, scopes: cfg.Scopes},
+		discovery:     &discovery{location: location, can: &can, scopes: cfg.Scopes, documents: cfg.Documents != nil && cfg.Documents.AcceptsStrangers()},
 		parts:         h.parts,
 		config:        cfg.Authorization,
 		gate:          &gate{config: cfg.Authorization, reserved: cfg.Management.Token.Scope},
-		clients:       &clients{storage: composed.Store, records: records, location: location, lifetimes: lifetimes, can: &can, config: cfg.Authorization},
+		clients:       &clients{storage: composed.Store, records: records, location: location, lifetimes: lifetimes, can: &can, config: cfg.Authorization, documents: documents},
 		admission:     admission, lifetimes: lifetimes, journal: journal, location: location, can: &can,
 	}
 	creator.recognise = p.clients.recognise

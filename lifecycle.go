@@ -3,7 +3,6 @@ package dcr
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/ory/fosite"
@@ -127,7 +126,7 @@ const touchInterval = time.Minute
 // until then.
 func (l *lifetimes) touch(ctx context.Context, client *Client, keepUntil time.Time) {
 	now := l.now()
-	if l.uses == nil || now.Before(client.LastUsedAt.Add(touchInterval)) && keepUntil.Before(client.KeepUntil.Add(touchInterval)) {
+	if l.uses == nil || client.isDocument() || now.Before(client.LastUsedAt.Add(touchInterval)) && keepUntil.Before(client.KeepUntil.Add(touchInterval)) {
 		return
 	}
 	// The token is issued already; a use that can't be noted is an event and does no harm.
@@ -146,7 +145,7 @@ func (l *lifetimes) awaitCode(ctx context.Context, client *Client, codeLifespan 
 		old := l.records.evicter != nil && !now.Before(c.UpdatedAt.Add(l.lifecycle.EvictionGrace/2))
 		return c.LastUsedAt.IsZero() && (expires || old)
 	}
-	if !waits(client) {
+	if client.isDocument() || !waits(client) {
 		return
 	}
 	_, _, err := l.records.edit(ctx, client.Issuer, client.ID, updateRounds, func(c *Client) bool {
@@ -207,7 +206,7 @@ func (g *grants) removeAll(ctx context.Context, marked *Client) error {
 // stored since the removal would live on. Client is the record that the request began with. An odd count
 // says that a removal is under way, or was cut short: then it is done again.
 func (g *grants) refuseStale(ctx context.Context, client *Client, requestID string) error {
-	if g.revoker == nil || strings.HasPrefix(client.ID, "https://") { // a document's client is in no storage
+	if g.revoker == nil || client.isDocument() { // it is in no storage
 		return nil
 	}
 	cleanup, cancel := cleanupContext(ctx)

@@ -25,8 +25,7 @@ type Limits struct {
 	Scope        int   // characters of scope; default 4096
 	Localized    int   // members with a language tag; default 128
 	Extension    int   // bytes of an extension member; default 4096
-	// AnonymousRecord is the bytes of the whole record of an anonymous registrant's client, as JSON; default
-	// 16 KiB.
+	// AnonymousRecord is the bytes of the record of an anonymous registrant's client, as JSON; default 16 KiB.
 	AnonymousRecord int
 
 	// Rate bounds how often registration is asked for. Anonymous registrants have a limit for each caller

@@ -13,6 +13,7 @@ import (
 	"github.com/ory/fosite"
 
 	"github.com/fosite-contrib/fosite-dcr/internal/request"
+	"github.com/fosite-contrib/fosite-dcr/internal/strictjson"
 )
 
 // Management says what a client may do with its registration (RFC 7592).
@@ -185,10 +186,34 @@ func (s *manager) readUpdate(ctx context.Context, r *http.Request, m *Management
 	return s.resolveUpdate(ctx, m)
 }
 
+// serverMembers are the members of an update that the server has set before.
+type serverMembers struct {
+	clientID     string
+	clientSecret string
+	hasSecret    bool
+}
+
+// read reads a member of an update, which may repeat the identifier and the secret, and nothing else.
+func (s *serverMembers) read(name string, value strictjson.Value) error {
+	text, ok := value.Text()
+	switch {
+	case value.Kind() == strictjson.KindNull:
+	case name != memberClientID && name != memberClientSecret:
+		return refuseMetadata(name + " can not be set by the client (RFC 7592, section 2.2): leave it out")
+	case !ok:
+		return refuseMetadata(name + " is not a string")
+	case name == memberClientID:
+		s.clientID = text
+	default:
+		s.clientSecret, s.hasSecret = text, true
+	}
+	return nil
+}
+
 // resolveUpdate holds the body against the client as it is now.
 func (s *manager) resolveUpdate(ctx context.Context, m *ManagementRequest) (err error) {
 	var said serverMembers
-	m.Metadata, err = s.rulebook.resolve(ctx, m.body, source{registrant: &m.Client.Origin, previous: m.Client, server: &said})
+	m.Metadata, err = s.rulebook.resolve(ctx, m.body, source{registrant: &m.Client.Origin, previous: m.Client, server: said.read})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ory/fosite"
 )
 
 // operator is what an operator does with clients. None of it asks who that is: what mounts these methods
@@ -117,11 +119,17 @@ func (o *operator) RevokeTokens(ctx context.Context, id string) error {
 		markGrants(c)
 		return true
 	})
+	cleanup, cancel := cleanupContext(ctx)
+	defer cancel()
+	if errors.Is(err, fosite.ErrNotFound) && isURL(id) { // the client of a document, of which there is no record to mark
+		if err = o.grants.revoker.RevokeClientGrants(cleanup, id); err == nil {
+			o.journal.record(ctx, Event{Kind: EventGrantsRevoked, ClientID: id})
+		}
+		return err
+	}
 	if err != nil {
 		return err
 	}
-	cleanup, cancel := cleanupContext(ctx)
-	defer cancel()
 	o.grants.tokens.clear(cleanup, id, before.tokenRecords()...)
 	if err := o.grants.removeAll(cleanup, after); err != nil {
 		o.journal.cleanupFailed(ctx, id, err)

@@ -2,7 +2,6 @@ package dcr
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -61,7 +60,7 @@ func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fo
 	if errors.Is(err, fosite.ErrServerError) && errors.Is(err, fosite.ErrNotFound) { // a pushed request is used once
 		ar, err = fosite.NewAuthorizeRequest(), fosite.ErrInvalidRequestURI.WithHint("Invalid PAR session")
 	}
-	takeBackState(r, ar, lent)
+	request.TakeBackState(r, ar, lent)
 	if refusal := p.checkRedirect(ar); refusal != nil {
 		err = refusal
 	}
@@ -84,7 +83,7 @@ func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Reques
 	}
 	lent := p.lendState(r)
 	ar, err := p.Fosite.NewPushedAuthorizeRequest(ctx, r)
-	takeBackState(r, ar, lent)
+	request.TakeBackState(r, ar, lent)
 	if refusal := p.checkRedirect(ar); refusal != nil {
 		err = refusal
 	}
@@ -238,29 +237,12 @@ func (p *Provider) keepPushed(ctx context.Context, r *http.Request) {
 	}
 }
 
-// lendState gives a request without state, which fosite insists on, one of its own, where PKCE does what
-// state is for. It returns what it lent.
+// lendState lends a request a state where Authorization.AllowMissingState says so.
 func (p *Provider) lendState(r *http.Request) string {
 	if !p.config.AllowMissingState {
 		return ""
 	}
-	if r.Form.Get("state") != "" || r.Form.Get("code_challenge") == "" {
-		return ""
-	}
-	lent := rand.Text()
-	r.Form.Set("state", lent)
-	return lent
-}
-
-func takeBackState(r *http.Request, request fosite.AuthorizeRequester, lent string) {
-	if lent == "" {
-		return
-	}
-	r.Form.Del("state")
-	if ar, ok := request.(*fosite.AuthorizeRequest); ok && ar.State == lent {
-		ar.State = ""
-		ar.Form.Del("state")
-	}
+	return request.LendState(r)
 }
 
 // checkRedirect refuses a redirect URI that fosite's matching lets pass and this package's does not.
@@ -400,18 +382,9 @@ func translate(r *http.Request, err error) error {
 	}
 	refused := known.CodeField == http.StatusUnauthorized && known.ErrorField != fosite.ErrInactiveToken.ErrorField
 	if r != nil && r.Header.Get("Authorization") != "" && refused {
-		return &problem{answer: known, cause: err, challenge: challengeFor(r)}
+		return &problem{answer: known, cause: err, challenge: request.Challenge(r)}
 	}
 	return err
-}
-
-// challengeFor answers in the scheme that the client used (RFC 6749, section 5.2).
-func challengeFor(r *http.Request) string {
-	scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if strings.EqualFold(scheme, "Bearer") {
-		return `Bearer error="invalid_token"`
-	}
-	return "Basic"
 }
 
 // writeError sends an error as JSON, with the headers that fosite's writer does not set.

@@ -4,19 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/go-jose/go-jose/v3"
 	"github.com/ory/fosite"
 
 	"github.com/fosite-contrib/fosite-dcr/internal/capability"
 	"github.com/fosite-contrib/fosite-dcr/internal/members"
+	"github.com/fosite-contrib/fosite-dcr/internal/plaintext"
 	"github.com/fosite-contrib/fosite-dcr/internal/redirecturi"
 	"github.com/fosite-contrib/fosite-dcr/internal/request"
+	"github.com/fosite-contrib/fosite-dcr/internal/strictjson"
 )
 
 // Authorization says what fosite's endpoints demand of registered clients.
@@ -32,9 +37,9 @@ type Authorization struct {
 	// DefaultResource is requested for a registered client that names no resource; empty means none. It is an absolute
 	// URI without fragment (RFC 8707, section 2), and among Audience.
 	DefaultResource string
-	// AllowAnyLocalhostPort lets a public client that registered a redirect URI with http and the host
-	// localhost come back with another port, as RFC 8252, section 7.3, has it for IP literals. Claude Code
-	// and Visual Studio Code need it. Another program of the user's machine could listen there (T50).
+	// AllowAnyLocalhostPort lets a public client that registered a redirect URI with http and the host localhost come
+	// back with another port, as RFC 8252, section 7.3, has it for IP literals; one with a document may anyway. Claude
+	// Code and Visual Studio Code need it. Another program of the user's machine could listen there (T50).
 	AllowAnyLocalhostPort bool
 	// AllowMissingState accepts authorization requests without state if they carry a PKCE challenge, which
 	// protects against the same attack (RFC 9700, section 2.1). MCP Inspector and Cursor send none.
@@ -43,8 +48,7 @@ type Authorization struct {
 	// configuration does too. By default they have to use S256.
 	AllowPlainPKCE bool
 	// AllowOtherSecretMethod lets a client that registered client_secret_basic or client_secret_post send its secret
-	// by the other of the two. Deployed clients register one and use the other. By default only the registered one
-	// authenticates.
+	// by the other of the two, as deployed clients do. By default only the registered one authenticates.
 	AllowOtherSecretMethod bool
 	// RefuseTokenEndpointAudience refuses client assertions whose audience is the URL of the token endpoint
 	// instead of the issuer.
@@ -72,6 +76,21 @@ func (a Authorization) problems() []error {
 	return found
 }
 
+// Documents returns what lies behind client identifiers that are URLs. Package cimd has one. All types are plain, so that it
+// needs to know nothing of this package.
+type Documents interface {
+	// Document returns what read made of the document at the URL id. An effort of 0 takes a copy that is known, 1 waits for a
+	// fetch where that is no longer fresh, 2 fetches anew; where none is known, each waits for a fetch.
+	//
+	// read is called after each fetch, and for a copy from a storage, with what it returned for the copy before (nil: none), and
+	// with the document or what failed. Where it returns an error, the copy before stays.
+	//
+	// An error that is fs.ErrNotExist says that there is no such client, any other that it can't be had now, or what read returned.
+	Document(ctx context.Context, id string, effort int, read func(ctx context.Context, previous any, document []byte, failed error) (any, error)) (any, error)
+	// AcceptsStrangers reports whether a document could be accepted that the configuration does not name.
+	AcceptsStrangers() bool
+}
+
 // clients is how a request finds its client: faults differ from unknown clients, clients of another issuer
 // and expired ones do not exist, and what a request sees is a copy of the record made for it.
 type clients struct {
@@ -81,6 +100,7 @@ type clients struct {
 	lifetimes *lifetimes
 	can       *capability.Set
 	config    Authorization
+	documents *documents
 	// shows says that the storage's GetClient has returned a registered client.
 	shows atomic.Bool
 }
@@ -91,8 +111,14 @@ func (c *clients) find(ctx context.Context, id string) (fosite.Client, error) {
 		return nil, fosite.ErrNotFound
 	}
 	found, err := c.storage.GetClient(ctx, id)
+	switch {
+	case errors.Is(err, fosite.ErrNotFound) && c.documents.has(id):
+		found, err = c.documents.find(ctx, id)
+	case err != nil:
+		err = c.hidden(ctx, id, err)
+	}
 	if err != nil {
-		return nil, tagFault(c.hidden(ctx, id, err))
+		return nil, tagFault(err)
 	}
 	holder, ok := found.(recordHolder)
 	if found == nil || ok && holder.record() == nil {
@@ -200,10 +226,151 @@ func (c *clients) presentMethod(ctx context.Context, client *Client) {
 // redirectMatches judges a redirect URI as this package does: by every byte but the port of a loopback
 // address. fosite's own matching lets more differ.
 func (c *clients) redirectMatches(client *Client, requested string) bool {
-	anyLocalhostPort := c.config.AllowAnyLocalhostPort && client.IsPublic()
+	anyLocalhostPort := client.IsPublic() && (c.config.AllowAnyLocalhostPort || client.isDocument())
 	return slices.Contains(client.Metadata.RedirectURIs, requested) || slices.ContainsFunc(client.Metadata.RedirectURIs, func(registered string) bool {
 		return redirecturi.Matches(registered, requested, anyLocalhostPort)
 	})
+}
+
+// documents are the clients whose identifiers are URLs of documents.
+type documents struct {
+	source   Documents // nil where there are none
+	rulebook *rulebook
+	location *location
+	journal  *journal
+	now      func() time.Time
+}
+
+// How far Documents may go.
+const (
+	takeCopy = iota
+	awaitFetch
+	fetchAnew
+)
+
+func (d *documents) has(id string) bool { return d.source != nil && isURL(id) }
+
+// find returns the client of a document. The endpoints at which a user signs in wait for a document that is no longer
+// fresh; at the others a client that is known does not depend on its host. Within one request it is looked for once.
+func (d *documents) find(ctx context.Context, id string) (fosite.Client, error) {
+	effort, c := takeCopy, crossingOf(ctx)
+	if c != nil && c.document != nil && c.document.ID == id {
+		return c.document, nil
+	}
+	if ctx.Value(fosite.AuthorizeRequestContextKey) != nil || c != nil && c.parPath != "" {
+		effort = awaitFetch
+	}
+	client, err := d.fetch(ctx, id, effort)
+	if err == nil && c != nil {
+		c.document = client
+	}
+	return client, err
+}
+
+// fetch returns the client of a document, as the issuer of this request resolves it.
+func (d *documents) fetch(ctx context.Context, id string, effort int) (*Client, error) {
+	found, err := d.source.Document(ctx, id, effort, func(ctx context.Context, previous any, body []byte, failed error) (any, error) {
+		return d.read(ctx, id, previous, body, failed)
+	})
+	if err == nil {
+		var client *Client
+		if client, err = found.(*document).client(ctx, d); err == nil {
+			return client, nil
+		}
+	}
+	var refusal *fosite.RFC6749Error
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fosite.ErrNotFound.WithWrap(err)
+	case asFault(err) == nil && errors.As(err, &refusal):
+		return nil, fosite.ErrInvalidClient.WithHint("The document of the client is refused: " + plaintext.Description(descriptionOf(refusal))).WithWrap(err)
+	}
+	return nil, fmt.Errorf("%w: %w", ErrDocumentUnavailable, err)
+}
+
+// keys fetches the document of a client anew, for a key that its copy lacks.
+func (d *documents) keys(ctx context.Context, id string) (*jose.JSONWebKeySet, error) {
+	client, err := d.fetch(ctx, id, fetchAnew)
+	if err != nil {
+		return nil, err
+	}
+	return client.Metadata.JWKS, nil
+}
+
+// read makes what is kept of a document that was fetched, and records what is to be known of it.
+func (d *documents) read(ctx context.Context, id string, previous any, body []byte, failed error) (any, error) {
+	next := &document{id: id, body: body}
+	var client *Client
+	if failed == nil {
+		client, failed = next.client(ctx, d)
+	}
+	if failed != nil {
+		d.journal.record(ctx, Event{Kind: EventDocumentFailed, ClientID: id, Err: failed})
+		return nil, failed
+	}
+	if before, ok := previous.(*document); ok {
+		if was, err := before.client(ctx, d); err == nil && !was.sameRegistration(client) {
+			d.journal.record(ctx, Event{Kind: EventDocumentChanged, ClientID: id, Before: was, After: client})
+		}
+	}
+	return next, nil
+}
+
+// document is what is kept of one: each issuer resolves it once.
+type document struct {
+	id      string
+	body    []byte
+	clients sync.Map // *Client by issuer
+}
+
+func (d *document) client(ctx context.Context, from *documents) (*Client, error) {
+	realm, err := from.location.realm(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if known, ok := d.clients.Load(realm); ok {
+		return known.(*Client), nil
+	}
+	who := &Registrant{Kind: KindDocument, ClientID: d.id, Anonymous: true}
+	said := documentMembers{id: d.id}
+	m, err := from.rulebook.resolve(ctx, d.body, source{registrant: who, server: said.read})
+	if err = firstOf(err, said.check(&m)); err != nil {
+		return nil, err
+	}
+	client := newClient(d.id, realm, who, m, from.now())
+	d.clients.Store(realm, client)
+	return client, nil
+}
+
+// documentMembers are those that the document of a client has for itself: who it is.
+type documentMembers struct {
+	id    string
+	named bool
+}
+
+// read reads a member of a document. What a server would set otherwise means nothing there, but a secret is none
+// where everybody reads it.
+func (d *documentMembers) read(name string, value strictjson.Value) error {
+	switch text, _ := value.Text(); {
+	case name == memberClientID && text != d.id:
+		return refuseMetadata("client_id is not the URL of the document")
+	case name == memberClientID:
+		d.named = true
+	case name == memberClientSecret, name == memberClientSecretExpiresAt:
+		return refuseMetadata(name + " can not be in a document, which everybody can read")
+	}
+	return nil
+}
+
+// check refuses a document that lacks what it has to have.
+func (d *documentMembers) check(m *ClientMetadata) error {
+	switch {
+	case !d.named:
+		return refuseMetadata("client_id is missing")
+	case m.ClientName == "":
+		return refuseMetadata("client_name is missing")
+	}
+	return nil
 }
 
 // providerStore stands before the storage where fosite looks clients up.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/go-jose/go-jose/v3"
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/handler/oauth2"
 
@@ -35,7 +36,7 @@ func (p *Provider) NewAccessRequest(ctx context.Context, r *http.Request, sessio
 	if err == nil {
 		err = tokens.CheckScope(ar)
 	}
-	if errors.Is(err, fosite.ErrInvalidScope) && narrowed(r) {
+	if errors.Is(err, fosite.ErrInvalidScope) && tokens.Narrowed(r) {
 		err = fosite.ErrInvalidGrant.WithHint("The client may not have a scope of this refresh token any more.").WithWrap(err)
 	}
 	if err == nil {
@@ -49,13 +50,6 @@ func (p *Provider) NewAccessRequest(ctx context.Context, r *http.Request, sessio
 		err = requireVerifier(ar)
 	}
 	return ar, p.answer(ctx, r, p.lostRefresh(ctx, ar, err))
-}
-
-// narrowed reports whether a scope that is refused is none that the request asks for: it is the refresh
-// token's, from before the registration was narrowed. Clients get a new one on invalid_grant (RFC 6749,
-// section 5.2) and are at a loss with invalid_scope.
-func narrowed(r *http.Request) bool {
-	return r.PostForm.Get("grant_type") == capability.GrantRefreshToken && r.PostForm.Get("scope") == ""
 }
 
 // requireVerifier: fosite drops a code's PKCE session at the first wrong verifier, and takes the code
@@ -208,7 +202,13 @@ func (p *Provider) authenticateAssertion(ctx context.Context, form url.Values) (
 				return keys, false
 			}
 			keys.Algorithm, keys.Set = registered.Metadata.TokenEndpointAuthSigningAlg, registered.Metadata.JWKS
-			keys.Untried = p.lifetimes.uses != nil && registered.LastUsedAt.IsZero()
+			if registered.isDocument() {
+				keys.Renew = func(ctx context.Context) (*jose.JSONWebKeySet, error) {
+					return p.clients.documents.keys(ctx, registered.ID)
+				}
+			} else {
+				keys.Untried = p.lifetimes.uses != nil && registered.LastUsedAt.IsZero()
+			}
 			return keys, true
 		},
 	})

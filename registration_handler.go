@@ -217,29 +217,12 @@ func (s *registrar) makeCredentials(ctx context.Context, method string) (made cr
 	return made, err
 }
 
-// newClient is the one conversion from what a client says to what the server keeps.
+// newClient is the registered client with its credentials.
 func (s *registrar) newClient(registration *RegistrationRequest, made credentials) *Client {
-	// Storages order by it: no monotonic clock, and no more than the columns of databases hold.
-	now := s.lifetimes.now().Round(0).Truncate(time.Microsecond)
-	decided := registration.Metadata.decision
-	return &Client{
-		ID:                made.id,
-		Issuer:            registration.issuer,
-		Version:           1,
-		Origin:            *registration.Registrant,
-		CreatedAt:         now,
-		UpdatedAt:         now,
-		UnusedUntil:       s.lifetimes.unusedUntil(registration.Registrant),
-		ExpiresAt:         s.lifetimes.maximum(decided.lifetime),
-		AlwaysAskConsent:  decided.alwaysAskConsent,
-		RequirePKCE:       decided.requirePKCE,
-		SecretHash:        made.secretHash,
-		SecretExpiresAt:   made.secretExpires,
-		RegistrationToken: made.record,
-		Metadata:          registration.Metadata,
-		StatementIssuer:   registration.Metadata.statementIssuer,
-		StatementMembers:  registration.Metadata.statementMembers,
-	}
+	client := newClient(made.id, registration.issuer, registration.Registrant, registration.Metadata, s.lifetimes.now())
+	client.UnusedUntil, client.ExpiresAt = s.lifetimes.unusedUntil(registration.Registrant), s.lifetimes.maximum(registration.Metadata.decision.lifetime)
+	client.SecretHash, client.SecretExpiresAt, client.RegistrationToken = made.secretHash, made.secretExpires, made.record
+	return client
 }
 
 // isShared reports whether a registration may be answered with a client that others have: a public client,

@@ -200,8 +200,7 @@ type GrantRevoker interface {
 // InitialAccessTokenStorage is an optional interface of a storage: it keeps the initial access tokens that
 // the application mints. What ClientStorage says of its methods and records holds here, too.
 type InitialAccessTokenStorage interface {
-	// CreateInitialAccessToken stores a new record. It returns ErrClientExists for an identifier that is
-	// taken.
+	// CreateInitialAccessToken stores a new record. It returns ErrClientExists for an identifier that is taken.
 	CreateInitialAccessToken(ctx context.Context, token *InitialAccessToken) error
 
 	// GetInitialAccessToken returns a record, an expired or exhausted one as well, and fosite.ErrNotFound
@@ -227,8 +226,7 @@ type InitialAccessTokenStorage interface {
 
 // ClientFilter says which registered clients are meant: those that fit every field that is not zero.
 type ClientFilter struct {
-	// Issuer is the issuer under which the client was registered. The methods of Provider set it.
-	Issuer             string
+	Issuer             string // Issuer is that of the client. The methods of Provider set it
 	Kind               string // Kind is that of Client.Origin
 	Subject            string // Subject is that of Client.Origin
 	InitialAccessToken string // InitialAccessToken is that of Client.Origin

@@ -84,7 +84,7 @@ var only = map[string][]string{
 	"net/http": {
 		"access.go", "discovery.go", "errors.go", "events.go", "management_handler.go", "provider.go", "provider_token.go",
 		"registration_handler.go", "admin", "cimd", "examples", "internal/dcrtest", "internal/ratelimit", "internal/request",
-		"outbound", "internal/errorredirect", "internal/introspection",
+		"outbound", "internal/errorredirect", "internal/introspection", "internal/tokens",
 	},
 	"github.com/ory/fosite/compose":       {"compose.go", "examples", "internal/dcrtest"},
 	"github.com/gorilla/mux":              {"fosite_dcr.go", "examples", "internal/dcrtest"},

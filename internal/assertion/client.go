@@ -33,6 +33,9 @@ type Keys struct {
 	Algorithm string
 	// Set holds the client's keys, with or without "use" and "kid". Nil means those at its jwks_uri.
 	Set *jose.JSONWebKeySet
+	// Renew returns the keys as they are now, where none of Set fits; nil where Set is not to be renewed. An error that is
+	// fosite.ErrNotFound says that the client is gone.
+	Renew func(ctx context.Context) (*jose.JSONWebKeySet, error)
 	// Untried says that the client was never used: that its jwks_uri never gave keys is then the client's fault (T68).
 	Untried bool
 }
@@ -197,13 +200,30 @@ func (a *assertion) verify(ctx context.Context, client fosite.Client, o Options)
 	location := holder.GetJSONWebKeysURI()
 	switch {
 	case keys.Set != nil && registered:
-		return a.signedByOne(keyset.Select(keys.Set, a.alg, a.kid))
+		return a.verifyOwn(ctx, keys)
 	case keys.Set != nil:
 		return a.signedByOne(a.ofOperator(keys.Set))
 	case location == "":
 		return fosite.ErrInvalidClient.WithHint("The OAuth 2.0 Client has no JSON Web Keys set registered, but they are needed to complete the request.")
 	}
 	return a.verifyFetched(ctx, o.Fetcher, location, keys.Untried)
+}
+
+// verifyOwn checks the signature by keys that the client gave by value.
+func (a *assertion) verifyOwn(ctx context.Context, keys Keys) error {
+	found := keyset.Select(keys.Set, a.alg, a.kid)
+	if len(found) == 0 && keys.Renew != nil {
+		set, err := keys.Renew(ctx)
+		switch {
+		case errors.Is(err, fosite.ErrNotFound):
+			return fosite.ErrInvalidClient.WithWrap(err)
+		case err != nil:
+			return unavailable(err)
+		case set != nil:
+			found = keyset.Select(set, a.alg, a.kid)
+		}
+	}
+	return a.signedByOne(found)
 }
 
 // permitted judges what the client registered: how it authenticates, and by which algorithm.

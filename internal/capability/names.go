@@ -1,5 +1,10 @@
 package capability
 
+import (
+	"slices"
+	"strings"
+)
+
 // The methods by which a client authenticates at the token endpoint.
 const (
 	// MethodNone is that of a public client, which has no credentials (RFC 7591, section 2).
@@ -46,4 +51,16 @@ const ResponseCode = "code"
 // client_secret_jwt, which a server that stores hashes can't check.
 func UsesSecret(method string) bool {
 	return method == MethodClientSecretBasic || method == MethodClientSecretPost
+}
+
+// SharesSecret reports whether a client has a secret in common with the server by this method, whatever the server
+// supports.
+func SharesSecret(method string) bool { return strings.HasPrefix(method, "client_secret_") }
+
+// Unshared returns the methods that share no secret, the strongest first: private_key_jwt, others, none.
+func Unshared(methods []string) []string {
+	methods = slices.DeleteFunc(slices.Clone(methods), SharesSecret)
+	rank := map[string]int{MethodPrivateKeyJWT: -1, MethodNone: 1}
+	slices.SortStableFunc(methods, func(a, b string) int { return rank[a] - rank[b] })
+	return methods
 }

@@ -52,3 +52,12 @@ func CheckURL(raw string, o URLOptions) (host string, err error) {
 func notA(schemes []string) error {
 	return phrase("is not an " + strings.Join(schemes, " or ") + " URL")
 }
+
+// Origin returns what stands before the path of a URL.
+func Origin(raw string) string {
+	scheme, rest, _ := strings.Cut(raw, "://")
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		rest = rest[:end]
+	}
+	return scheme + "://" + rest
+}

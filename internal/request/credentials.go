@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // What is wrong with the credentials of a client. The texts go on after "The request".
@@ -49,4 +50,13 @@ func NoQueryCredentials(r *http.Request) error {
 		return ErrQueryCredentials
 	}
 	return nil
+}
+
+// Challenge is the challenge in the scheme that the client used (RFC 6749, section 5.2).
+func Challenge(r *http.Request) string {
+	scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		return `Bearer error="invalid_token"`
+	}
+	return "Basic"
 }

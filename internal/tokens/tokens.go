@@ -5,6 +5,7 @@ package tokens
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -77,4 +78,11 @@ func ShowRefreshEnd(found fosite.AccessRequester) {
 	session := found.GetSession().Clone()
 	session.SetExpiresAt(fosite.AccessToken, session.GetExpiresAt(fosite.RefreshToken))
 	found.SetSession(session)
+}
+
+// Narrowed reports whether a scope that is refused is none that the request asks for: it is the refresh
+// token's, from before the registration was Narrowed. Clients get a new one on invalid_grant (RFC 6749,
+// section 5.2) and are at a loss with invalid_scope.
+func Narrowed(r *http.Request) bool {
+	return r.PostForm.Get("grant_type") == string(fosite.GrantTypeRefreshToken) && r.PostForm.Get("scope") == ""
 }
