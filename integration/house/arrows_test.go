@@ -23,7 +23,7 @@ var arrows = []struct {
 	imports []string
 }{
 	{"admin", []string{"consent", "."}},
-	{"internal/dcrtest", []string{"policy", "."}},
+	{"internal/dcrtest", []string{"policy", ".", "cimd"}},
 	{"policy", []string{".", "internal/capability", "internal/redirecturi"}},
 	{"consent", []string{".", "internal/plaintext", "internal/redirecturi", "outbound"}},
 	{"telemetry", []string{"."}},
