@@ -29,13 +29,14 @@ var fill = []string{
 	`INSERT INTO dcr_tokens SELECT %[2]s, i %% 7, %[2]s, %[2]s, 0, 0, 0, 0, i, %[2]s, %[2]s, NULL FROM %[1]s`,
 	`INSERT INTO dcr_revocations SELECT %[2]s, i, i %% 2 FROM %[1]s`,
 	`INSERT INTO dcr_assertions SELECT %[2]s, i FROM %[1]s`,
+	`INSERT INTO dcr_documents SELECT %[2]s, %[2]s, %[2]s, 0, i, i FROM %[1]s`,
 	`INSERT INTO dcr_initial_access_tokens SELECT %[2]s, %[2]s, 0, 0, i FROM %[1]s`,
 }
 
 // scans finds a table that is read from end to end; SQLite says it of an index, too. The numbers of clients are few.
 var scans = map[*Dialect]*regexp.Regexp{
-	PostgreSQL: regexp.MustCompile(`Seq Scan on dcr_(clients|grants|tokens|revocations|assertions|initial_access_tokens)\b`),
-	SQLite:     regexp.MustCompile(`SCAN (dcr_(clients|grants|tokens|revocations|assertions|initial_access_tokens)|[cgrt])\b`),
+	PostgreSQL: regexp.MustCompile(`Seq Scan on dcr_(clients|grants|tokens|revocations|assertions|documents|initial_access_tokens)\b`),
+	SQLite:     regexp.MustCompile(`SCAN (dcr_(clients|grants|tokens|revocations|assertions|documents|initial_access_tokens)|[cgrt])\b`),
 }
 
 // TestPlans asks both databases how they go about each statement: none reads a whole table.

@@ -19,6 +19,9 @@ type statements struct {
 
 	CreateInitial, GetInitial, HasInitial, UseInitial, ReturnInitial, DeleteInitial, ListInitial string
 
+	FindDocument, ReplaceDocument, AddDocument, CountDocuments, EvictDocuments, RequeueDocuments string
+	TouchDocument, ForgetDocument, DropDocument, BlockDocument, UnblockDocument, ListDocuments   string
+
 	FoundGrant, JoinGrant, LockGrant, LockGrantOf, RevokeGrant string
 	CreateToken, CreateFounding, CreateJoining                 string
 	GetToken, SpendToken, RepeatToken, TokenLeft               string
@@ -93,6 +96,14 @@ const live = `epoch >= coalesce((SELECT r.epoch FROM {prefix}revocations r WHERE
 const nothingLeft = ` AND NOT EXISTS (SELECT 1 FROM {prefix}tokens WHERE client = $1 AND epoch < $2)
 		AND NOT EXISTS (SELECT 1 FROM {prefix}grants WHERE client = $1 AND epoch < $2)`
 
+// notRevoked is true of a token whose grant was not revoked.
+const notRevoked = `
+			AND NOT EXISTS (SELECT 1 FROM {prefix}grants g WHERE g.id = {prefix}tokens.grant_id AND g.revoked = 1)`
+
+// oldDocuments are the records that were not used for the longest before a time, but for one.
+const oldDocuments = `SELECT key, queued_at FROM {prefix}documents
+			WHERE record IS NOT NULL AND blocked = 0 AND key <> $1 AND queued_at < $3 ORDER BY queued_at LIMIT 100 FOR UPDATE SKIP LOCKED`
+
 // orReplace has a token replaced by one with its key, but none that was used or revoked.
 const orReplace = `
 		ON CONFLICT (key) DO UPDATE SET grant_id = excluded.grant_id, client = excluded.client, epoch = excluded.epoch,
@@ -102,7 +113,7 @@ const orReplace = `
 // postgresStatements take no lock but on rows that they find by a key, and in one order: the grant, then its tokens.
 var postgresStatements = statements{
 	Tables: `SELECT count(*) FROM {prefix}clients, {prefix}client_counts, {prefix}initial_access_tokens, {prefix}grants, {prefix}tokens,
-		{prefix}revocations, {prefix}assertions WHERE 1 = 0`,
+		{prefix}revocations, {prefix}assertions, {prefix}documents, {prefix}document_count WHERE 1 = 0`,
 	Version: `SELECT coalesce(max(version_id), 0) FROM {prefix}migrations WHERE is_applied`,
 
 	GetClient: `SELECT record, last_used_at, keep_until FROM {prefix}clients WHERE key = $1`,
@@ -145,6 +156,31 @@ var postgresStatements = statements{
 	DeleteInitial: `DELETE FROM {prefix}initial_access_tokens WHERE id = $1`,
 	ListInitial:   `SELECT record, uses FROM {prefix}initial_access_tokens WHERE id > $1 ORDER BY id LIMIT $2`,
 
+	FindDocument: `SELECT record, blocked FROM {prefix}documents WHERE key = $1`,
+	ReplaceDocument: `UPDATE {prefix}documents SET record = $2, used_at = greatest(used_at, $3), queued_at = greatest(queued_at, $3)
+		WHERE key = $1 AND record IS NOT NULL`,
+	AddDocument: `INSERT INTO {prefix}documents (key, id, record, blocked, used_at, queued_at) VALUES ($1, $2, $3, 0, $4, $4)
+		ON CONFLICT (key) DO UPDATE SET record = excluded.record, used_at = excluded.used_at, queued_at = excluded.queued_at
+			WHERE {prefix}documents.record IS NULL`,
+	CountDocuments: `UPDATE {prefix}document_count SET records = records + $1 RETURNING records`,
+	// A few are looked at. Those with a token are passed over, and then stand behind all others: nobody looks at the same
+	// ones again and again.
+	EvictDocuments: `WITH old AS MATERIALIZED (` + oldDocuments + `)
+		DELETE FROM {prefix}documents WHERE key IN (SELECT old.key FROM old WHERE NOT EXISTS (SELECT 1 FROM {prefix}tokens
+			WHERE client = old.key AND kind IN (1, 4, 5) AND state = 0 AND expires_at > $2 AND ` + live + notRevoked + `)
+			ORDER BY old.queued_at LIMIT $4) RETURNING queued_at`,
+	RequeueDocuments: `WITH old AS MATERIALIZED (` + oldDocuments + `)
+		UPDATE {prefix}documents SET queued_at = $2 WHERE key IN (SELECT key FROM old)`,
+	TouchDocument: `UPDATE {prefix}documents SET used_at = $2, queued_at = greatest(queued_at, $2)
+		WHERE key = $1 AND record IS NOT NULL AND used_at < $2`,
+	ForgetDocument: `UPDATE {prefix}documents SET record = NULL, used_at = {notyet} WHERE key = $1 AND record IS NOT NULL`,
+	DropDocument:   `DELETE FROM {prefix}documents WHERE key = $1 AND record IS NULL AND blocked = 0`,
+	BlockDocument: `INSERT INTO {prefix}documents (key, id, blocked, used_at, queued_at) VALUES ($1, $2, 1, {notyet}, {notyet})
+		ON CONFLICT (key) DO UPDATE SET blocked = 1`,
+	UnblockDocument: `UPDATE {prefix}documents SET blocked = 0 WHERE key = $1`,
+	ListDocuments: `SELECT id, record, used_at, blocked FROM {prefix}documents
+		WHERE substr(id, 1, 256) >= $1 AND id > $2 ORDER BY substr(id, 1, 256), id LIMIT $3`,
+
 	FoundGrant: `INSERT INTO {prefix}grants (id, client, epoch, revoked, expires_at, digest, request, session)
 		VALUES ($1, $2, coalesce((SELECT epoch FROM {prefix}revocations WHERE client = $2), 0), 0, $3, $4, $5, $6)
 		ON CONFLICT (id) DO UPDATE SET expires_at = greatest({prefix}grants.expires_at, excluded.expires_at)`,
@@ -184,11 +220,9 @@ var postgresStatements = statements{
 		WHERE t.key = $1 AND t.expires_at > $2 AND t.epoch >= coalesce(r.epoch, 0)`,
 	SpendToken: `UPDATE {prefix}tokens SET state = 1, spent_at = $2, expires_at = CASE WHEN expires_at = {never} THEN $3 ELSE expires_at END,
 			session = CASE WHEN $4 = 1 THEN session ELSE NULL END
-		WHERE key = $1 AND state = 0 AND expires_at > $2 AND ` + live + `
-			AND NOT EXISTS (SELECT 1 FROM {prefix}grants g WHERE g.id = {prefix}tokens.grant_id AND g.revoked = 1)`,
+		WHERE key = $1 AND state = 0 AND expires_at > $2 AND ` + live + notRevoked,
 	RepeatToken: `UPDATE {prefix}tokens SET uses = uses + 1
-		WHERE key = $1 AND state = 1 AND spent_at > $2 AND uses < $3 AND expires_at > $4 AND ` + live + `
-			AND NOT EXISTS (SELECT 1 FROM {prefix}grants g WHERE g.id = {prefix}tokens.grant_id AND g.revoked = 1)`,
+		WHERE key = $1 AND state = 1 AND spent_at > $2 AND uses < $3 AND expires_at > $4 AND ` + live + notRevoked,
 	TokenLeft: `SELECT 1 FROM {prefix}tokens WHERE key = $1 AND expires_at > $2 AND ` + live,
 	EndToken: `UPDATE {prefix}tokens SET state = 2, spent_at = $2, session = NULL,
 			expires_at = CASE WHEN expires_at = {never} THEN $3 ELSE expires_at END

@@ -32,6 +32,7 @@ type broken struct {
 	validJTI    func(context.Context, string) error
 	once        brokenOnce
 	initial     brokenInitial
+	documents   brokenDocuments
 	expire      func(context.Context, dcr.Expiry, int) ([]*dcr.Client, error)
 	list        func(context.Context, dcr.ClientFilter, dcr.ClientCursor, int) ([]*dcr.Client, error)
 	count       func(context.Context, dcr.ClientFilter, int) (int, error)
@@ -67,6 +68,7 @@ func newBounded(defect func(*broken), clients int, options ...dcr.MemoryOption) 
 		setJTI:      s.SetClientAssertionJWT,
 		validJTI:    s.ClientAssertionJWTValid,
 		initial:     soundInitial(s),
+		documents:   soundDocuments(s),
 		list:        s.ListClients,
 		count:       s.CountClients,
 		evict:       s.CreateClientEvicting,

@@ -16,6 +16,7 @@ type brokenOnce struct {
 	pickUp        func(context.Context, string) error
 	getRefresh    func(context.Context, string, fosite.Session) (fosite.Requester, error)
 	getCode       func(context.Context, string, fosite.Session) (fosite.Requester, error)
+	getPushed     func(context.Context, string) (fosite.AuthorizeRequester, error)
 }
 
 func (b *broken) CreateRefreshTokenSession(ctx context.Context, key, access string, r fosite.Requester) error {
@@ -65,6 +66,13 @@ func (b *broken) InvalidateAuthorizeCodeSession(ctx context.Context, key string)
 		return b.once.redeem(ctx, key)
 	}
 	return b.MemoryStore.InvalidateAuthorizeCodeSession(ctx, key)
+}
+
+func (b *broken) GetPARSession(ctx context.Context, uri string) (fosite.AuthorizeRequester, error) {
+	if b.once.getPushed != nil {
+		return b.once.getPushed(ctx, uri)
+	}
+	return b.MemoryStore.GetPARSession(ctx, uri)
 }
 
 func (b *broken) DeletePARSession(ctx context.Context, uri string) error {

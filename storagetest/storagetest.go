@@ -71,6 +71,6 @@ func Rows(options ...Options) []Row {
 		based("dcr.InitialAccessTokenStorage", "",
 			slices.Concat(initialRecordRows, initialListRows, initialUseRows, initialContextRows, initialRaceRows)),
 		expiryRows, based(needsList, "create/read_back", slices.Concat(listRows(o), listFilterRows, listPageRows)),
-		fullRows(o), evictionRows(o),
+		fullRows(o), evictionRows(o), documentRows(o), documentClientRows(o),
 	)
 }

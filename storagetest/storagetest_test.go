@@ -126,7 +126,7 @@ func TestDefects(t *testing.T) {
 	}
 	for _, d := range slices.Concat(clientDefects, changeDefects, useDefects, entryDefects, grantDefects, onceDefects, assertionDefects,
 		initialRecordDefects, initialListDefects, initialUseDefects, initialReturnDefects, initialContextDefects, expiryDefects,
-		listDefects, pageDefects, countDefects, filterDefects(), evictionDefects, fullDefects) {
+		listDefects, pageDefects, countDefects, filterDefects(), evictionDefects, fullDefects, documentDefects, documentClientDefects) {
 		for _, name := range d.caught {
 			require.Contains(t, rows, name, d.name)
 			delete(unused, name)
@@ -223,7 +223,7 @@ func TestNotRun(t *testing.T) {
 			require.NoError(t, err, row.Name)
 		} else {
 			require.ErrorIs(t, err, storagetest.ErrNotRun, row.Name)
-			require.Regexp(t, `^the storage does not implement (dcr|oauth2|fosite)\.\w+$|^the test does not set storagetest\.Options\.\w+$`, err.Error(), row.Name)
+			require.Regexp(t, `^the storage does not implement (dcr|oauth2|fosite|cimd)\.\w+$|^the test does not set storagetest\.Options\.\w+$`, err.Error(), row.Name)
 		}
 	}
 	storagetest.Run(t, func(*testing.T) storagetest.Storage { return plainStorage{store, store} })

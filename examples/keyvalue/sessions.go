@@ -147,13 +147,23 @@ func (s *Storage) read(ctx context.Context, kind, signature string, used error) 
 			return nil, err
 		}
 	}
-	if r.Client, err = s.GetClient(ctx, found["client"]); err != nil {
+	if r.Client, err = s.clientOf(ctx, found["client"]); err != nil {
 		return nil, err
 	}
 	if found["used"] != "" {
 		return r, used
 	}
 	return r, nil
+}
+
+// clientOf returns the client of a session. A client whose identifier is the URL of its document is in no storage: the
+// provider knows it.
+func (s *Storage) clientOf(ctx context.Context, id string) (fosite.Client, error) {
+	client, err := s.GetClient(ctx, id)
+	if errors.Is(err, fosite.ErrNotFound) && strings.HasPrefix(id, "https://") {
+		return &fosite.DefaultClient{ID: id}, nil
+	}
+	return client, err
 }
 
 // request is read for what is no authorization request.

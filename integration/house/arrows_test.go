@@ -27,7 +27,7 @@ var arrows = []struct {
 	{"policy", []string{".", "internal/capability", "internal/redirecturi"}},
 	{"consent", []string{".", "internal/plaintext", "internal/redirecturi", "outbound"}},
 	{"telemetry", []string{"."}},
-	{"storagetest", []string{"."}},
+	{"storagetest", []string{".", "cimd"}},
 	{"sqlstore", []string{"."}},
 	{".", []string{
 		"internal/members", "internal/assertion", "internal/capability", "internal/memory", "internal/plaintext",

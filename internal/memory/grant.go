@@ -38,6 +38,16 @@ func (g *grant) weight() (sum int) {
 	return sum
 }
 
+// holds reports whether a token of the grant can be used.
+func (g *grant) holds(now time.Time) bool {
+	for _, token := range g.live {
+		if !past(now, token.at) {
+			return true
+		}
+	}
+	return false
+}
+
 type liveToken struct {
 	request *fosite.Request // without the client
 	at      time.Time       // from which it is expired; zero means never

@@ -40,3 +40,17 @@ func (x index) each(name string, do func(*entry)) {
 		do(e)
 	}
 }
+
+// any reports whether an entry of a name is so.
+func (x index) any(name string, is func(*entry) bool) bool {
+	found := x[name]
+	if found.one != nil {
+		return is(found.one)
+	}
+	for e := range found.more {
+		if is(e) {
+			return true
+		}
+	}
+	return false
+}

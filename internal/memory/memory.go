@@ -4,6 +4,8 @@
 // client, and there are never more of them than a bound says. It knows fosite's interfaces and
 // keeps no clients: it asks a function for the client of a session.
 //
+// It also keeps the documents of clients whose identifiers are URLs, since none goes whose client holds a token.
+//
 // [Queue] orders keys by a time, for those who keep other things that expire.
 package memory
 
@@ -83,6 +85,7 @@ type Sessions struct {
 	pushed, machine            table
 	assertions                 table
 	slims                      slimTable
+	documents                  documents
 }
 
 var (

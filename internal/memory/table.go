@@ -146,6 +146,15 @@ func (t *table) keysOf(clientID string) (keys []string) {
 	return keys
 }
 
+// holds reports whether a client has an entry that can be used.
+func (t *table) holds(now time.Time, clientID string) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.byClient.any(clientID, func(e *entry) bool {
+		return !e.inactive && !e.expired(now) && (e.grant == nil || e.grant.holds(now))
+	})
+}
+
 // deleteClient removes the entries of a client.
 func (t *table) deleteClient(clientID string) {
 	t.mu.Lock()

@@ -191,7 +191,7 @@ func (s *Storage) GetAccessTokenSession(ctx context.Context, signature string, s
 	if err := s.readJSON(ctx, &stored, `SELECT request FROM oauth_access_tokens WHERE signature = $1`, signature); err != nil {
 		return nil, err
 	}
-	client, err := s.GetClient(ctx, stored.Client)
+	client, err := s.clientOf(ctx, stored.Client)
 	if err != nil {
 		return nil, err
 	}
@@ -228,6 +228,15 @@ func (s *Storage) GetClient(ctx context.Context, id string) (fosite.Client, erro
 		return nil, err // a nil *dcr.Client in an interface would not be nil
 	}
 	return registered, nil
+}
+
+// clientOf finds the client of a stored session. One whose identifier is the URL of its document is in no table.
+func (s *Storage) clientOf(ctx context.Context, id string) (fosite.Client, error) {
+	client, err := s.GetClient(ctx, id)
+	if errors.Is(err, fosite.ErrNotFound) && strings.HasPrefix(id, "https://") {
+		return &fosite.DefaultClient{ID: id}, nil
+	}
+	return client, err
 }
 
 // CreateClient stores a record, unless a client of either kind has its identifier.

@@ -98,7 +98,28 @@ CREATE TABLE {prefix}assertions (
 );
 CREATE INDEX {prefix}assertions_expiring ON {prefix}assertions (expires_at);
 
+-- What is known of clients whose identifiers are the URLs of documents, and which identifiers an operator has blocked. None is a
+-- registered client.
+CREATE TABLE {prefix}documents (
+	key       BYTEA PRIMARY KEY, -- of the identifier
+	id        BYTEA NOT NULL,
+	record    BYTEA, -- NULL where an identifier is blocked and nothing is kept
+	blocked   SMALLINT NOT NULL,
+	used_at   BIGINT NOT NULL,
+	queued_at BIGINT NOT NULL -- used_at, or when it was last passed over since its client holds a token
+);
+CREATE INDEX {prefix}documents_listed ON {prefix}documents (substr(id, 1, 256)); -- an identifier may be too long for an index
+CREATE INDEX {prefix}documents_unused ON {prefix}documents (queued_at) WHERE record IS NOT NULL AND blocked = 0;
+
+-- How many records the documents have.
+CREATE TABLE {prefix}document_count (
+	records BIGINT NOT NULL
+);
+INSERT INTO {prefix}document_count (records) VALUES (0);
+
 -- +goose Down
+DROP TABLE {prefix}document_count;
+DROP TABLE {prefix}documents;
 DROP TABLE {prefix}assertions;
 DROP TABLE {prefix}revocations;
 DROP TABLE {prefix}tokens;
