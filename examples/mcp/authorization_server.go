@@ -21,8 +21,8 @@ type authorizationServer struct {
 }
 
 // newAuthorizationServer composes fosite with registration. Tokens are for the resource, which is the URL of the MCP
-// server (RFC 8707), and clients may have the scopes.
-func newAuthorizationServer(issuer, resource string, users users, change ...func(*dcr.Config)) (*authorizationServer, error) {
+// server (RFC 8707). Clients may have a document where there are documents, and register in any case.
+func newAuthorizationServer(issuer, resource string, documents dcr.Documents, users users, change ...func(*dcr.Config)) (*authorizationServer, error) {
 	config := &fosite.Config{
 		AccessTokenIssuer:           issuer,
 		TokenURL:                    issuer + "/token",
@@ -34,6 +34,7 @@ func newAuthorizationServer(issuer, resource string, users users, change ...func
 	}
 	config.HashCost = 4 // the secrets of static clients are random here, so their hash need not be slow
 	registration := dcr.MCPConfig(resource, readScope, writeScope)
+	registration.Documents = documents // nil: none are taken
 	for _, c := range change {
 		c(&registration)
 	}

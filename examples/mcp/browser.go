@@ -28,7 +28,7 @@ func (b *browser) visit(ctx context.Context, args *auth.AuthorizationArgs) (*aut
 	}
 	form, action := readForm(page)
 	if action == "" {
-		return nil, fmt.Errorf("the browser shows an error (%d), and nobody comes back to the client", status)
+		return nil, fmt.Errorf("%w: the browser shows an error, %d", errNobodyCame, status)
 	}
 	form.Set("user", b.name)
 	form.Set("password", b.password)

@@ -64,9 +64,14 @@ func (c *client) Authorize(ctx context.Context, request *http.Request, response 
 		return errors.Join(err, response.Body.Close())
 	}
 	err = handler.Authorize(ctx, request, response) // closes the body
-	_ = c.lost(err)                                 // so that the next try begins anew
-	return err
+	if !c.lost(err) && errors.Is(err, errNobodyCame) {
+		c.registered = nil // of a client that it does not know the authorization server tells the user alone
+	}
+	return err // the next try begins with what is left
 }
+
+// errNobodyCame is a sign-in that has not brought the browser back to the client, in a real client after some minutes.
+var errNobodyCame = errors.New("nobody came back from the sign-in")
 
 // renew takes a token from a source. It returns an error only where nothing is lost. Otherwise it forgets what is no
 // good any more.

@@ -9,7 +9,7 @@ import (
 // connected returns a client that has registered and has a token.
 func connected(t *testing.T) (*world, *actor) {
 	t.Helper()
-	w := startWorld(t)
+	w := startWorld(t, false)
 	a := w.newActor()
 	require.NoError(t, w.play(t.Context(), a.registers()[0]))
 	return w, a
@@ -38,6 +38,16 @@ func TestClient(t *testing.T) {
 		require.NoError(t, a.calls("read_notes", "", "")(t.Context()))
 		require.Equal(t, noGood+"client > authorization server: POST /token 400\n"+discovers+signsIn+accepted, w.take())
 		require.Equal(t, before, a.oauth.ClientID)
+	})
+	t.Run("AUTH-01/deleted_without_tokens", func(t *testing.T) {
+		t.Parallel()
+		w, a := connected(t)
+		a.source, a.token = nil, nil
+		require.NoError(t, w.server.provider.DeleteClient(t.Context(), a.oauth.ClientID))
+		require.ErrorIs(t, a.calls("read_notes", "", "")(t.Context()), errNobodyCame)
+		require.Equal(t, noToken+discovers+"browser > authorization server: GET /authorize 401\n", w.take())
+		require.NoError(t, a.calls("read_notes", "", "")(t.Context()))
+		require.Equal(t, noToken+discovers+registered+signsIn+accepted, w.take())
 	})
 	t.Run("AUTH-02/server_down", func(t *testing.T) {
 		t.Parallel()

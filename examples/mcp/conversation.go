@@ -15,7 +15,6 @@ import (
 // act is one way in which a client comes in.
 type act struct {
 	title string
-	*actor
 	steps []step
 }
 
@@ -40,11 +39,13 @@ func (w *world) play(ctx context.Context, s step) error {
 	return nil
 }
 
-func (w *world) acts() []act {
-	registering, known := w.newActor(), w.newActor()
+func (w *world) acts(documents bool) []act {
+	if documents {
+		return []act{{"C. The same client as in A, at an authorization server that takes documents", w.newActor().hasDocument()}}
+	}
 	return []act{
-		{"A. A client that registers itself (RFC 7591)", registering, registering.registers()},
-		{"B. A client that the operator of the authorization server knows", known, known.isKnown()},
+		{"A. A client with a document, at an authorization server that takes none: it registers (RFC 7591)", w.newActor().registers()},
+		{"B. A client that the operator of the authorization server knows", w.newActor().isKnown()},
 	}
 }
 
@@ -60,6 +61,7 @@ const (
 	signsIn    = "browser > authorization server: GET /authorize 200\n" +
 		"browser > authorization server: POST /sign-in 303\n" + newTokens
 	newTokens   = "client > authorization server: POST /token 200\n"
+	fetched     = "authorization server > document host: GET " + documentPath + " 200\n"
 	notKnown    = "client > authorization server: POST /token 401\n"
 	readsServer = "client > authorization server: GET /.well-known/oauth-authorization-server 200\n"
 )
@@ -81,11 +83,21 @@ func (w *world) newActor() *actor {
 // redirectURI is the client's. It would listen there on a port of its own for each sign-in.
 const redirectURI = "http://127.0.0.1:33418/callback"
 
-func (a *actor) registers() []step {
+// appName is what the client calls itself.
+const appName = "Notes on the Desk"
+
+// comesIn configures a client that works with any authorization server: it has a document, and registers where that is
+// not taken.
+func (a *actor) comesIn() {
+	a.config.ClientIDMetadataDocumentConfig = &auth.ClientIDMetadataDocumentConfig{URL: a.documentURL()}
 	a.config.DynamicClientRegistrationConfig = &auth.DynamicClientRegistrationConfig{Metadata: &oauthex.ClientRegistrationMetadata{
-		ClientName: "Notes on the Desk", RedirectURIs: []string{redirectURI}, TokenEndpointAuthMethod: "none",
+		ClientName: appName, RedirectURIs: []string{redirectURI}, TokenEndpointAuthMethod: "none",
 		GrantTypes: []string{"authorization_code", "refresh_token"}, ResponseTypes: []string{"code"},
 	}}
+}
+
+func (a *actor) registers() []step {
+	a.comesIn()
 	return []step{
 		{"It connects without a token, learns where to get one, registers, and has the user sign in.", a.connect,
 			noToken + discovers + registered + signsIn + accepted},
@@ -96,6 +108,20 @@ func (a *actor) registers() []step {
 			newTokens + accepted},
 		{"The operator deletes its registration. It registers anew, and has the user sign in again.", a.isDeleted,
 			noGood + notKnown + discovers + registered + signsIn + accepted},
+	}
+}
+
+func (a *actor) hasDocument() []step {
+	a.comesIn()
+	return []step{
+		{"It connects. Its identifier is the address of its document, which the authorization server fetches.", a.connect,
+			noToken + discovers + fetched + signsIn + accepted},
+		{"It adds a note, and asks the user for more. The document is known now.", a.stepsUp, tooLittle + discovers + signsIn + accepted},
+		{"An hour later the host of the document is down. The client gets another token all the same.", func(ctx context.Context) error {
+			a.host.Close()
+			a.later.Store(int64(time.Hour)) // the copy is due to be fetched again
+			return a.refreshes(ctx)
+		}, newTokens + accepted},
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 func TestGuard(t *testing.T) {
 	t.Parallel()
 	const other = "https://other.example/mcp"
-	w := startWorld(t, func(c *dcr.Config) { c.Authorization.Audience = append(c.Authorization.Audience, other) })
+	w := startWorld(t, false, func(c *dcr.Config) { c.Authorization.Audience = append(c.Authorization.Audience, other) })
 	access, refresh := w.tokens(t, "notes:read", w.mcp.resource())
 	foreign, _ := w.tokens(t, "notes:read notes:write", other)
 	writer, _ := w.tokens(t, "notes:write", w.mcp.resource())
@@ -46,7 +46,7 @@ func TestGuard(t *testing.T) {
 // TestToolLooksAtTheScope: what the guard does not recognise as a call, the tool refuses.
 func TestToolLooksAtTheScope(t *testing.T) {
 	t.Parallel()
-	w := startWorld(t)
+	w := startWorld(t, false)
 	access, _ := w.tokens(t, "notes:read", w.mcp.resource())
 	found, body := w.post(t, access, `[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add_note","arguments":{"text":"buy milk"}}}]`)
 	require.Equal(t, verdict{status: http.StatusOK}, found)
@@ -57,7 +57,7 @@ func TestToolLooksAtTheScope(t *testing.T) {
 // TestGuardWithoutServer: while the authorization server is down, no client is told that its token is no good.
 func TestGuardWithoutServer(t *testing.T) {
 	t.Parallel()
-	w := startWorld(t)
+	w := startWorld(t, false)
 	access, _ := w.tokens(t, "notes:read", w.mcp.resource())
 	w.stopServer()
 	require.Equal(t, verdict{status: http.StatusServiceUnavailable}, w.ask(t, access, "read_notes"))

@@ -21,9 +21,9 @@ func TestRun(t *testing.T) {
 }
 
 // startWorld starts what is closed with the test.
-func startWorld(t *testing.T, change ...func(*dcr.Config)) *world {
+func startWorld(t *testing.T, documents bool, change ...func(*dcr.Config)) *world {
 	t.Helper()
-	w, err := newWorld(io.Discard, change...)
+	w, err := newWorld(io.Discard, documents, change...)
 	require.NoError(t, err)
 	t.Cleanup(w.close)
 	return w
@@ -32,13 +32,18 @@ func startWorld(t *testing.T, change ...func(*dcr.Config)) *world {
 // TestConversation plays the steps, and asks after each what has become of the client and its tokens.
 func TestConversation(t *testing.T) {
 	t.Parallel()
-	for name, act := range map[string]func(t *testing.T, w *world, a *actor){
-		"INTRO-02/registers": actOfRegistration, "INTRO-02/is_known": actOfKnownClient,
+	for name, test := range map[string]struct {
+		documents bool
+		act       func(t *testing.T, w *world, a *actor)
+	}{
+		"INTRO-02/registers":    {false, actOfRegistration},
+		"INTRO-02/is_known":     {false, actOfKnownClient},
+		"INTRO-02/has_document": {true, actOfDocument},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := startWorld(t)
-			act(t, w, w.newActor())
+			w := startWorld(t, test.documents)
+			test.act(t, w, w.newActor())
 		})
 	}
 }
@@ -92,17 +97,32 @@ func actOfKnownClient(t *testing.T, w *world, a *actor) {
 	}
 }
 
+func actOfDocument(t *testing.T, w *world, a *actor) {
+	steps := a.hasDocument()
+	require.Len(t, steps, 3)
+	require.NoError(t, w.play(t.Context(), steps[0]))
+	requireReader(t, w, a.token.AccessToken)
+	require.NoError(t, w.play(t.Context(), steps[1]))
+	require.Equal(t, verdict{status: http.StatusOK}, w.ask(t, a.token.AccessToken, "add_note"))
+	before := a.token.AccessToken
+	require.NoError(t, w.play(t.Context(), steps[2]))
+	require.Equal(t, verdict{status: http.StatusOK}, w.ask(t, a.token.AccessToken, "add_note"))
+	require.Equal(t, verdict{http.StatusUnauthorized, "invalid_token", "notes:read"}, w.ask(t, before, "read_notes"))
+	require.Equal(t, w.documentURL(), a.oauth.ClientID)
+	require.Nil(t, a.registered)
+}
+
 // TestNotAsExpected: a step that ends in another way is an error, which the exit status shows.
 func TestNotAsExpected(t *testing.T) {
 	t.Parallel()
 	t.Run("refused", func(t *testing.T) {
 		t.Parallel()
-		w := startWorld(t, func(c *dcr.Config) { c.Access = dcr.AccessToken() })
+		w := startWorld(t, false, func(c *dcr.Config) { c.Access = dcr.AccessToken() })
 		require.ErrorContains(t, w.play(t.Context(), w.newActor().registers()[0]), "failed to register client")
 	})
 	t.Run("another_exchange", func(t *testing.T) {
 		t.Parallel()
-		w := startWorld(t)
+		w := startWorld(t, false)
 		step := w.newActor().registers()[0]
 		step.want = noToken
 		require.ErrorContains(t, w.play(t.Context(), step), "want\n"+noToken)

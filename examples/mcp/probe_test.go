@@ -54,7 +54,7 @@ func (w *world) post(t *testing.T, token, message string) (found verdict, body s
 }
 
 // stopServer stops the authorization server.
-func (w *world) stopServer() { w.servers[0].Close() }
+func (w *world) stopServer() { w.servers[1].Close() }
 
 // authorizeURL is an authorization request of a client.
 func (w *world) authorizeURL(client, scope, resource, verifier string) string {

@@ -15,7 +15,7 @@ import (
 // TestSignIn: no code leaves the page but for a user who knows the password and allows what the page has shown.
 func TestSignIn(t *testing.T) {
 	t.Parallel()
-	w := startWorld(t)
+	w := startWorld(t, false)
 	right := url.Values{"user": {w.user}, "password": {w.password}, "decision": {"allow"}}
 	for name, test := range map[string]struct {
 		change    url.Values
@@ -58,7 +58,7 @@ func TestSignIn(t *testing.T) {
 // TestSignInFromElsewhere: a page of another origin can't send the form.
 func TestSignInFromElsewhere(t *testing.T) {
 	t.Parallel()
-	w := startWorld(t)
+	w := startWorld(t, false)
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.server.issuer+"/sign-in", bytes.NewReader(nil))
 	require.NoError(t, err)
 	request.Header.Set("Sec-Fetch-Site", "cross-site")

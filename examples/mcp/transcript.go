@@ -65,15 +65,23 @@ func reread(body *io.ReadCloser) ([]byte, error) {
 	return content, err
 }
 
-// note writes the line of an exchange. What the MCP server asks while it answers stands above that answer, indented.
+// note writes the line of an exchange.
 func (t *transcript) note(who string, e *exchange) {
+	what := fmt.Sprintf("%s %s %d", e.request.Method, e.request.URL.Path, e.response.StatusCode)
+	t.mu.Lock()
+	whom := t.names[e.request.URL.Host]
+	t.mu.Unlock()
+	t.line(who, whom, what, e.matters())
+}
+
+// line writes a line. What a server asks while it answers stands above that answer, indented.
+func (t *transcript) line(who, whom, what, matters string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	whom, what := t.names[e.request.URL.Host], fmt.Sprintf("%s %s %d", e.request.Method, e.request.URL.Path, e.response.StatusCode)
 	fmt.Fprintf(&t.kept, "%s > %s: %s\n", who, whom, what)
 	indent := "    "
-	if who == mcpServerName {
+	if who == mcpServerName || who == serverName {
 		indent += "    "
 	}
-	t.say("%s%s > %s: %s  %s", indent, who, whom, what, e.matters())
+	t.say("%s%s > %s: %s  %s", indent, who, whom, what, matters)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"time"
 
 	"github.com/ory/fosite"
@@ -18,12 +19,16 @@ const (
 	clientName    = "client"
 	browserName   = "browser"
 	mcpServerName = "MCP server"
+	hostName      = "document host"
 	serverName    = "authorization server"
 )
 
-// world is an authorization server and an MCP server, each on a port of its own, and a user.
+// world is an authorization server, an MCP server and the host of a client's document, each on a port of its own, and a
+// user.
 type world struct {
 	*transcript
+	host     *httptest.Server
+	later    atomic.Int64 // by how many nanoseconds the copies of documents are older than they are
 	server   *authorizationServer
 	mcp      *mcpServer
 	user     string
@@ -31,19 +36,29 @@ type world struct {
 	servers  []*httptest.Server
 }
 
-// newWorld starts everything. It has to be closed.
-func newWorld(out io.Writer, change ...func(*dcr.Config)) (*world, error) {
+// newWorld starts everything, with an authorization server that takes documents or does not. It has to be closed.
+func newWorld(out io.Writer, documents bool, change ...func(*dcr.Config)) (*world, error) {
 	w := &world{transcript: &transcript{out: out, names: map[string]string{}}, user: "alice", password: rand.Text()}
-	return w, w.start(change)
+	w.host = w.listen(hostName)
+	w.host.Config.Handler = w.documentHost()
+	w.host.StartTLS()
+	var known dcr.Documents
+	if documents {
+		var err error
+		if known, err = w.documents(); err != nil {
+			return nil, err
+		}
+	}
+	return w, w.start(known, change)
 }
 
-func (w *world) start(change []func(*dcr.Config)) (err error) {
+func (w *world) start(documents dcr.Documents, change []func(*dcr.Config)) (err error) {
 	atServer, atMCP := w.listen(serverName), w.listen(mcpServerName)
 	w.mcp = &mcpServer{
 		origin: "http://" + atMCP.Listener.Addr().String(), issuer: "http://" + atServer.Listener.Addr().String(),
 		id: "notes", requests: w.requests(mcpServerName), notes: map[string][]string{},
 	}
-	if w.server, err = newAuthorizationServer(w.mcp.issuer, w.mcp.resource(), users{w.user: w.password}, change...); err != nil {
+	if w.server, err = newAuthorizationServer(w.mcp.issuer, w.mcp.resource(), documents, users{w.user: w.password}, change...); err != nil {
 		return err
 	}
 	// The MCP server is a client of the authorization server, too: one that may ask about every token.
