@@ -20,10 +20,11 @@ type read = func(ctx context.Context, previous any, document []byte, failure err
 
 // Documents fetches and keeps documents. It is the dcr.Documents of dcr.Config. It is safe for concurrent use.
 type Documents struct {
-	options Options
-	client  *http.Client
-	pace    *pace
-	held    time.Duration // how long each failure takes that could show what lies inside
+	options  Options
+	client   *http.Client
+	pace     *pace
+	held     time.Duration // how long each failure takes that could show what lies inside
+	patience time.Duration // how long a storage may take: a known document does not wait longer for it
 
 	mu      sync.Mutex
 	entries map[string]*entry
@@ -38,7 +39,7 @@ func New(o Options) (*Documents, error) {
 		return nil, err
 	}
 	return &Documents{
-		options: o, client: newClient(o, nil), pace: &pace{most: o.HostFetchesPerMinute}, held: time.Second,
+		options: o, client: newClient(o, nil), pace: &pace{most: o.HostFetchesPerMinute}, held: time.Second, patience: time.Second,
 		entries: map[string]*entry{}, order: list.New(), blocked: map[string]bool{},
 	}, nil
 }

@@ -95,8 +95,7 @@ func newDocuments(t *testing.T, change func(*Options)) (*Documents, *clock) {
 type reader struct {
 	mu    sync.Mutex
 	calls []readCall
-	err   error         // refuses documents
-	began chan struct{} // receives when read is called for a failure, where not nil
+	err   error // refuses documents
 }
 
 type readCall struct {

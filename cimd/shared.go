@@ -7,9 +7,6 @@ import (
 	"time"
 )
 
-// patience is how long a storage may take: a known document does not wait longer for it.
-const patience = time.Second
-
 // check asks the storage about an entry, or waits for who does. The caller holds the lock, and gets it back released.
 func (d *Documents) check(ctx context.Context, e *entry, read read) error {
 	if checking := e.checking; checking != nil {
@@ -37,7 +34,7 @@ func (d *Documents) check(ctx context.Context, e *entry, read read) error {
 // consult asks the storage whether an identifier is blocked, and whether another process has fetched its document. A
 // storage that fails changes nothing.
 func (d *Documents) consult(ctx context.Context, e *entry, read read) {
-	asked, cancel := context.WithTimeout(ctx, patience)
+	asked, cancel := context.WithTimeout(ctx, d.patience)
 	defer cancel()
 	record, blocked, err := d.options.Storage.FindDocument(asked, e.id)
 	d.mu.Lock()
@@ -112,7 +109,7 @@ func (d *Documents) save(ctx context.Context, e *entry) {
 	if d.options.Storage == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, d.patience)
 	defer cancel()
 	d.mu.Lock()
 	known, now := e.known, d.options.Now()
@@ -133,7 +130,7 @@ func (d *Documents) save(ctx context.Context, e *entry) {
 func (d *Documents) withdraw(ctx context.Context, e *entry) {
 	var err error
 	if d.options.Storage != nil {
-		ctx, cancel := context.WithTimeout(ctx, patience)
+		ctx, cancel := context.WithTimeout(ctx, d.patience)
 		defer cancel()
 		err = d.options.Storage.DeleteDocument(ctx, e.id)
 	}

@@ -27,7 +27,10 @@ func (t Targets) Has(location string, anyPort bool) bool {
 		return false
 	}
 	host, port := canonicalHost(parsed.Hostname()), parsed.Port()
-	implied := port == "" || port == map[string]string{"https": "443", "http": "80"}[parsed.Scheme]
+	implied := map[string]string{"https": "443", "http": "80"}[parsed.Scheme]
+	if port == "" {
+		port = implied
+	}
 	for _, entry := range t {
 		if strings.Contains(entry, "://") {
 			if entry == location {
@@ -35,8 +38,12 @@ func (t Targets) Has(location string, anyPort bool) bool {
 			}
 			continue
 		}
-		listed, listedPort, _ := splitHost(entry)
-		if listed == host && (listedPort == port || listedPort == "" && (implied || anyPort) || port == "" && listedPort == "443") {
+		listed, listedPort, ok := splitHost(entry)
+		every := listedPort == "" && anyPort
+		if listedPort == "" {
+			listedPort = implied
+		}
+		if ok && listed == host && (every || listedPort == port) {
 			return true
 		}
 	}
