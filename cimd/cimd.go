@@ -80,6 +80,14 @@ func (d *Documents) Document(ctx context.Context, id string, effort int, read re
 			}
 			continue
 		}
+		if looks(ctx) {
+			defer d.mu.Unlock()
+			d.drop(e)
+			if e.known == nil {
+				return nil, errUnknown
+			}
+			return e.value, nil
+		}
 		if e.blocked || d.blocked[id] {
 			d.drop(e)
 			d.mu.Unlock()
@@ -111,6 +119,7 @@ var (
 	errNoURL      = fmt.Errorf("cimd: the identifier is no URL of a document: %w", fs.ErrNotExist)
 	errNotAllowed = fmt.Errorf("cimd: the identifier is not allowed: %w", fs.ErrNotExist)
 	errBlocked    = fmt.Errorf("cimd: the identifier is blocked: %w", fs.ErrNotExist)
+	errUnknown    = fmt.Errorf("cimd: no document of this identifier is known: %w", fs.ErrNotExist)
 )
 
 // admit judges an identifier by its form and by the lists, before anything is looked up, and returns its host.

@@ -3,7 +3,6 @@ package cimd
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"slices"
 	"strings"
@@ -66,7 +65,8 @@ func (d *Documents) inMemory(after string, limit int) []Known {
 		}
 	}
 	for id := range d.blocked {
-		if e := d.entries[id]; id > after && (e == nil || e.known == nil) {
+		_, own := d.options.Own[id]
+		if e := d.entries[id]; id > after && (own || e == nil || e.known == nil) {
 			page = append(page, newKnown(id, nil, time.Time{}, true))
 		}
 	}
@@ -90,6 +90,33 @@ func (k *Known) failedAs(e *entry) {
 		k.Failed = e.attempted
 	}
 }
+
+// Find returns what is known of one identifier. The error is fs.ErrNotExist where no document is kept and the identifier is
+// not blocked.
+func (d *Documents) Find(ctx context.Context, id string) (Known, error) {
+	if _, _, ok := documentURL(id); !ok {
+		return Known{}, errNoURL
+	}
+	// No identifier has a byte beyond '~', so nothing lies between this place and the identifier.
+	last := len(id) - 1
+	page, err := d.List(ctx, id[:last]+string(id[last]-1)+"\x7f", 1)
+	switch {
+	case err != nil:
+		return Known{}, err
+	case len(page) == 0 || page[0].ID != id:
+		return Known{}, errUnknown
+	}
+	return page[0], nil
+}
+
+type lookKey struct{}
+
+// Look returns a context for an operator's look at a document: Document takes the copy that is kept, however old, also where
+// its identifier is blocked. Nothing is fetched, and the look counts as no use. Where no copy is kept, the error is
+// fs.ErrNotExist.
+func Look(ctx context.Context) context.Context { return context.WithValue(ctx, lookKey{}, true) }
+
+func looks(ctx context.Context) bool { return ctx.Value(lookKey{}) != nil }
 
 // Refresh ends the lifetime of a known document, so that its next use fetches it: a request that may wait for a fetch
 // waits, and any other has it renewed beside. The document stays, within Options.StaleFor, until a newer one is there.
@@ -119,14 +146,18 @@ func (d *Documents) Refresh(ctx context.Context, id string) error {
 		}
 	}
 	if known == nil {
-		return fmt.Errorf("cimd: no document of this identifier is known: %w", fs.ErrNotExist)
+		return errUnknown
 	}
 	return nil
 }
 
 // Block refuses an identifier from now on, whether a document is known or not, or ends that. Other processes notice
-// within ten seconds. Without Options.Storage it is forgotten with the process: Options.Deny is not.
+// within ten seconds. Without Options.Storage it is forgotten with the process: Options.Deny is not. What can be no
+// document's URL can't be blocked: the error is fs.ErrNotExist.
 func (d *Documents) Block(ctx context.Context, id string, blocked bool) error {
+	if _, _, ok := documentURL(id); blocked && !ok {
+		return errNoURL
+	}
 	if d.options.Storage != nil {
 		if err := d.options.Storage.BlockDocument(ctx, id, blocked); err != nil {
 			return fmt.Errorf("cimd: the storage of documents: %w", err)

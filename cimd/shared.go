@@ -94,7 +94,7 @@ func (e *entry) settle(stored *document, value any) {
 func (d *Documents) touch(ctx context.Context, e *entry) {
 	d.mu.Lock()
 	now := d.options.Now()
-	due := e.stored && now.Sub(e.touched) >= coarse
+	due := e.stored && now.Sub(e.touched) >= coarse && !looks(ctx)
 	if due {
 		e.touched = now
 	}
