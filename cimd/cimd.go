@@ -1,5 +1,38 @@
 // Package cimd fetches and keeps client metadata documents: what stands behind a client identifier that is a URL
-// (draft-ietf-oauth-client-id-metadata-document).
+// (draft-ietf-oauth-client-id-metadata-document, which the Model Context Protocol prefers to registration).
+//
+//	documents, err := cimd.New(cimd.Options{Storage: store})
+//	if err != nil {
+//		return err // it says everything that is wrong with the options
+//	}
+//	config.Documents = documents // of dcr.Config, which reads the documents by the rules of registration
+//
+// Identifiers. An identifier that names a document begins with https:// and has a path. It has no fragment, no user
+// information, no dot segments and nothing that two readers could read in two ways; it is compared and fetched byte for
+// byte. Options.Allow and Options.Deny are judged before anything is looked up.
+//
+// Fetches go through package outbound: public addresses only, judged when a connection is made, no redirects, 5 KiB,
+// 5 seconds. Status 200 and a media type of JSON are asked for before the body is read. Options.AllowPrivate opens exact
+// identifiers or hosts of an intranet, Options.Own holds documents that need no network, and behind Options.Proxy it is
+// the proxy that guards the addresses.
+//
+// Times. A document is used as HTTP caching says, five minutes at least and a day at most. Requests for a token take a
+// copy past that time and have it renewed beside; those of a user who signs in wait for the renewal. While the host is
+// unavailable (no answer, any status but 200, 304 and 410, another media type, no JSON, or a document that is refused)
+// the last valid one serves for another day, with one attempt a minute. 410 takes it away at once. Errors are not kept:
+// where nothing is known, the next request tries again.
+//
+// Floods. All who wait for a URL share one fetch, which goes on when they leave. One registrable domain sees four fetches
+// at once and sixty a minute, all hosts together 64 at once; what is more is refused before its name is looked up. Memory
+// holds Options.MaxDocuments.
+//
+// Several processes. With Options.Storage documents outlive the process, and processes share them: one fetches, and the
+// others notice within ten seconds, as they do when an operator blocks an identifier. A storage that fails keeps no known
+// document from serving; an unknown one is not fetched then, since nobody knows whether it is blocked.
+//
+// What is shown. A Failure is for the operator. Whether a name exists inside, and what listens there, shows in no answer:
+// no address inside is connected to, and such a failure takes a second, whether the name has an address or not.
+// Documents.List, Refresh and Block are for operators.
 package cimd
 
 import (

@@ -78,6 +78,15 @@ func (c *document) record() ([]byte, error) {
 	return json.Marshal(wire{c.body, c.etag, c.modified, c.fetched.UTC(), c.expires.UTC()})
 }
 
+// bounded returns the document with a lifetime that the options of this process allow. One from the future of its clock
+// has none: the process that fetched it may have had a clock that was wrong.
+func (c document) bounded(o Options) *document {
+	if now := o.Now(); c.fetched.After(now.Add(time.Minute)) {
+		c.fetched, c.expires = now, now
+	}
+	return c.expired(c.fetched.Add(o.MaxAge))
+}
+
 // fromRecord returns what a storage has kept, or nil where it is nothing that record made.
 func fromRecord(record []byte) *document {
 	var w wire

@@ -26,7 +26,7 @@ type webHost struct {
 }
 
 // serveHost starts a host on this machine.
-func serveHost(t *testing.T, answer http.HandlerFunc) *webHost {
+func serveHost(t testing.TB, answer http.HandlerFunc) *webHost {
 	t.Helper()
 	h := &webHost{answer: answer}
 	h.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

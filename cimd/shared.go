@@ -56,6 +56,9 @@ func (d *Documents) consult(ctx context.Context, e *entry, read read) {
 // adopt takes over what the storage has. A record that is not there any more was withdrawn by another process, or made
 // room: the host is asked.
 func (d *Documents) adopt(ctx context.Context, e *entry, stored *document, read read) {
+	if stored != nil {
+		stored = stored.bounded(d.options)
+	}
 	d.mu.Lock()
 	known, previous := e.known, e.value
 	e.overdue = e.overdue || stored == nil && e.stored

@@ -382,6 +382,25 @@ func TestRecordsOfNoUse(t *testing.T) {
 			require.True(t, strings.HasPrefix(string(s.records[h.id].record), `{"document":`), "it is replaced")
 		})
 	}
+	t.Run("CIMD-22/clock_of_another", func(t *testing.T) {
+		t.Parallel()
+		h, s := serveHost(t, says("two")), newShelf()
+		p, _ := processes(t, s, 1, nil)
+		const future = `"fetched":"2033-11-14T22:13:20Z","expires":"2033-11-15T22:13:20Z"`
+		s.records[h.id] = shelved{record: []byte(`{"document":"eyJjbGllbnRfbmFtZSI6Im9uZSJ9",` + future + `}`)}
+		p[0].wants(t, h.id, 1, "two")
+		require.Equal(t, []readCall{{name: "one"}, {previous: "one", name: "two"}}, p[0].seen())
+	})
+	t.Run("CIMD-22/other_options", func(t *testing.T) {
+		t.Parallel()
+		h, s := serveHost(t, says("one", "Cache-Control", "max-age=86400")), newShelf()
+		p, clock := processes(t, s, 1, nil)
+		p[0].wants(t, h.id, 1, "one")
+		short, _ := processes(t, s, 1, func(o *Options) { o.MaxAge, o.Now = time.Hour, clock.now })
+		clock.pass(time.Hour)
+		short[0].wants(t, h.id, 1, "one")
+		require.EqualValues(t, 2, h.fetches.Load())
+	})
 	t.Run("CIMD-22/refused_now", func(t *testing.T) {
 		t.Parallel()
 		h, s := serveHost(t, says("one")), newShelf()
