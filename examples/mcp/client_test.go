@@ -49,6 +49,11 @@ func TestClient(t *testing.T) {
 		require.NoError(t, a.calls("read_notes", "", "")(t.Context()))
 		require.Equal(t, noToken+discovers+registered+signsIn+accepted, w.take())
 	})
+	t.Run("keeps_its_scopes", func(t *testing.T) {
+		t.Parallel()
+		_, a := connected(t)
+		require.Equal(t, []string{"notes:read", "other"}, a.signIn().ScopeFilter([]string{"other"}), "a server may name only what is missing")
+	})
 	t.Run("AUTH-02/server_down", func(t *testing.T) {
 		t.Parallel()
 		w, a := connected(t)
