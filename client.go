@@ -447,8 +447,8 @@ func (c *Client) isDocument() bool { return c.Origin.Kind == KindDocument }
 
 // sameRegistration reports whether two clients were registered alike.
 func (c *Client) sameRegistration(d *Client) bool {
-	ours, _ := c.Metadata.appendMembers(nil)
-	theirs, _ := d.Metadata.appendMembers(nil)
+	ours, _ := c.Metadata.MarshalJSON()
+	theirs, _ := d.Metadata.MarshalJSON()
 	return bytes.Equal(ours, theirs)
 }
 

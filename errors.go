@@ -206,6 +206,12 @@ func (f *fault) answer() *fosite.RFC6749Error {
 	return answer.WithWrap(f).WithDebug(f.cause.Error())
 }
 
+// refusedDocument is the answer to a client whose document breaks a rule. fosite keeps it inside and says that there is no
+// such client.
+type refusedDocument struct{ *fosite.RFC6749Error }
+
+func (r *refusedDocument) Unwrap() error { return r.RFC6749Error }
+
 // asFault returns the answer to the failure in the chain of err, or nil.
 func asFault(err error) error {
 	var f *fault

@@ -371,6 +371,10 @@ func translate(r *http.Request, err error) error {
 	if fault := asFault(err); fault != nil {
 		return fault
 	}
+	var document *refusedDocument
+	if errors.As(err, &document) {
+		err = document.RFC6749Error
+	}
 	var known *fosite.RFC6749Error
 	unknown := !errors.As(err, &known) || known.ErrorField == errUnknown.ErrorField || errors.Is(err, errUnknown)
 	if errors.Is(err, ErrUnavailable) || unknown {

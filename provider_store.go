@@ -283,7 +283,7 @@ func (d *documents) fetch(ctx context.Context, id string, effort int) (*Client, 
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fosite.ErrNotFound.WithWrap(err)
 	case asFault(err) == nil && errors.As(err, &refusal):
-		return nil, fosite.ErrInvalidClient.WithHint("The document of the client is refused: " + plaintext.Description(descriptionOf(refusal))).WithWrap(err)
+		return nil, &refusedDocument{fosite.ErrInvalidClient.WithHint("The document of the client is refused: " + plaintext.Description(descriptionOf(refusal))).WithWrap(err)}
 	}
 	return nil, fmt.Errorf("%w: %w", ErrDocumentUnavailable, err)
 }

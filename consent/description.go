@@ -41,8 +41,8 @@ type Description struct {
 	// the redirect URIs, each as Host shows it. Loopback hosts have no port here, because a
 	// native client chooses another one each time (RFC 8252, section 7.3).
 	RedirectHosts []string
-	// IdentifierHost is the host of an identifier that is an https URL, as clients have that
-	// publish a document there; empty for other identifiers.
+	// IdentifierHost is the host of an identifier that is a URL, as clients have that publish a
+	// document there; empty for other identifiers. A page shows it first.
 	IdentifierHost string
 	// LoopbackOnly says that every redirect URI leads to the user's own machine: any program
 	// there can pose as the client (T50). The same holds for private-use schemes, which
@@ -243,7 +243,7 @@ func (d *Description) setIdentifier(id string) {
 // any other.
 func documentURL(id string) *url.URL {
 	u, err := url.Parse(id)
-	if err != nil || u.Scheme != "https" {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" {
 		return nil
 	}
 	return u

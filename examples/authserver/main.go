@@ -23,6 +23,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -122,6 +123,9 @@ func printNotice(out io.Writer, s *server) {
 	line("  metadata      %s", s.url("/.well-known/oauth-authorization-server"))
 	line("  registration  %s (%s)", s.url("/register"), s.options.registration)
 	kept, made := s.kept()
+	if s.options.documents {
+		line("  documents     the client_id may be the URL of a metadata document (%s)", documentsOf(s.options))
+	}
 	line("  sign in as    %s, password %s (%s)", demoUser, s.users.password, made)
 	if s.admin != nil {
 		line("  operator      %s as %s, password %s (%s)", s.url("/admin/"), adminUser, s.operators.password, made)
@@ -141,9 +145,17 @@ func printNotice(out io.Writer, s *server) {
 		line("         traffic has the password. Only a proxy with TLS on this machine or network may reach it.")
 	}
 	if s.options.insecureOutbound {
-		line("WARNING: -insecure-outbound-loopback: clients may have this server send requests to")
+		line("WARNING: -insecure-outbound-loopback: clients and their documents may have this server send requests to")
 		line("         this machine, and their certificates are not checked. That is for tests only.")
 	}
+}
+
+// documentsOf says whose documents are taken.
+func documentsOf(o options) string {
+	if len(o.documentsOf) == 0 {
+		return "of every public host"
+	}
+	return "of " + strings.Join(o.documentsOf, ", ")
 }
 
 // kept says what becomes of what is registered, and when the passwords are made.

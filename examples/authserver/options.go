@@ -45,6 +45,9 @@ type options struct {
 	insecureOutbound   bool
 	rate               dcr.Rate
 	admin              bool
+	documents          bool
+	documentsOf        []string
+	documentAge        time.Duration
 }
 
 // resourceServer is a static client that checks tokens.
@@ -58,6 +61,8 @@ func defaultOptions() options {
 		rotate:       true,
 		tokens:       tokensOpaque,
 		admin:        true,
+		documents:    true,
+		documentAge:  5 * time.Minute,
 	}
 }
 
@@ -75,7 +80,10 @@ func parseOptions(args []string, errOut io.Writer) (options, error) {
 	flags.BoolVar(&o.rotate, "rotate", o.rotate, "replace the registration access token with every update")
 	flags.StringVar(&o.tokens, "tokens", o.tokens, "access tokens: opaque or jwt (RFC 9068)")
 	flags.Func("rate", "registrations of one caller, as `COUNT/DURATION` such as 60/1m (default no limit on loopback)", o.setRate)
-	flags.BoolVar(&o.insecureOutbound, "insecure-outbound-loopback", false, "for tests: URLs that clients register may lead to loopback, where certificates are not checked")
+	flags.BoolVar(&o.documents, "cimd", o.documents, "clients may come with the URL of a metadata document as their client_id, instead of registering")
+	flags.Func("cimd-allow", "`URL-OR-HOST` of such documents that are taken, others are not; repeatable (default those of every public host)", o.addDocument)
+	flags.DurationVar(&o.documentAge, "cimd-min-age", o.documentAge, "the shortest `duration` that a document is kept before it is fetched again")
+	flags.BoolVar(&o.insecureOutbound, "insecure-outbound-loopback", false, "for tests: URLs that clients register, and those of documents, may lead to loopback, where certificates are not checked")
 	flags.BoolVar(&o.admin, "admin", o.admin, "the operator's pages under /admin, with a password that is printed at the start; beyond loopback they are off unless given, since this server itself speaks plain http")
 	flags.BoolVar(&o.demo, "demo", false, "play the life of a client against a server on a free port, and exit")
 	if err := flags.Parse(args); err != nil {
@@ -102,6 +110,14 @@ func (o *options) addResourceServer(value string) error {
 		return errors.New("want ID:SECRET")
 	}
 	o.resourceServers = append(o.resourceServers, resourceServer{id, secret})
+	return nil
+}
+
+func (o *options) addDocument(value string) error {
+	if value == "" {
+		return errors.New("want a URL or a host")
+	}
+	o.documentsOf = append(o.documentsOf, value)
 	return nil
 }
 
@@ -141,6 +157,10 @@ func (o *options) check() error {
 		return errors.New("-demo registers anonymous clients: leave -registration at open")
 	case o.demo && o.issuer != "":
 		return errors.New("-demo sends its requests to the address that it listens on: leave -issuer out")
+	case !o.documents && len(o.documentsOf) > 0:
+		return errors.New("-cimd-allow works with -cimd only")
+	case o.documentAge <= 0:
+		return errors.New("-cimd-min-age: want a duration above zero, such as 5m")
 	case hasPath(o.issuer):
 		return fmt.Errorf("-issuer %s: the pages of this server are at the root of its host, so leave the path out", o.issuer)
 	case isLoopback(o.addr):

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"html/template"
 	"log/slog"
 	"net/http"
@@ -108,6 +109,13 @@ func refusalOf(err error) (status int, page refusalPage) {
 	}
 	status = http.StatusBadRequest
 	switch {
+	case errors.Is(err, dcr.ErrDocumentUnavailable):
+		status = answer.CodeField
+		page.Title = "This app can not be looked up now"
+		page.Text = "The app describes itself on a website that does not answer. Wait a minute, then go back to the app and try again."
+	case errors.Is(err, dcr.ErrInvalidClientMetadata), errors.Is(err, dcr.ErrInvalidRedirectURI):
+		page.Title = "This app is not accepted here"
+		page.Text = "The app describes itself on a website, and this server does not accept what it says there. Its makers have to change that."
 	case answer.CodeField >= 500:
 		status = answer.CodeField
 		page.Title = "Something went wrong here"

@@ -18,6 +18,7 @@ import (
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
 	"github.com/fosite-contrib/fosite-dcr/admin"
+	"github.com/fosite-contrib/fosite-dcr/cimd"
 	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
 
@@ -43,8 +44,10 @@ type server struct {
 	decided *shelf[bool]
 	// consents keeps what users have allowed to confidential clients, by consentKey.
 	consents *shelf[[]string]
-	pages    *pages
-	log      *slog.Logger
+	// documents are the clients that come with the URL of a metadata document; nil with -cimd=false.
+	documents *cimd.Documents
+	pages     *pages
+	log       *slog.Logger
 
 	operators *operators
 	history   *admin.History // what happened to clients, for the operator's pages
@@ -83,10 +86,27 @@ func (s *server) build() (err error) {
 	if s.sealer, err = newSealer(s.keys.Sealing); err != nil {
 		return err
 	}
+	if s.options.documents {
+		if s.documents, err = s.openDocuments(); err != nil {
+			return err
+		}
+	}
 	if s.provider, err = s.compose(); err == nil && s.options.admin {
 		s.admin, err = s.adminPages()
 	}
 	return err
+}
+
+// openDocuments makes what fetches documents and keeps them, in the storage too where it can.
+func (s *server) openDocuments() (*cimd.Documents, error) {
+	kept, _ := s.store.(cimd.Storage)
+	return cimd.New(cimd.Options{
+		Allow:                 s.options.documentsOf,
+		MinAge:                s.options.documentAge,
+		InsecureAllowLoopback: s.options.insecureOutbound,
+		UserAgent:             "fosite-dcr-authserver",
+		Storage:               kept,
+	})
 }
 
 // close ends what the storage does in the background. No request may be under way.
@@ -159,7 +179,7 @@ func (s *server) strategy(config *fosite.Config) *compose.CommonStrategy {
 
 // registrationConfig says who may register, and what.
 func (s *server) registrationConfig() dcr.Config {
-	return dcr.Config{
+	config := dcr.Config{
 		Access:       s.access(),
 		Registration: dcr.Registration{Scope: registrationScope},
 		Scopes:       scopes,
@@ -184,6 +204,10 @@ func (s *server) registrationConfig() dcr.Config {
 			AnonymousGrantTypes: []string{"client_credentials"},
 		},
 	}
+	if s.documents != nil { // a nil pointer would be documents all the same
+		config.Documents = s.documents
+	}
+	return config
 }
 
 // callerRate is what -rate says. Without it there is no limit on loopback, and elsewhere the
@@ -279,13 +303,13 @@ var openToBrowsers = cors.New(cors.Options{
 }).Handler
 
 // refused logs an error that is answered: a failure of the server as an error, and a refusal
-// as information. That a client's keys can't be fetched is no failure of this server.
+// as information. That a client's keys or document can't be fetched is no failure of this server.
 func (s *server) refused(r *http.Request, err error) {
 	answer := fosite.ErrorToRFC6749Error(err)
 	attrs := []slog.Attr{slog.String("path", r.URL.Path), slog.String("error", answer.ErrorField), slog.String("hint", answer.HintField)}
 	level := slog.LevelInfo
 	if answer.CodeField >= 500 {
-		if !errors.Is(err, dcr.ErrKeysUnavailable) {
+		if !errors.Is(err, dcr.ErrKeysUnavailable) && !errors.Is(err, dcr.ErrDocumentUnavailable) {
 			level = slog.LevelError
 		}
 		attrs = append(attrs, slog.String("cause", answer.DebugField))
