@@ -23,15 +23,16 @@
 // where nothing is known, the next request tries again.
 //
 // Floods. All who wait for a URL share one fetch, which goes on when they leave. One registrable domain sees four fetches
-// at once and sixty a minute, all hosts together 64 at once; what is more is refused before its name is looked up. Memory
-// holds Options.MaxDocuments.
+// at once and sixty a minute, all hosts together 64 at once; what is more is refused before its name is looked up. Documents
+// that are known, or that Options.Allow names exactly, have limits of their own. Memory holds Options.MaxDocuments.
 //
 // Several processes. With Options.Storage documents outlive the process, and processes share them: one fetches, and the
 // others notice within ten seconds, as they do when an operator blocks an identifier. A storage that fails keeps no known
 // document from serving; an unknown one is not fetched then, since nobody knows whether it is blocked.
 //
 // What is shown. A Failure is for the operator. Whether a name exists inside, and what listens there, shows in no answer:
-// no address inside is connected to, and such a failure takes a second, whether the name has an address or not.
+// no address inside is connected to, and such a failure takes a second, whether the name has an address or not. Nor does it
+// show what is wrong with a document of Options.AllowPrivate, only in what read is called with.
 // Documents.List, Refresh and Block are for operators.
 package cimd
 
@@ -55,6 +56,7 @@ type read = func(ctx context.Context, previous any, document []byte, failure err
 type Documents struct {
 	options  Options
 	client   *http.Client
+	named    *http.Client // for documents that are known, or that Options.Allow names exactly
 	pace     *pace
 	held     time.Duration // how long each failure takes that could show what lies inside
 	patience time.Duration // how long a storage may take: a known document does not wait longer for it
@@ -72,7 +74,7 @@ func New(o Options) (*Documents, error) {
 		return nil, err
 	}
 	return &Documents{
-		options: o, client: newClient(o, nil), pace: &pace{most: o.HostFetchesPerMinute}, held: time.Second, patience: time.Second,
+		options: o, client: newClient(o, nil), named: newClient(o, nil), pace: &pace{most: o.HostFetchesPerMinute}, held: time.Second, patience: time.Second,
 		entries: map[string]*entry{}, order: list.New(), blocked: map[string]bool{},
 	}, nil
 }

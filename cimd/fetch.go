@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +35,11 @@ func newClient(o Options, resolver *net.Resolver) *http.Client {
 // fetch gets a document, or, where the host says that the known one is still good, that one with a new lifetime.
 // Status and media type are judged before the body is read.
 func (d *Documents) fetch(ctx context.Context, id, site string, known *document) (*document, *Failure) {
-	if !d.pace.allow(site, d.options.Now()) {
+	client, counted := d.client, site
+	if known != nil || slices.Contains(d.options.Allow, id) {
+		client, counted = d.named, id // a flood of others takes nothing from those that are known or named
+	}
+	if !d.pace.allow(counted, d.options.Now()) {
 		return nil, &Failure{reason: "busy", cause: errPace}
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.options.Timeout)
@@ -45,7 +50,7 @@ func (d *Documents) fetch(ctx context.Context, id, site string, known *document)
 	}
 	request.Header.Set("Accept", "application/json")
 	known.ask(request.Header)
-	response, err := d.client.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return nil, failed(err)
 	}
@@ -124,7 +129,7 @@ func (f *Failure) from(response *http.Response) *Failure {
 
 // hides reports whether a failure may have been decided by what lies in the network of this server: then it takes as
 // long as all others of this kind (see Documents.hold).
-func (f *Failure) hides() bool { return f.reason == "lookup" || f.reason == "address" }
+func (f *Failure) hides() bool { return f != nil && (f.reason == "lookup" || f.reason == "address") }
 
 // hold waits until a failure that hides something is as old as all of them.
 func (d *Documents) hold(since time.Time) { time.Sleep(d.held - time.Since(since)) }

@@ -41,14 +41,29 @@ func (d *Documents) fly(ctx context.Context, e *entry, f *flight, read read) {
 	fresh, failure := d.fetch(ctx, e.id, e.site, known)
 	if failure != nil {
 		err = d.failed(ctx, e, failure, previous, read)
-		if failure.hides() {
-			d.hold(since)
-		}
+	} else if err = d.accept(ctx, e, fresh, read); err == nil {
+		d.save(ctx, e)
 		return
 	}
-	if err = d.accept(ctx, e, fresh, read); err == nil {
-		d.save(ctx, e)
+	private := d.options.AllowPrivate.Has(e.id, false)
+	if private {
+		err = hidden(err, failure, known != nil)
 	}
+	if private || failure.hides() {
+		d.hold(since)
+	}
+}
+
+// hidden returns the error of a host that may lie inside: by it nobody can tell what is there (CIMD, security
+// considerations), unless a document was known.
+func hidden(err error, failure *Failure, known bool) error {
+	switch {
+	case failure == nil:
+		return fmt.Errorf("cimd: the document from inside is refused: %s", err) // without what errors.As could find
+	case failure.gone() && !known:
+		return failure
+	}
+	return err
 }
 
 // spared reports whether there is no need for a fetch, or no right to one: another process has fetched the document, or

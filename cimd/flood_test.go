@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fosite-contrib/fosite-dcr/outbound"
 )
 
 // slowHost answers when it is told to, and counts.
@@ -149,18 +151,49 @@ func TestLimitInAll(t *testing.T) {
 	require.EqualValues(t, 2, h.fetches.Load(), "T51")
 }
 
-// TestKnownDocumentInAFlood: it serves though there is no turn for its renewal.
-func TestKnownDocumentInAFlood(t *testing.T) {
+// TestKnownDocumentsInAFlood: neither they nor those that the application named wait for what others have asked for.
+func TestKnownDocumentsInAFlood(t *testing.T) {
 	t.Parallel()
 	h, good := serveSlowly(t), serveHost(t, says("one"))
-	flooded, _ := reached(t, func(o *Options) { o.Timeout, o.Fetches = time.Minute, 1 })
-	d, clock := newDocuments(t, nil)
-	d.client = flooded.client
+	d, clock := reached(t, func(o *Options) {
+		o.Timeout, o.Fetches, o.HostFetchesPerMinute = time.Minute, 1, 2
+		o.Allow = outbound.Targets{good.id + "/named", good.id + "/late", good.Listener.Addr().String(), "slow.example:" + h.port}
+	})
 	r := new(reader)
 	r.get(t, d, good.id, 1, "one")
-	slow := ask(t, flooded, []string{"https://slow.example:" + h.port + "/c"})
+	slow := ask(t, d, []string{"https://slow.example:" + h.port + "/c"})
 	receive(h.began, 1)
-	d.options.Timeout = 50 * time.Millisecond
+	clock.pass(5 * time.Minute)
+	good.set(says("two"))
+	r.get(t, d, good.id, 1, "two")
+	r.get(t, d, good.id+"/named", 1, "two")
+	close(h.proceed)
+	slow.group.Wait()
+
+	others := ask(t, d, numbered(10, good.id, ""))
+	others.group.Wait()
+	require.Len(t, others.busy, 8)
+	r.get(t, d, good.id+"/late", 1, "two")
+	clock.pass(5*time.Minute - 1)
+	others = ask(t, d, numbered(10, good.id+"/more", ""))
+	others.group.Wait()
+	require.Len(t, others.busy, 8)
+	clock.pass(1)
+	r.get(t, d, good.id+"/named", 1, "two")
+	require.EqualValues(t, 9, good.fetches.Load(), "T51")
+}
+
+// TestKnownDocumentWithoutATurn serves, and its host is not blamed.
+func TestKnownDocumentWithoutATurn(t *testing.T) {
+	t.Parallel()
+	h, good := serveSlowly(t), serveHost(t, says("one"))
+	full, _ := reached(t, func(o *Options) { o.Timeout, o.Fetches = time.Minute, 1 })
+	d, clock := newDocuments(t, nil)
+	r := new(reader)
+	r.get(t, d, good.id, 1, "one")
+	slow := ask(t, full, []string{"https://slow.example:" + h.port + "/c"})
+	receive(h.began, 1)
+	d.named, d.options.Timeout = full.client, 50*time.Millisecond
 	clock.pass(5 * time.Minute)
 	for effort := range 3 {
 		r.get(t, d, good.id, effort, "one")

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/binary"
+	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -89,6 +91,7 @@ func guarded(t *testing.T, names names, change func(*Options)) *Documents {
 		}
 	})
 	d.client = newClient(d.options, names.resolver())
+	d.named = d.client
 	return d
 }
 
@@ -218,6 +221,45 @@ func TestNothingIsShownOfInside(t *testing.T) {
 		})
 	}
 	t.Cleanup(func() { require.Zero(t, html.fetches.Load()+missing.fetches.Load()) })
+}
+
+// TestNothingIsShownOfExceptions: of a host that may lie inside, nobody outside learns what it has that is no document.
+func TestNothingIsShownOfExceptions(t *testing.T) {
+	t.Parallel()
+	refusal := errors.New("redirect_uris is missing")
+	for name, row := range map[string]struct {
+		answer http.HandlerFunc
+		reason string
+	}{
+		"CIMD-24/other_json": {says("one"), ""}, "CIMD-24/missing": {status(404), "status"}, "CIMD-24/gone": {status(410), "status"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := serveHost(t, row.answer)
+			d := guarded(t, nil, func(o *Options) { o.AllowPrivate, o.RootCAs = outbound.Targets{h.id}, roots(h) })
+			d.held = 300 * time.Millisecond
+			r := &reader{err: refusal}
+			since := time.Now()
+			_, err := d.Document(t.Context(), h.id, 1, r.read)
+			require.GreaterOrEqual(t, time.Since(since), d.held)
+			require.Error(t, err)
+			require.NotErrorIs(t, err, refusal)
+			require.NotErrorIs(t, err, fs.ErrNotExist)
+			require.Equal(t, row.reason, r.seen()[0].reason, "its reader, and so the operator, learns of it")
+		})
+	}
+	t.Run("CIMD-10/gone_inside", func(t *testing.T) {
+		t.Parallel()
+		h := serveHost(t, says("one"))
+		d := guarded(t, nil, func(o *Options) { o.AllowPrivate, o.RootCAs, o.MinAge = outbound.Targets{h.id}, roots(h), 1 })
+		r := new(reader)
+		r.get(t, d, h.id, 1, "one")
+		h.set(status(410))
+		later := d.options.Now().Add(time.Hour)
+		d.options.Now = func() time.Time { return later }
+		_, err := d.Document(t.Context(), h.id, 1, r.read)
+		require.ErrorIs(t, err, fs.ErrNotExist, "a document that was known")
+	})
 }
 
 // TestRequest: what a host sees of this server.

@@ -27,7 +27,8 @@ type Options struct {
 	// with http://, too.
 	Own map[string][]byte
 	// AllowPrivate lists exact identifiers, or hosts as Allow has them, that may lie in the server's own network: at a
-	// private or a loopback address. Their certificates are verified as those of others. Default: none.
+	// private or a loopback address. Their certificates are verified as those of others. What is wrong with their documents
+	// is for the operator alone. Default: none.
 	AllowPrivate outbound.Targets
 	// InsecureAllowLoopback takes documents from this machine, with https and an unverified certificate, or with http. For
 	// tests and development.
@@ -50,7 +51,8 @@ type Options struct {
 	Fetches int
 	// HostFetches bounds how many of them go to one host. Hosts with one registrable domain count as one. Default: 4.
 	HostFetches int
-	// HostFetchesPerMinute bounds how many fetches one host sees in a minute. Default: 60.
+	// HostFetchesPerMinute bounds how many fetches one host sees in a minute. Default: 60. Documents that are known, or that
+	// Allow names exactly, are counted each for itself, and are no part of the bounds above: they have the same once more.
 	HostFetchesPerMinute int
 
 	// UserAgent is sent with each request. Default: "fosite-dcr".

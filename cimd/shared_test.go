@@ -236,7 +236,7 @@ func TestNoticedByOthers(t *testing.T) {
 	}{
 		"CIMD-22/blocked": {
 			func(t *testing.T, p *process, h *webHost) { require.NoError(t, p.Block(t.Context(), h.id, true)) },
-			func(t *testing.T, p *process, h *webHost) { p.unknown(t, h.id) },
+			func(t *testing.T, p *process, h *webHost) { p.unknown(t, h.id, 0) },
 		},
 		"CIMD-22/fetched": {
 			func(t *testing.T, p *process, h *webHost) { h.set(says("two")); p.wants(t, h.id, 2, "two") },
@@ -245,9 +245,9 @@ func TestNoticedByOthers(t *testing.T) {
 		"CIMD-10/gone": {
 			func(t *testing.T, p *process, h *webHost) {
 				h.set(status(http.StatusGone))
-				p.unknown(t, h.id)
+				p.unknown(t, h.id, 2)
 			},
-			func(t *testing.T, p *process, h *webHost) { p.unknown(t, h.id) },
+			func(t *testing.T, p *process, h *webHost) { p.unknown(t, h.id, 0) },
 		},
 		"CIMD-22/refreshed": {
 			func(t *testing.T, p *process, h *webHost) {
@@ -280,10 +280,10 @@ func TestNoticedByOthers(t *testing.T) {
 	}
 }
 
-// unknown requires that there is no such client, also for an unknown kid.
-func (p *process) unknown(t *testing.T, id string) {
+// unknown requires that there is no such client.
+func (p *process) unknown(t *testing.T, id string, effort int) {
 	t.Helper()
-	_, err := p.Document(t.Context(), id, 2, p.read)
+	_, err := p.Document(t.Context(), id, effort, p.read)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
@@ -297,15 +297,15 @@ func TestBlocked(t *testing.T) {
 			d, clock := newDocuments(t, func(o *Options) { o.Storage = storage })
 			p := &process{Documents: d}
 			require.NoError(t, d.Block(t.Context(), h.id, true))
-			p.unknown(t, h.id)
+			p.unknown(t, h.id, 2)
 			clock.pass(time.Hour)
-			p.unknown(t, h.id)
+			p.unknown(t, h.id, 2)
 			require.Zero(t, h.fetches.Load())
 			require.Empty(t, p.seen())
 			require.NoError(t, d.Block(t.Context(), h.id, false))
 			p.wants(t, h.id, 1, "one")
 			require.NoError(t, d.Block(t.Context(), h.id, true))
-			p.unknown(t, h.id)
+			p.unknown(t, h.id, 2)
 			require.NoError(t, d.Block(t.Context(), h.id, false))
 			p.wants(t, h.id, 1, "one")
 			require.EqualValues(t, 1, h.fetches.Load(), "the document stayed")
@@ -357,7 +357,7 @@ func TestStorageThatFails(t *testing.T) {
 			s.set(func(s *shelf) { s.err = fault })
 			status(http.StatusGone)(w, r)
 		})
-		p[0].unknown(t, h.id)
+		p[0].unknown(t, h.id, 1)
 		s.set(func(s *shelf) { s.err = nil })
 		h.set(status(http.StatusInternalServerError))
 		clock.pass(time.Minute)
