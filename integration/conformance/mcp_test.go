@@ -23,9 +23,8 @@ import (
 // wanted is the status of each check that the runner makes, by scenario.
 var wanted = map[string]map[string]string{
 	"authorization-server-metadata-endpoint": {
-		"authorization-server-metadata": "SUCCESS",
-		// The server takes no client identifiers that are URLs.
-		"authorization-server-metadata-cimd": "WARNING",
+		"authorization-server-metadata":      "SUCCESS",
+		"authorization-server-metadata-cimd": "SUCCESS",
 	},
 	"authorization-code-grant": {"authorization-code-grant": "SUCCESS"},
 }
@@ -39,17 +38,20 @@ func TestMCPConformance(t *testing.T) {
 	require.ElementsMatch(t, slices.Collect(maps.Keys(wanted)), scenarios(t), "the runner has other scenarios")
 	program := buildServer(t)
 	for name, test := range map[string]struct {
-		flags []string // of the server
-		path  string   // of the MCP server that the tokens are for
+		flags  []string // of the server
+		path   string   // of the MCP server that the tokens are for
+		client func(t *testing.T, s *server, redirect string) (id string)
 	}{
-		"MCP-01,9207-01/opaque":       {},
-		"MCP-01,9207-01/jwt,resource": {flags: []string{"-tokens", "jwt"}, path: "/mcp"},
+		"MCP-01,9207-01/opaque":       {client: register},
+		"MCP-01,9207-01/jwt,resource": {client: register, flags: []string{"-tokens", "jwt"}, path: "/mcp"},
+		"CIMD-16/document":            {client: publish, flags: []string{"-insecure-outbound-loopback"}, path: "/mcp"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := startServer(t, program, test.flags...)
 			port := freePort(t)
-			arguments := []string{"--url", s.issuer, "--port", port, "--client-id", s.register(t, "http://127.0.0.1:"+port+"/callback")}
+			client := test.client(t, s, "http://127.0.0.1:"+port+"/callback")
+			arguments := []string{"--url", s.issuer, "--port", port, "--client-id", client}
 			if test.path != "" {
 				arguments = append(arguments, "--resource", s.issuer+test.path)
 			}

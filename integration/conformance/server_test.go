@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/html"
+
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
 // buildServer builds examples/authserver.
@@ -60,12 +62,17 @@ func startServer(t *testing.T, program string, flags ...string) *server {
 	return s
 }
 
-// register registers a public client and returns its identifier.
-func (s *server) register(t *testing.T, redirect string) (id string) {
-	t.Helper()
-	body, err := json.Marshal(map[string]any{
+// metadata is what a public client says of itself.
+func metadata(redirect string) map[string]any {
+	return map[string]any{
 		"client_name": "Conformance runner", "redirect_uris": []string{redirect}, "token_endpoint_auth_method": "none",
-	})
+	}
+}
+
+// register registers a client.
+func register(t *testing.T, s *server, redirect string) (id string) {
+	t.Helper()
+	body, err := json.Marshal(metadata(redirect))
 	require.NoError(t, err)
 	response, err := http.Post(s.issuer+"/register", "application/json", bytes.NewReader(body))
 	require.NoError(t, err)
@@ -76,6 +83,12 @@ func (s *server) register(t *testing.T, redirect string) (id string) {
 	}
 	require.NoError(t, json.NewDecoder(response.Body).Decode(&client))
 	return client.ID
+}
+
+// publish publishes the metadata document of a client that does not register.
+func publish(t *testing.T, _ *server, redirect string) (id string) {
+	t.Helper()
+	return dcrtest.StartDocumentHost(t).Publish(t, "/client.json", metadata(redirect))
 }
 
 // allow is what the user does with the URL of an authorization request: signs in, allows, and is sent back to the
