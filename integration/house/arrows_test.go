@@ -22,6 +22,10 @@ var arrows = []struct {
 	folder  string
 	imports []string
 }{
+	{"bench", nil},
+	{"bench/server", []string{"admin", ".", "bench/program"}},
+	{"bench/bare", []string{"bench/program"}},
+	{"bench/program", nil},
 	{"admin", []string{"consent", "."}},
 	{"internal/dcrtest", []string{"policy", ".", "cimd"}},
 	{"policy", []string{".", "internal/capability", "internal/redirecturi"}},
@@ -84,10 +88,11 @@ var only = map[string][]string{
 	"net/http": {
 		"access.go", "discovery.go", "errors.go", "events.go", "management_handler.go", "provider.go", "provider_token.go",
 		"registration_handler.go", "admin", "cimd", "examples", "internal/dcrtest", "internal/ratelimit", "internal/request",
-		"outbound", "internal/errorredirect", "internal/introspection", "internal/tokens",
+		"outbound", "internal/errorredirect", "internal/introspection", "internal/tokens", "bench", "bench/bare",
+		"bench/program", "bench/server",
 	},
-	"github.com/ory/fosite/compose":       {"compose.go", "examples", "internal/dcrtest"},
-	"github.com/gorilla/mux":              {"fosite_dcr.go", "examples", "internal/dcrtest"},
+	"github.com/ory/fosite/compose":       {"compose.go", "examples", "internal/dcrtest", "bench/server"},
+	"github.com/gorilla/mux":              {"fosite_dcr.go", "examples", "internal/dcrtest", "bench/server"},
 	"github.com/go-json-experiment/json/": {"internal/strictjson"},
 	"testing":                             {"internal/dcrtest", "storagetest"},
 	"github.com/stretchr/testify/":        {"internal/dcrtest"},

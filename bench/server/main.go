@@ -1,0 +1,207 @@
+// Command server is an authorization server with everything on: dynamic client registration and its management, limits,
+// a log that is formatted and thrown away, and the history of the operator's pages. With -alone it is the same provider
+// of fosite without the package, in the same storage.
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"flag"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/gorilla/mux"
+	"github.com/ory/fosite"
+	"github.com/ory/fosite/compose"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/admin"
+	"github.com/fosite-contrib/fosite-dcr/bench/program"
+)
+
+func main() {
+	alone := flag.Bool("alone", false, "fosite without the package")
+	gorilla := flag.Bool("gorilla", false, "route with gorilla/mux instead of net/http")
+	flag.Parse()
+	s := &server{alone: *alone, gorilla: *gorilla}
+	program.Serve(s.name(), s.compose)
+}
+
+type server struct {
+	alone, gorilla bool
+	provider       fosite.OAuth2Provider
+	extended       *dcr.Provider // nil for fosite alone
+}
+
+// name says what this is, with the version of fosite.
+func (s *server) name() string {
+	version := "fosite"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, dependency := range info.Deps {
+			if dependency.Path == "github.com/ory/fosite" {
+				version += " " + dependency.Version
+			}
+		}
+	}
+	if s.alone {
+		return version + " without the package"
+	}
+	return "the package on " + version
+}
+
+// compose makes the provider and its routes.
+func (s *server) compose(url string) (http.Handler, error) {
+	config := &fosite.Config{
+		AccessTokenIssuer:           url,
+		TokenURL:                    url + "/token",
+		GlobalSecret:                []byte("thirty-two bytes or more, kept safe"),
+		RefreshTokenScopes:          []string{},
+		EnforcePKCEForPublicClients: true,
+		ClientSecretsHasher:         &dcr.SecretHasher{Fallback: quick{}},
+	}
+	// Tokens have the default bounds, so their number stays, whatever the rounds.
+	store := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 1 << 30}))
+	static, err := staticClient(config)
+	if err != nil {
+		return nil, err
+	}
+	store.AddClient(static)
+	factories := []compose.Factory{
+		compose.OAuth2AuthorizeExplicitFactory,
+		compose.OAuth2RefreshTokenGrantFactory,
+		compose.OAuth2ClientCredentialsGrantFactory,
+		compose.OAuth2TokenIntrospectionFactory,
+		compose.OAuth2TokenRevocationFactory,
+		compose.OAuth2PKCEFactory,
+	}
+	if !s.alone {
+		factories = append(factories, dcr.NewFactory(registration()))
+	}
+	s.provider = compose.Compose(config, store, compose.NewOAuth2HMACStrategy(config), factories...)
+	if !s.alone {
+		if s.extended, err = dcr.Extend(s.provider); err != nil {
+			return nil, err
+		}
+		s.provider = s.extended
+	}
+	return s.routes(), nil
+}
+
+// registration is the configuration of the package.
+func registration() dcr.Config {
+	return dcr.Config{
+		Access:    dcr.Open(),
+		Scopes:    []string{"profile", "email"},
+		Events:    dcr.EventSinks(admin.NewHistory(admin.HistoryOptions{}), dcr.LogEvents(slog.New(slog.NewTextHandler(io.Discard, nil)))),
+		Endpoints: dcr.Endpoints{AllowedOrigins: []string{"*"}},
+		// All requests come from one address, so the limit is counted, and never reached.
+		Limits:   dcr.Limits{Rate: dcr.RateLimit{PerCaller: dcr.Rate{Count: 1 << 30, Per: time.Minute}}},
+		Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}}, // to measure it; dangerous elsewhere (T56)
+	}
+}
+
+// staticClient is a client that was not registered through the protocol.
+func staticClient(config *fosite.Config) (fosite.Client, error) {
+	hash, err := config.ClientSecretsHasher.Hash(context.Background(), []byte("the-secret-of-the-static-client"))
+	return &fosite.DefaultClient{
+		ID:            "static",
+		Secret:        hash,
+		RedirectURIs:  []string{"https://service.example/callback"},
+		GrantTypes:    []string{"authorization_code", "refresh_token", "client_credentials"},
+		ResponseTypes: []string{"code"},
+		Scopes:        []string{"profile", "email"},
+	}, err
+}
+
+// quick is the hasher of the static client's secret. One that is slow on purpose would hide what all the rest costs.
+type quick struct{}
+
+func (quick) Hash(_ context.Context, data []byte) ([]byte, error) {
+	sum := sha256.Sum256(data)
+	return sum[:], nil
+}
+
+func (q quick) Compare(ctx context.Context, hash, data []byte) error {
+	if sum, _ := q.Hash(ctx, data); subtle.ConstantTimeCompare(sum, hash) != 1 {
+		return errors.New("another secret")
+	}
+	return nil
+}
+
+func (s *server) routes() http.Handler {
+	if s.gorilla {
+		router := mux.NewRouter().UseEncodedPath()
+		if !s.alone {
+			s.extended.Mount(router)
+		}
+		router.HandleFunc("/authorize", s.authorize)
+		router.HandleFunc("/token", s.token)
+		router.HandleFunc("/introspect", s.introspect)
+		return router
+	}
+	routes := http.NewServeMux()
+	if !s.alone {
+		routes.Handle("/register", s.extended.RegistrationHandler())
+		routes.Handle("/register/{client_id}", s.extended.ManagementHandler())
+	}
+	routes.HandleFunc("/authorize", s.authorize)
+	routes.HandleFunc("/token", s.token)
+	routes.HandleFunc("/introspect", s.introspect)
+	return routes
+}
+
+// authorize is the authorization endpoint, with a user who is signed in and allows all.
+func (s *server) authorize(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	request, err := s.provider.NewAuthorizeRequest(ctx, r)
+	if err != nil {
+		s.provider.WriteAuthorizeError(ctx, w, request, err)
+		return
+	}
+	grantAll(request)
+	response, err := s.provider.NewAuthorizeResponse(ctx, request, &fosite.DefaultSession{Subject: "somebody"})
+	if err != nil {
+		s.provider.WriteAuthorizeError(ctx, w, request, err)
+		return
+	}
+	s.provider.WriteAuthorizeResponse(ctx, w, request, response)
+}
+
+func (s *server) token(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	request, err := s.provider.NewAccessRequest(ctx, r, new(fosite.DefaultSession))
+	if err != nil {
+		s.provider.WriteAccessError(ctx, w, request, err)
+		return
+	}
+	if request.GetGrantTypes().ExactOne("client_credentials") {
+		grantAll(request)
+	}
+	response, err := s.provider.NewAccessResponse(ctx, request)
+	if err != nil {
+		s.provider.WriteAccessError(ctx, w, request, err)
+		return
+	}
+	s.provider.WriteAccessResponse(ctx, w, request, response)
+}
+
+func (s *server) introspect(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	response, err := s.provider.NewIntrospectionRequest(ctx, r, new(fosite.DefaultSession))
+	if err != nil {
+		s.provider.WriteIntrospectionError(ctx, w, err)
+		return
+	}
+	s.provider.WriteIntrospectionResponse(ctx, w, response)
+}
+
+func grantAll(request fosite.Requester) {
+	for _, scope := range request.GetRequestedScopes() {
+		request.GrantScope(scope)
+	}
+}
