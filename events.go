@@ -79,10 +79,18 @@ type Event struct {
 	Err           error // Err is why it was refused, or what failed; nil where all went well
 }
 
-// Reason is the error code of the protocol, and empty where all went well.
+// Reason is the error code of the protocol, or why a document could not be fetched (cimd.Failure.Reason); empty where all
+// went well.
 func (e Event) Reason() string {
-	if e.Err == nil {
+	var failed interface {
+		Reason() string
+		MediaType() string
+	} // as fosite's errors have a Reason of another meaning
+	switch {
+	case e.Err == nil:
 		return ""
+	case errors.As(e.Err, &failed):
+		return failed.Reason()
 	}
 	return fosite.ErrorToRFC6749Error(e.Err).ErrorField
 }
@@ -157,8 +165,8 @@ func (l logEvents) Record(ctx context.Context, e Event) {
 	level := slog.LevelInfo
 	if e.Err != nil {
 		answer := fosite.ErrorToRFC6749Error(e.Err)
-		attrs = append(attrs, slog.String("error", answer.ErrorField), slog.String("description", descriptionOf(answer)))
-		if answer.CodeField >= 500 && e.Kind != EventAuthenticationFailed {
+		attrs = append(attrs, slog.String("error", e.Reason()), slog.String("description", descriptionOf(answer)))
+		if answer.CodeField >= 500 && e.Kind != EventAuthenticationFailed && e.Kind != EventDocumentFailed {
 			level = slog.LevelError
 		}
 		var other *otherIssuer

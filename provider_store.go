@@ -301,12 +301,15 @@ func (d *documents) keys(ctx context.Context, id string) (*jose.JSONWebKeySet, e
 func (d *documents) read(ctx context.Context, id string, previous any, body []byte, failed error) (any, error) {
 	next := &document{id: id, body: body}
 	var client *Client
-	if failed == nil {
-		client, failed = next.client(ctx, d)
+	err := failed
+	if failed != nil {
+		failed = fmt.Errorf("%w: %w", ErrDocumentUnavailable, failed)
+	} else if client, err = next.client(ctx, d); err != nil {
+		failed = err
 	}
 	if failed != nil {
-		d.journal.record(ctx, Event{Kind: EventDocumentFailed, ClientID: id, Err: failed})
-		return nil, failed
+		d.journal.record(ctx, Event{Kind: EventDocumentFailed, ClientID: id, Err: answerOf(failed)})
+		return nil, err
 	}
 	if before, ok := previous.(*document); ok {
 		if was, err := before.client(ctx, d); err == nil && !was.sameRegistration(client) {
