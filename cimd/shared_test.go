@@ -170,6 +170,13 @@ func TestTwoProcesses(t *testing.T) {
 	p[1].wants(t, h.id, 1, "three")
 	require.EqualValues(t, 4, h.fetches.Load())
 	require.Len(t, p[1].seen(), 3, "the same document is not read again")
+
+	clock.pass(5*time.Minute - time.Second)
+	p[1].wants(t, h.id, 1, "three") // which looks into the storage
+	clock.pass(time.Second)
+	p[0].wants(t, h.id, 1, "three")
+	p[1].wants(t, h.id, 1, "three")
+	require.EqualValues(t, 5, h.fetches.Load(), "CIMD-22: who looked a moment ago looks again before a fetch")
 }
 
 // TestRestart: a process that knows nothing serves what another has left, though the host is down.
