@@ -31,8 +31,9 @@
 // document from serving; an unknown one is not fetched then, since nobody knows whether it is blocked.
 //
 // What is shown. A Failure is for the operator. Whether a name exists inside, and what listens there, shows in no answer:
-// no address inside is connected to, and such a failure takes a second, whether the name has an address or not. Nor does it
-// show what is wrong with a document of Options.AllowPrivate, only in what read is called with.
+// no address inside is connected to, and such a failure takes a second, whether the name has an address or not. So do
+// failures of hosts of Options.AllowPrivate and those behind a proxy; what is wrong with a document inside is told to read
+// alone.
 // Documents.List, Refresh and Block are for operators.
 package cimd
 
@@ -74,7 +75,8 @@ func New(o Options) (*Documents, error) {
 		return nil, err
 	}
 	return &Documents{
-		options: o, client: newClient(o, nil), named: newClient(o, nil), pace: &pace{most: o.HostFetchesPerMinute}, held: time.Second, patience: time.Second,
+		options: o, client: newClient(o, nil), named: newClient(o, nil), pace: &pace{most: o.HostFetchesPerMinute},
+		held: time.Second, patience: time.Second,
 		entries: map[string]*entry{}, order: list.New(), blocked: map[string]bool{},
 	}, nil
 }
@@ -92,7 +94,10 @@ func New(o Options) (*Documents, error) {
 //
 // An error that is fs.ErrNotExist says that there is no such client: id is no document's URL, it is not allowed, blocked,
 // or gone (410). Any other says that the document can't be had now, or what read returned.
-func (d *Documents) Document(ctx context.Context, id string, effort int, read read) (any, error) {
+func (d *Documents) Document(
+	ctx context.Context, id string, effort int,
+	read func(ctx context.Context, previous any, document []byte, failure error) (any, error),
+) (any, error) {
 	host := ""
 	for {
 		d.mu.Lock()

@@ -49,7 +49,7 @@ func (d *Documents) fly(ctx context.Context, e *entry, f *flight, read read) {
 	if private {
 		err = hidden(err, failure, known != nil)
 	}
-	if private || failure.hides() {
+	if private || d.options.Proxy != nil || failure.hides() {
 		d.hold(since)
 	}
 }

@@ -353,7 +353,10 @@ func TestProxy(t *testing.T) {
 		require.Equal(t, "CONNECT example.com:443", asked.Load())
 	})
 	t.Run("CIMD-25/certificate_of_another", func(t *testing.T) {
-		new(reader).fail(t, guarded(t, nil, through), "https://other.example/c", 1, "tls")
+		d, since := guarded(t, nil, through), time.Now()
+		d.held = 200 * time.Millisecond
+		new(reader).fail(t, d, "https://other.example/c", 1, "tls")
+		require.GreaterOrEqual(t, time.Since(since), d.held, "CIMD-24: the proxy may lead inside")
 	})
 	t.Run("CIMD-25/address_on_the_face", func(t *testing.T) {
 		new(reader).fail(t, guarded(t, nil, through), "https://10.0.0.1/c", 1, "address")
