@@ -23,8 +23,8 @@
 // answers. A fosite storage becomes one for registration with the four methods of [ClientStorage];
 // [MemoryStore] is a complete one in memory, and package storagetest checks your own.
 //
-// Package policy has the built-in policies, consent what a consent page needs, admin the operator's page,
-// telemetry counts events with OpenTelemetry, and outbound is the guarded HTTP client.
+// Package policy has the built-in policies, cimd the documents of clients that do not register, consent
+// what a consent page needs, admin the operator's page, telemetry counts events, outbound guards requests.
 //
 // # What is safe by default
 //
