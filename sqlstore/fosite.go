@@ -81,7 +81,7 @@ func (s *Store) RevokeAccessToken(ctx context.Context, requestID string) error {
 		if err := lockRow(ctx, q, s.sql.LockGrant, digest(requestID)); err != nil {
 			return err
 		}
-		_, err := s.endOfGrant(ctx, q, requestID, accessToken, accessToken)
+		_, err := s.endOfGrant(ctx, q, requestID, accessToken, machineToken)
 		return err
 	})
 }

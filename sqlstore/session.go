@@ -25,6 +25,8 @@ const (
 	// registrationToken is an entry of a registration access token, which fosite keeps among the access tokens. It is no
 	// grant, and no revocation of grants removes it.
 	registrationToken
+	// machineToken is an access token without a user. It has the key of an access token.
+	machineToken
 )
 
 // The states of a row.
@@ -93,6 +95,10 @@ func (s *Store) createWith(ctx context.Context, k kind, key string, partner []by
 	if err != nil {
 		return err
 	}
+	stored := k
+	if k == accessToken && withoutUser(r) {
+		stored = machineToken
+	}
 	client, grant := digest(clientID(r)), digest(r.GetID())
 	bodyDigest := sha256.Sum256(session)
 	expires := endColumn(k.end(r.GetSession(), s.options.Now()))
@@ -106,15 +112,18 @@ func (s *Store) createWith(ctx context.Context, k kind, key string, partner []by
 			return err
 		}
 	}
-	values := []any{k.key(key), int(k), grant, client, epoch, expires, partner, request, bodyDigest[:], session}
+	if err := s.trim(ctx, stored, k.key(key), r, expires); err != nil {
+		return err
+	}
+	values := []any{k.key(key), int(stored), grant, client, epoch, expires, partner, request, bodyDigest[:], session}
 	switch {
 	case founder != nil && s.sql.CreateFounding != "":
-		_, err = s.change(ctx, s.sql.CreateFounding, append(values, founder)...)
+		_, err = s.change(ctx, s.sql.CreateFounding, append(values, founder, subjectOf(r))...)
 	case founder != nil:
-		err = s.changeBoth(ctx, s.sql.FoundGrant, []any{grant, client, expires, bodyDigest[:], founder, session}, s.sql.CreateToken, values)
-	case k == accessToken && s.sql.CreateJoining != "":
+		err = s.changeBoth(ctx, s.sql.FoundGrant, []any{grant, client, expires, bodyDigest[:], founder, session, subjectOf(r)}, s.sql.CreateToken, values)
+	case stored == accessToken && s.sql.CreateJoining != "":
 		_, err = s.change(ctx, s.sql.CreateJoining, values...)
-	case k == accessToken:
+	case stored == accessToken:
 		err = s.changeBoth(ctx, s.sql.JoinGrant, []any{grant, expires}, s.sql.CreateToken, values)
 	default:
 		_, err = s.change(ctx, s.sql.CreateToken, values...)

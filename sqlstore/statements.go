@@ -27,6 +27,8 @@ type statements struct {
 	GetToken, SpendToken, RepeatToken, TokenLeft               string
 	EndToken, EndPartner, EndTokens, DeleteToken               string
 	DeleteEntries, HasGrants, RevokeClient                     string
+	OverWithClient, OverWithAll, DropTokens, DropGrant         string
+	TrimTokens                                                 string
 	SetAssertion, HasAssertion                                 string
 
 	SweepTokens, SweepGrants, SweepAssertions                                                   string
@@ -167,7 +169,7 @@ var postgresStatements = statements{
 	// ones again and again.
 	EvictDocuments: `WITH old AS MATERIALIZED (` + oldDocuments + `)
 		DELETE FROM {prefix}documents WHERE key IN (SELECT old.key FROM old WHERE NOT EXISTS (SELECT 1 FROM {prefix}tokens
-			WHERE client = old.key AND kind IN (1, 4, 5) AND state = 0 AND expires_at > $2 AND ` + live + notRevoked + `)
+			WHERE client = old.key AND kind IN (1, 4, 5, 8) AND state = 0 AND expires_at > $2 AND ` + live + notRevoked + `)
 			ORDER BY old.queued_at LIMIT $4) RETURNING queued_at`,
 	RequeueDocuments: `WITH old AS MATERIALIZED (` + oldDocuments + `)
 		UPDATE {prefix}documents SET queued_at = $2 WHERE key IN (SELECT key FROM old)`,
@@ -181,8 +183,8 @@ var postgresStatements = statements{
 	ListDocuments: `SELECT id, record, used_at, blocked FROM {prefix}documents
 		WHERE substr(id, 1, 256) >= $1 AND id > $2 ORDER BY substr(id, 1, 256), id LIMIT $3`,
 
-	FoundGrant: `INSERT INTO {prefix}grants (id, client, epoch, revoked, expires_at, digest, request, session)
-		VALUES ($1, $2, coalesce((SELECT epoch FROM {prefix}revocations WHERE client = $2), 0), 0, $3, $4, $5, $6)
+	FoundGrant: `INSERT INTO {prefix}grants (id, client, epoch, revoked, expires_at, digest, request, session, subject)
+		VALUES ($1, $2, coalesce((SELECT epoch FROM {prefix}revocations WHERE client = $2), 0), 0, $3, $4, $5, $6, $7)
 		ON CONFLICT (id) DO UPDATE SET expires_at = greatest({prefix}grants.expires_at, excluded.expires_at)`,
 	JoinGrant:   `UPDATE {prefix}grants SET expires_at = greatest(expires_at, $2) WHERE id = $1`,
 	LockGrant:   `SELECT 1 FROM {prefix}grants WHERE id = $1 FOR UPDATE`,
@@ -197,8 +199,8 @@ var postgresStatements = statements{
 			CASE WHEN EXISTS (SELECT 1 FROM {prefix}grants WHERE id = $3 AND digest = $9) THEN NULL ELSE CAST($10 AS BYTEA) END
 		WHERE true` + orReplace,
 	// The same in one statement with FoundGrant or JoinGrant, where the database takes that.
-	CreateFounding: `WITH g AS (INSERT INTO {prefix}grants (id, client, epoch, revoked, expires_at, digest, request, session)
-			VALUES ($3, $4, coalesce((SELECT epoch FROM {prefix}revocations WHERE client = $4), 0), 0, $6, $9, $11, $10)
+	CreateFounding: `WITH g AS (INSERT INTO {prefix}grants (id, client, epoch, revoked, expires_at, digest, request, session, subject)
+			VALUES ($3, $4, coalesce((SELECT epoch FROM {prefix}revocations WHERE client = $4), 0), 0, $6, $9, $11, $10, $12)
 			ON CONFLICT (id) DO UPDATE SET expires_at = greatest({prefix}grants.expires_at, excluded.expires_at)
 			RETURNING epoch, digest)
 		INSERT INTO {prefix}tokens (key, kind, grant_id, client, epoch, state, spent_at, uses, expires_at, partner, request, session)
@@ -239,6 +241,19 @@ var postgresStatements = statements{
 	HasGrants:     `SELECT 1 FROM {prefix}tokens WHERE client = $1 AND epoch < {never} LIMIT 1`,
 	RevokeClient: `INSERT INTO {prefix}revocations (client, epoch, pending) VALUES ($1, $2, 1)
 		ON CONFLICT (client) DO UPDATE SET epoch = greatest({prefix}revocations.epoch + 1, excluded.epoch), pending = 1`,
+	// What is over a share is what expires first. FOR UPDATE would lock the rows of the share, too, beside an OFFSET.
+	OverWithClient: `WITH over AS MATERIALIZED (SELECT id FROM {prefix}grants WHERE client = $1 AND subject = $2
+			AND epoch = coalesce((SELECT epoch FROM {prefix}revocations WHERE client = $1), 0)
+			AND expires_at > $3 AND expires_at <= $4 ORDER BY expires_at DESC LIMIT 100 OFFSET $5)
+		SELECT id FROM {prefix}grants WHERE id IN (SELECT id FROM over) FOR UPDATE SKIP LOCKED`,
+	OverWithAll: `WITH over AS MATERIALIZED (SELECT id FROM {prefix}grants WHERE subject = $1
+			AND expires_at > $2 AND expires_at <= $3 ORDER BY expires_at DESC LIMIT 100 OFFSET $4)
+		SELECT id FROM {prefix}grants WHERE id IN (SELECT id FROM over) FOR UPDATE SKIP LOCKED`,
+	DropTokens: `DELETE FROM {prefix}tokens WHERE grant_id = $1`,
+	DropGrant:  `DELETE FROM {prefix}grants WHERE id = $1`,
+	TrimTokens: `WITH over AS MATERIALIZED (SELECT key FROM {prefix}tokens WHERE client = $1 AND kind = $2 AND kind IN (6, 8)
+			ORDER BY expires_at DESC LIMIT 100 OFFSET $3)
+		DELETE FROM {prefix}tokens WHERE key IN (SELECT key FROM {prefix}tokens WHERE key IN (SELECT key FROM over) FOR UPDATE SKIP LOCKED)`,
 	SetAssertion: `INSERT INTO {prefix}assertions (key, expires_at) VALUES ($1, $2)
 		ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at WHERE {prefix}assertions.expires_at <= $3`,
 	HasAssertion: `SELECT 1 FROM {prefix}assertions WHERE key = $1 AND expires_at > $2`,

@@ -57,17 +57,19 @@ CREATE TABLE {prefix}grants (
 	expires_at INTEGER NOT NULL,
 	digest     BLOB NOT NULL, -- of the session
 	request    BLOB NOT NULL, -- JSON: the identifiers of request and client
-	session    BLOB
+	session    BLOB,
+	subject    BLOB -- of the session; NULL where it has none
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX {prefix}grants_expiring ON {prefix}grants (expires_at);
-CREATE INDEX {prefix}grants_by_client ON {prefix}grants (client, epoch);
+CREATE INDEX {prefix}grants_by_client ON {prefix}grants (client, epoch, subject, expires_at);
+CREATE INDEX {prefix}grants_by_subject ON {prefix}grants (subject, expires_at) WHERE subject IS NOT NULL;
 
 -- Whatever has a key: codes with what belongs to them, tokens, pushed requests. One that was used or revoked stays until
 -- it expires, and is known as such; but the rows of a client that lost everything go soon, and the entry of a registration
 -- access token goes with its client.
 CREATE TABLE {prefix}tokens (
 	key        BLOB PRIMARY KEY NOT NULL,
-	kind       INTEGER NOT NULL, -- 1 code, 2 PKCE, 3 OpenID Connect, 4 access, 5 refresh, 6 pushed request, 7 registration access token
+	kind       INTEGER NOT NULL, -- 1 code, 2 PKCE, 3 OpenID Connect, 4 access, 5 refresh, 6 pushed request, 7 registration access token, 8 access without a user
 	grant_id   BLOB NOT NULL,
 	client     BLOB NOT NULL,
 	epoch      INTEGER NOT NULL,
@@ -82,6 +84,7 @@ CREATE TABLE {prefix}tokens (
 CREATE INDEX {prefix}tokens_expiring ON {prefix}tokens (expires_at);
 CREATE INDEX {prefix}tokens_by_grant ON {prefix}tokens (grant_id, kind, state);
 CREATE INDEX {prefix}tokens_by_client ON {prefix}tokens (client, epoch);
+CREATE INDEX {prefix}tokens_without_user ON {prefix}tokens (client, kind, expires_at) WHERE kind IN (6, 8);
 
 -- Clients that lost everything: what has an earlier epoch is dead, and is removed by and by.
 CREATE TABLE {prefix}revocations (
