@@ -1,6 +1,9 @@
 package telemetry
 
 import (
+	"errors"
+	"slices"
+
 	"github.com/ory/fosite"
 	"go.opentelemetry.io/otel/attribute"
 
@@ -10,8 +13,26 @@ import (
 // other replaces every value that is in no list, as the semantic conventions of OpenTelemetry say.
 const other = "_OTHER"
 
-// registrantKinds are the kinds of the access rules of package dcr.
-var registrantKinds = []string{dcr.KindOpen, dcr.KindAccessToken, dcr.KindSignedIn, dcr.KindInitialAccessToken}
+// registrantKinds are the kinds of the access rules of package dcr, and that of clients with documents.
+var registrantKinds = []string{dcr.KindOpen, dcr.KindAccessToken, dcr.KindSignedIn, dcr.KindInitialAccessToken, dcr.KindDocument}
+
+// fetchReasons are why a document could not be fetched: cimd.Failure.Reason.
+var fetchReasons = []string{
+	"lookup", "address", "tls", "timeout", "connection", "status", "media_type", "size", "json", "busy",
+}
+
+// statuses are those that hosts of documents use to answer what is no document. They are counted one by one.
+var statuses = []int{301, 302, 303, 307, 308, 400, 401, 403, 404, 406, 410, 429, 500, 502, 503, 504}
+
+// statusOf returns what the host of a document answered (cimd.Failure.Status), and 0 where an event is about nothing of
+// that. fosite's errors have a Status too, which is a text.
+func statusOf(event dcr.Event) int {
+	var failed interface{ Status() int }
+	if event.Kind == dcr.EventDocumentFailed && errors.As(event.Err, &failed) {
+		return failed.Status()
+	}
+	return 0
+}
 
 // errorCodes returns the error codes of packages dcr and fosite.
 func errorCodes() []string {
@@ -62,6 +83,9 @@ func (s *Sink) outcome(event dcr.Event) []attribute.KeyValue {
 	if event.Err != nil {
 		attributes = append(attributes, ErrorTypeKey.String(s.codes.bounded(event.Reason())))
 	}
+	if status := statusOf(event); slices.Contains(statuses, status) {
+		attributes = append(attributes, StatusKey.Int(status))
+	}
 	return attributes
 }
 
@@ -78,6 +102,9 @@ func spanAttributes(event dcr.Event) []attribute.KeyValue {
 	attributes := []attribute.KeyValue{EventKindKey.String(string(event.Kind))}
 	if event.Err != nil {
 		attributes = append(attributes, ErrorTypeKey.String(event.Reason()))
+	}
+	if status := statusOf(event); status != 0 {
+		attributes = append(attributes, StatusKey.Int(status))
 	}
 	if event.Registrant != nil {
 		attributes = append(attributes, RegistrantKindKey.String(event.Registrant.Kind))

@@ -13,7 +13,7 @@
 //
 //	dcr.events            counter, unit {event}
 //	                      Every event. Attributes: dcr.event.kind, error.type,
-//	                      dcr.registrant.kind.
+//	                      http.response.status_code, dcr.registrant.kind.
 //	dcr.request.duration  histogram, unit s
 //	                      How long a request took until its event: it registered, shared,
 //	                      updated or deleted a client, or it was refused, limited or not
@@ -25,7 +25,12 @@
 //
 //	dcr.event.kind        the dcr.EventKind, such as "registered"
 //	error.type            the error code of the protocol, such as "invalid_client_metadata";
-//	                      missing where there was no error
+//	                      missing where there was no error. Of a document that could not be
+//	                      fetched it is the Reason of cimd.Failure, such as "timeout"
+//	http.response.status_code
+//	                      what the host of a document answered in place of one, where
+//	                      error.type is "status": 403 is a bot challenge, 404 a missing document.
+//	                      Unusual ones are left out
 //	dcr.registrant.kind   the access rule that let the registrant in (dcr.Registrant.Kind),
 //	                      such as "open"; missing where no registrant is known
 //
@@ -61,6 +66,8 @@ const (
 	EventKindKey = attribute.Key("dcr.event.kind")
 	// ErrorTypeKey is the error code; missing where there was no error.
 	ErrorTypeKey = attribute.Key("error.type")
+	// StatusKey is the status that the host of a document answered in place of one.
+	StatusKey = attribute.Key("http.response.status_code")
 	// RegistrantKindKey is the kind of the registrant; missing where no registrant is known.
 	RegistrantKindKey = attribute.Key("dcr.registrant.kind")
 	// ClientIDKey is the identifier of the client. Span events have it, metrics do not.
@@ -109,7 +116,7 @@ func New(options Options) (*Sink, error) {
 	}
 	s := &Sink{
 		kinds: knownOf(registrantKinds, options.RegistrantKinds),
-		codes: knownOf(errorCodes(), options.ErrorCodes),
+		codes: knownOf(errorCodes(), fetchReasons, options.ErrorCodes),
 	}
 	meter := provider.Meter(ScopeName)
 	var err error
