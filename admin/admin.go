@@ -1,4 +1,5 @@
-// Package admin lets the operators of a server look after the clients that registered with it.
+// Package admin lets the operators of a server look after the clients that registered with it, and
+// after those whose identifiers are URLs of metadata documents.
 // It has pages for browsers, which need no JavaScript, and a JSON API.
 //
 // It has no user accounts. The application says who is an operator, and New fails without that:
@@ -25,6 +26,12 @@
 //	DELETE /api/initial-access-tokens/{id}    revokes one
 //	POST   /api/sweep                         removes the records of expired clients
 //	GET    /api/events                        the latest registrations, and events without a client
+//	GET    /api/documents                     a list of client metadata documents, ordered by identifier
+//	GET    /api/document?id=                  one document
+//	POST   /api/document/refresh?id=          fetches it now; the answer is the document
+//	POST   /api/document/block?id=            refuses the client, and revokes its tokens
+//	POST   /api/document/unblock?id=          ends that
+//	POST   /api/document/revoke-tokens?id=    revokes the tokens and grants of the client
 //
 // A list of clients takes these parameters, each at most once: kind, subject,
 // initial_access_token, never_used (true or false), expiring_before, software_id,
@@ -32,7 +39,8 @@
 // 1000, default 50). Most are fields of dcr.ClientFilter. A time has the form of RFC 3339; one
 // without a time zone is UTC. An empty parameter is ignored. The answer has "clients" and, if
 // there are more, "next", which is the cursor of the next part. A list of initial access tokens
-// takes after, an identifier, and limit; its "next" is the next value of after.
+// takes after, an identifier, and limit; its "next" is the next value of after. A list of documents
+// does too.
 //
 // "expiry" of a client says when the client expires ("at"), whether it has expired ("expired"),
 // and why ("reason"): "unused" if it gets no token before, "idle" if it is not used again, or
@@ -46,6 +54,14 @@
 // first: up to 100 registrations of clients that exist, from their records, and up to 200 events
 // without a client. These are requests that were refused before a client was known, and changes
 // of initial access tokens. Anybody can cause refusals, so a History keeps room for the others.
+//
+// The paths of documents exist with Options.Documents. The identifier of such a client is the URL of
+// its document, which many routers and proxies do not accept in a path, so id is a parameter.
+// "failure" says why the last fetch of this process brought nothing: "reason" is that of
+// cimd.Failure, with "status" and "media_type" of the answer, or the error code of the rule that the
+// document broke. "client" is what the server made of the document. It is missing where no copy is
+// kept. A look at a document fetches nothing, and is no use of it. Blocking and revoking work for
+// identifiers without a document, too.
 //
 // Minting takes a JSON object with any of label, subject, policy, grant_types, uses and
 // lifetime_seconds. A change without an answer has status 204.
@@ -71,6 +87,7 @@ import (
 	"time"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/cimd"
 )
 
 // Options are the settings of the pages and the API. Authenticate is required.
@@ -95,6 +112,10 @@ type Options struct {
 	// History is where events are read from: a History, or a database of the application. Nil
 	// means that the server keeps no history, and the pages say so.
 	History Events
+	// Documents are those of dcr.Config.Documents. Operators then see the clients whose identifiers are
+	// URLs too, and can block them. Nil means that there are no such pages. Documents have no issuer:
+	// where a provider has several issuers, whoever may see these pages sees and blocks for all of them.
+	Documents *cimd.Documents
 	// Now returns the current time; nil means time.Now. Use the function of dcr.Config.Now.
 	Now func() time.Time
 	// Log receives the errors of requests that are answered 500 or 503; nil means slog.Default.

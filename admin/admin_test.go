@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -69,6 +70,18 @@ func routes(client, token string) []route {
 	}
 }
 
+// documentRoutes are those for one document.
+func documentRoutes(id string) []route {
+	found := []route{{"GET", "/documents", "", ""}, {"GET", "/document?" + query(id), "", ""}, {"GET", "/api/documents", "", ""}, {"GET", "/api/document?" + query(id), "", ""}}
+	for _, change := range []string{"refresh", "block", "unblock", "revoke"} {
+		page, api := "/document/"+change+"?"+query(id), strings.Replace("/api/document/"+change+"?"+query(id), "revoke", "revoke-tokens", 1)
+		found = append(found, route{"GET", page, "", ""}, route{"POST", page, "", isForm}, route{"POST", api, "", isJSON})
+	}
+	return found
+}
+
+func query(id string) string { return url.Values{"id": {id}}.Encode() }
+
 // state is all that requests could change.
 func (s *server) state(t testing.TB) string {
 	t.Helper()
@@ -83,6 +96,9 @@ func (s *server) state(t testing.TB) string {
 	for _, client := range page.Clients {
 		fmt.Fprintln(&b, client.ID, client.Version, client.ExpiresAt)
 	}
+	documents, err := s.documents.List(t.Context(), "", 100)
+	require.NoError(t, err)
+	fmt.Fprintln(&b, documents)
 	return b.String()
 }
 
@@ -127,20 +143,23 @@ func TestDoor(t *testing.T) {
 			access := s.use(t, client).Text("access_token")
 			secret, token, err := s.Provider.MintInitialAccessToken(t.Context(), dcr.InitialAccessTokenRequest{Label: "Precious"})
 			require.NoError(t, err)
+			id, document := s.signInByDocument(t)
 			before := s.state(t)
-			for _, r := range routes(client.ID(), token.ID) {
+			for _, r := range append(routes(client.ID(), token.ID), documentRoutes(id)...) {
 				if row.reads && !r.changes() {
 					continue
 				}
 				answer := r.send(t, s, row.edits...)
 				require.Equal(t, row.status, answer.Status, "%s %s: %s", r.method, r.path, answer.Body)
-				for _, told := range []string{"Precious", token.ID, secret, "10.1.2.3", "<form"} {
+				for _, told := range []string{"Precious", token.ID, secret, "10.1.2.3", "<form", "/documented"} {
 					require.NotContains(t, answer.Body, told, "%s %s", r.method, r.path)
 				}
 			}
 			require.Equal(t, before, s.state(t))
 			live := s.Form(t, "/oauth2/introspect", map[string][]string{"token": {access}}, dcrtest.Basic(client.ID(), client.Secret()))
 			require.Equal(t, true, live.Members["active"], "the tokens live")
+			renewed := s.Form(t, "/oauth2/token", dcrtest.RefreshForm(id, document.Text("refresh_token")))
+			require.Equal(t, http.StatusOK, renewed.Status, renewed.Body)
 		})
 	}
 }
@@ -171,7 +190,7 @@ func TestEveryAnswerIsGuarded(t *testing.T) {
 	client := s.Register(t, named("App"))
 	_, token, err := s.Provider.MintInitialAccessToken(t.Context(), dcr.InitialAccessTokenRequest{})
 	require.NoError(t, err)
-	for _, r := range routes(client.ID(), token.ID) {
+	for _, r := range append(routes(client.ID(), token.ID), documentRoutes("https://client.example/")...) {
 		for _, edits := range [][]dcrtest.Edit{{as("olga")}, nil} {
 			h := r.send(t, s, edits...).Header
 			require.Equal(t, "no-store", h.Get("Cache-Control"), r.path)
@@ -218,6 +237,8 @@ func TestMethods(t *testing.T) {
 		"/": "GET, HEAD", "/tokens": "GET, HEAD, POST", "/clients/x": "GET, HEAD", "/clients/x/delete": "GET, HEAD, POST", "/style.css": "GET, HEAD",
 		"/api/summary": "GET, HEAD", "/api/clients": "GET, HEAD", "/api/clients/x": "DELETE, GET, HEAD", "/api/clients/x/expire": "POST",
 		"/api/clients/x/revoke-tokens": "POST", "/api/initial-access-tokens": "GET, HEAD, POST", "/api/initial-access-tokens/x": "DELETE", "/api/sweep": "POST",
+		"/documents": "GET, HEAD", "/document": "GET, HEAD", "/document/block": "GET, HEAD, POST", "/api/documents": "GET, HEAD", "/api/document": "GET, HEAD",
+		"/api/document/refresh": "POST", "/api/document/block": "POST", "/api/document/unblock": "POST", "/api/document/revoke-tokens": "POST",
 	} {
 		answer := s.Do(t, http.MethodPut, "/admin"+path, nil, as("olga"))
 		require.Equal(t, http.StatusMethodNotAllowed, answer.Status, path)

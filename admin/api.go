@@ -172,26 +172,35 @@ func (a *admin) eachToken(ctx context.Context, after string, most int, visit fun
 	return nil
 }
 
-func (a *admin) listTokens(w http.ResponseWriter, r *http.Request) error {
+// readPage returns the parameters of a list that is ordered by identifier.
+func readPage(r *http.Request) (after string, limit int, err error) {
 	values, err := parameterValues(r)
 	if err != nil {
-		return err
+		return "", 0, err
 	}
-	limit := 50
+	limit = 50
 	for name, given := range values {
 		switch {
 		case name != "after" && name != "limit":
-			return unknownParameter(name)
+			return "", 0, unknownParameter(name)
 		case len(given) != 1:
-			return repeatedParameter(name)
+			return "", 0, repeatedParameter(name)
 		case name == "limit" && given[0] != "":
 			var phrase string
 			if limit, phrase = readLimit(given[0]); phrase != "" {
-				return badRequest("limit " + phrase + ".")
+				return "", 0, badRequest("limit " + phrase + ".")
 			}
 		}
 	}
-	tokens, next, err := a.tokenList(r.Context(), values.Get("after"), limit)
+	return values.Get("after"), limit, nil
+}
+
+func (a *admin) listTokens(w http.ResponseWriter, r *http.Request) error {
+	after, limit, err := readPage(r)
+	if err != nil {
+		return err
+	}
+	tokens, next, err := a.tokenList(r.Context(), after, limit)
 	if err != nil {
 		return err
 	}

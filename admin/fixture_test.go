@@ -15,6 +15,7 @@ import (
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
 	"github.com/fosite-contrib/fosite-dcr/admin"
+	"github.com/fosite-contrib/fosite-dcr/cimd"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 	"github.com/fosite-contrib/fosite-dcr/policy"
 )
@@ -27,8 +28,9 @@ func operatorOf(r *http.Request) (string, error) { return r.Header.Get(operatorH
 // server is one with the operator's pages under /admin, and a clock to move.
 type server struct {
 	*dcrtest.Server
-	history *admin.History
-	ahead   atomic.Int64
+	history   *admin.History
+	documents *cimd.Documents
+	ahead     atomic.Int64
 }
 
 func (s *server) now() time.Time          { return time.Now().Add(time.Duration(s.ahead.Load())) }
@@ -46,8 +48,12 @@ func start(t testing.TB, edits ...edit) *server {
 	options := admin.Options{
 		Authenticate: operatorOf, Prefix: "/admin", History: s.history, Now: s.now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
+	options.Documents = dcrtest.NewDocuments(t, s.now)
 	for _, e := range edits {
 		e(&setup, &options)
+	}
+	if s.documents = options.Documents; s.documents != nil {
+		setup.Config.Documents = s.documents
 	}
 	s.Server = dcrtest.Start(t, setup)
 	handler, err := admin.New(s.Provider, options)

@@ -4,6 +4,8 @@ import (
 	"container/list"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"github.com/ory/fosite"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/cimd"
 )
 
 // Entry is one event in a history. It has no secret, and no record of a client.
@@ -37,13 +40,15 @@ type Entry struct {
 	Subject string `json:"subject,omitempty"`
 	// Operator is the operator who caused the event; empty where it was not an operator.
 	Operator string `json:"operator,omitempty"`
-	// Reason is the error code of a request that was refused, or of a cleanup that failed; empty
-	// where there was no error.
+	// Reason is the error code of a request that was refused, of a cleanup that failed, or of a
+	// document that broke a rule. Of a document that could not be fetched it is the Reason of
+	// cimd.Failure. It is empty where there was no error.
 	Reason string `json:"reason,omitempty"`
-	// Description is the text of that error. It names the member of the metadata that is wrong.
+	// Description is the text of that error. It names the member of the metadata that is wrong, or
+	// says what the host of a document answered.
 	Description string `json:"description,omitempty"`
-	// Changed has the names of what an update changed, in order: members of the metadata,
-	// "client_secret", and "expires_at".
+	// Changed has the names of what an update or another document changed, in order: members of the
+	// metadata, "client_secret", and "expires_at".
 	Changed []string `json:"changed,omitempty"`
 }
 
@@ -65,7 +70,8 @@ type Events interface {
 type HistoryOptions struct {
 	// Clients is how many clients have a history; default 5000. The client whose last event is
 	// the oldest is dropped first. The event that a client expired does not count: it starts no
-	// history, and does not keep one from being dropped.
+	// history, and does not keep one from being dropped. Beside them, half as many clients with
+	// documents have one: anybody can publish documents, and pushes out no registered client.
 	Clients int
 	// EventsPerClient is how many events of one client are kept; default 40. Events that anybody
 	// can cause, such as failed authentication, take up at most half, so that they do not push
@@ -80,14 +86,15 @@ type HistoryOptions struct {
 // restart. It is a dcr.EventSink and implements Events: an application sets it in
 // dcr.Config.Events, with others by dcr.EventSinks, and in Options.History. A client with few
 // events takes half a kilobyte. With the default bounds and texts of usual length, all of it takes
-// up to 70 MB.
+// up to 110 MB.
 type History struct {
 	options HistoryOptions
 
-	mu      sync.Mutex
-	clients map[string]*list.Element // of *past
-	order   *list.List               // the client of the latest event is in front
-	others  []Entry                  // the oldest first
+	mu        sync.Mutex
+	clients   map[string]*list.Element // of *past
+	order     *list.List               // of registered clients: that of the latest event is in front
+	documents *list.List               // of clients with documents, likewise
+	others    []Entry                  // the oldest first
 }
 
 // past is the history of one client.
@@ -112,7 +119,7 @@ func NewHistory(options HistoryOptions) *History {
 	defaults(&options.Clients, 5_000)
 	defaults(&options.EventsPerClient, 40)
 	defaults(&options.Others, 200)
-	return &History{options: options, clients: map[string]*list.Element{}, order: list.New()}
+	return &History{options: options, clients: map[string]*list.Element{}, order: list.New(), documents: list.New()}
 }
 
 // Record adds an event.
@@ -121,6 +128,10 @@ func (h *History) Record(_ context.Context, e dcr.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	element, known := h.clients[entry.ClientID]
+	order, most := h.order, h.options.Clients
+	if isURL(entry.ClientID) {
+		order, most = h.documents, max(1, h.options.Clients/2)
+	}
 	switch {
 	case entry.ClientID == "" || !known && entry.byAnybody():
 		// A failure starts no history: anybody can invent identifiers that are URLs.
@@ -130,15 +141,14 @@ func (h *History) Record(_ context.Context, e dcr.Event) {
 		// A sweep of many clients without a history pushes out no client that exists.
 		return
 	case !known:
-		if h.order.Len() >= h.options.Clients {
-			oldest := h.order.Back()
-			delete(h.clients, h.order.Remove(oldest).(*past).id)
+		if order.Len() >= most {
+			delete(h.clients, order.Remove(order.Back()).(*past).id)
 		}
-		element = h.order.PushFront(&past{id: entry.ClientID})
+		element = order.PushFront(&past{id: entry.ClientID})
 		h.clients[entry.ClientID] = element
 	}
 	if e.Kind != dcr.EventExpired {
-		h.order.MoveToFront(element)
+		order.MoveToFront(element)
 	}
 	element.Value.(*past).add(entry, h.options.EventsPerClient)
 }
@@ -147,7 +157,7 @@ func (p *past) add(entry Entry, most int) {
 	if entry.Issuer == "" {
 		entry.Issuer = p.issuer
 	}
-	p.issuer = entry.Issuer
+	p.issuer, entry.ClientID = entry.Issuer, p.id // an identifier may be long: it is kept once
 	p.entries = added(p.entries, entry, most, leastNotable)
 }
 
@@ -246,8 +256,7 @@ func newEntry(e dcr.Event) Entry {
 		Operator: short(e.Operator),
 	}
 	if e.Err != nil {
-		answer := fosite.ErrorToRFC6749Error(e.Err)
-		entry.Reason, entry.Description = short(answer.ErrorField), cut(strings.TrimSpace(answer.DescriptionField+" "+answer.HintField), 300)
+		entry.Reason, entry.Description = reasonOf(e.Err, e.Kind == dcr.EventDocumentFailed)
 	}
 	if e.Registrant != nil {
 		entry.setRegistrant(e.Registrant)
@@ -260,10 +269,29 @@ func newEntry(e dcr.Event) Entry {
 			entry.Issuer = client.Issuer
 		}
 	}
-	if e.Kind == dcr.EventUpdated && e.Before != nil && e.After != nil {
+	if (e.Kind == dcr.EventUpdated || e.Kind == dcr.EventDocumentChanged) && e.Before != nil && e.After != nil {
 		entry.Changed = changed(e.Before, e.After)
 	}
 	return entry
+}
+
+// reasonOf returns what is kept of an error: of a fetch that failed its reason and what the host answered, and of
+// any other the error of the protocol.
+func reasonOf(err error, fetch bool) (reason, description string) {
+	var failure *cimd.Failure
+	if fetch && errors.As(err, &failure) {
+		return short(failure.Reason()), answered(failure)
+	}
+	answer := fosite.ErrorToRFC6749Error(err)
+	return short(answer.ErrorField), cut(strings.TrimSpace(answer.DescriptionField+" "+answer.HintField), 300)
+}
+
+// answered says what the host of a document answered; empty where it did not.
+func answered(f *cimd.Failure) string {
+	if f.Status() == 0 {
+		return ""
+	}
+	return cut(strings.TrimSuffix(fmt.Sprintf("status %d, %s", f.Status(), f.MediaType()), ", "), 300)
 }
 
 // setRegistrant sets the user of an event and, of a registration, who registered and how.

@@ -19,16 +19,24 @@ import (
 // characters visible, and then html/template, which escapes it for its place (T21).
 func (a *admin) parse() (*template.Template, error) {
 	return template.New("pages").Funcs(template.FuncMap{
-		"path":     a.path,
-		"seen":     seen,
-		"when":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" },
-		"exact":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"away":     func(t time.Time) string { return away(t.Sub(a.options.Now())) },
-		"happened": happened,
-		"access":   access,
-		"parts":    func(name string) []string { return strings.SplitAfter(name, "_") },
-		"field":    field,
-		"join":     func(list []string) string { return seen(strings.Join(list, ", ")) },
+		"path":         a.path,
+		"client":       a.clientPath,
+		"document":     a.documentPath,
+		"hasDocuments": func() bool { return a.options.Documents != nil },
+		"host":         hostOf,
+		"tail":         tail,
+		"isURL":        isURL,
+		"failed":       failed,
+		"seen":         seen,
+		"when":         func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" },
+		"exact":        func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"away":         func(t time.Time) string { return away(t.Sub(a.options.Now())) },
+		"expired":      func(t time.Time) bool { return !t.After(a.options.Now()) },
+		"happened":     happened,
+		"access":       access,
+		"parts":        func(name string) []string { return strings.SplitAfter(name, "_") },
+		"field":        field,
+		"join":         func(list []string) string { return seen(strings.Join(list, ", ")) },
 	}).ParseFS(files, "pages/*.html")
 }
 
@@ -103,6 +111,8 @@ func happened(kind dcr.EventKind) string {
 		return "all tokens revoked"
 	case dcr.EventLimited:
 		return "refused: limit reached"
+	case dcr.EventDocumentFailed:
+		return "document not fetched or refused"
 	case dcr.EventInitialAccessTokenMinted:
 		return "initial access token created"
 	}

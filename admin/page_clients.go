@@ -129,13 +129,13 @@ func (a *admin) quick(asked url.Values, s *summary) []link {
 	return links
 }
 
-// openClient redirects to the page of a client.
+// openClient redirects to the page of a client, whatever it has: a registration or a document.
 func (a *admin) openClient(w http.ResponseWriter, r *http.Request) error {
 	id := strings.TrimSpace(r.URL.Query().Get("id"))
 	if id == "" {
 		return badRequest("The identifier is missing.")
 	}
-	http.Redirect(w, r, a.path("clients", id), http.StatusSeeOther)
+	http.Redirect(w, r, a.clientPath(id), http.StatusSeeOther)
 	return nil
 }
 
@@ -234,13 +234,18 @@ var done = map[string]string{
 	"delete": "The client was deleted.",
 	"swept":  "The expired clients were removed.",
 	"token":  "The initial access token was revoked.",
+
+	"refresh": "The document was fetched.",
+	"block":   "The client was blocked, and its tokens were revoked.",
+	"unblock": "The client was unblocked.",
 }
 
 // confirmPage asks the operator to confirm a change.
 type confirmPage struct {
 	frame
-	Client   *record // nil where the change is not about a client
+	Client   *record // nil where the change is not about a registered client
 	Token    string
+	Document string // the identifier of a client with a document
 	Question clientChange
 	Action   string
 	Back     string

@@ -23,6 +23,11 @@ func (s *server) plant(t *testing.T, id string, edit func(*dcr.Client)) {
 	require.NoError(t, s.Store.CreateClient(t.Context(), client))
 }
 
+var (
+	linkOf = regexp.MustCompile(`(?:href|src|action)="([^"]*)"`)
+	tagIn  = regexp.MustCompile(`<[^>]*>`)
+)
+
 // TestHostileClients: what callers chose is text, wherever it stands (T21).
 func TestHostileClients(t *testing.T) {
 	t.Parallel()
@@ -45,7 +50,6 @@ func TestHostileClients(t *testing.T) {
 	odd := "a/b?c#d\"<x>\u202e"
 	s.plant(t, odd, func(*dcr.Client) {})
 
-	link := regexp.MustCompile(`(?:href|src|action)="([^"]*)"`)
 	check := func(path string) {
 		page := s.get(t, path)
 		require.Less(t, page.Status, 500, path)
@@ -53,7 +57,7 @@ func TestHostileClients(t *testing.T) {
 			require.NotContains(t, page.Body, bad, path)
 		}
 		require.Empty(t, page.Header.Get("Set-Cookie"))
-		for _, found := range link.FindAllStringSubmatch(page.Body, -1) {
+		for _, found := range linkOf.FindAllStringSubmatch(page.Body, -1) {
 			require.True(t, strings.HasPrefix(found[1], "/admin/") || found[1] == "#main" || found[1] == "/admin/style.css", "%s leads to %s", path, found[1])
 		}
 		require.NotRegexp(t, `(?i)<[^>]* (style|on[a-z]+)=`, page.Body, "%s: nothing inline", path)
@@ -83,7 +87,8 @@ func TestPagesAreUsable(t *testing.T) {
 	client := s.Register(t, named("App"))
 	_, token, err := s.Provider.MintInitialAccessToken(t.Context(), dcr.InitialAccessTokenRequest{Label: "L"})
 	require.NoError(t, err)
-	for _, r := range routes(client.ID(), token.ID) {
+	id, _ := s.signInByDocument(t)
+	for _, r := range append(routes(client.ID(), token.ID), documentRoutes(id)...) {
 		page := r.send(t, s, as("olga"))
 		if !strings.HasPrefix(page.Header.Get("Content-Type"), "text/html") || r.path == "" || page.Status == 303 {
 			continue

@@ -85,21 +85,28 @@ func newRecord(p *dcr.Provider, c *dcr.Client, d consent.Description, now time.T
 		HasSecret: len(c.SecretHash) > 0, SecretExpiresAt: c.SecretExpiresAt,
 		Managed: c.RegistrationToken.Signature != "", ManagedUntil: c.RegistrationToken.ExpiresAt,
 		Audience: c.Audience, AlwaysAskConsent: c.AlwaysAskConsent, RequirePKCE: c.RequirePKCE, Shared: c.Shared,
-		Statement: c.Metadata.SoftwareStatement != "", Metadata: members(c), Display: newDisplay(d),
+		Statement: c.Metadata.SoftwareStatement != "", Display: newDisplay(d),
 	}
 	for _, secret := range c.RotatedSecrets {
 		v.EarlierSecrets = append(v.EarlierSecrets, secret.ExpiresAt)
 	}
-	// Whoever has a software statement can register with it. Of keys only the names are shown.
-	delete(v.Metadata, "software_statement")
+	v.Metadata, v.Keys = shown(c)
+	return v
+}
+
+// shown returns the metadata of a client as it may be shown. Whoever has a software statement can register
+// with it. Of keys only the names are shown.
+func shown(c *dcr.Client) (metadata map[string]json.RawMessage, keys []key) {
+	metadata = members(c)
+	delete(metadata, "software_statement")
 	var set struct {
 		Keys []key `json:"keys"`
 	}
-	if json.Unmarshal(v.Metadata["jwks"], &set) == nil {
-		v.Keys = set.Keys
+	if json.Unmarshal(metadata["jwks"], &set) == nil {
+		keys = set.Keys
 	}
-	delete(v.Metadata, "jwks")
-	return v
+	delete(metadata, "jwks")
+	return metadata, keys
 }
 
 // expiryOf returns when a client expires if nothing happens to it, and why.
@@ -201,7 +208,7 @@ func (a *admin) latest(ctx context.Context) (entries []Entry, listed bool, err e
 }
 
 // others returns the events without a client. A client that is not registered under this issuer is
-// not named, and neither is its user (T41).
+// not named, and neither is its user (T41). A document has no issuer: whoever sees documents sees all.
 func (a *admin) others(ctx context.Context) ([]Entry, error) {
 	if a.options.History == nil {
 		return []Entry{}, nil
@@ -211,7 +218,9 @@ func (a *admin) others(ctx context.Context) ([]Entry, error) {
 	known := map[string]bool{"": true}
 	for i := range entries {
 		id := entries[i].ClientID
-		if _, asked := known[id]; !asked && err == nil {
+		if _, asked := known[id]; !asked && err == nil && a.ofDocument(id) {
+			known[id] = true
+		} else if !asked && err == nil {
 			_, unknown := a.provider.FindClient(ctx, id)
 			if known[id] = unknown == nil; unknown != nil && !errors.Is(unknown, fosite.ErrNotFound) {
 				err = unknown

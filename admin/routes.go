@@ -43,6 +43,18 @@ func (a *admin) table() http.Handler {
 	route("/api/sweep", map[string]action{http.MethodPost: a.sweep})
 	get("/api/events", a.listEvents)
 
+	if a.options.Documents != nil {
+		get("/documents", a.showDocuments)
+		get("/document", a.showDocument)
+		route("/document/{change}", map[string]action{http.MethodGet: a.askDocument, http.MethodPost: a.doDocument})
+		get("/api/documents", a.listDocuments)
+		get("/api/document", a.getDocument)
+		route("/api/document/refresh", map[string]action{http.MethodPost: a.refreshNow})
+		for name, change := range map[string]string{"block": "block", "unblock": "unblock", "revoke-tokens": "revoke"} {
+			route("/api/document/"+name, map[string]action{http.MethodPost: a.changeNow(change)})
+		}
+	}
+
 	mux.Handle(a.options.Prefix+"/", a.dispatch(nil))
 	if a.options.Prefix != "" {
 		mux.Handle("/", a.dispatch(nil))

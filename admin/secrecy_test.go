@@ -150,6 +150,10 @@ func TestSecrets(t *testing.T) {
 		require.Contains(t, keep(s.get(t, path)).Body, "https://vouches.example")
 	}
 
+	id, tokens := s.signInByDocument(t)
+	hidden.add("access token of a document", tokens.Text("access_token"))
+	hidden.add("refresh token of a document", tokens.Text("refresh_token"))
+
 	form := s.form(t, "/tokens", url.Values{"uses": {"1"}, "lifetime": {"1"}, "unit": {"hours"}})
 	require.Equal(t, http.StatusCreated, form.Status)
 	require.Contains(t, form.Body, "dcri_", "shown this once")
@@ -157,7 +161,7 @@ func TestSecrets(t *testing.T) {
 	start := strings.Index(form.Body, "dcri_")
 	hidden.add("token of the page", form.Body[start:start+strings.IndexByte(form.Body[start:], '<')])
 	for _, change := range []bool{false, true, false} {
-		for _, r := range routes(client, token) {
+		for _, r := range append(routes(client, token), documentRoutes(id)...) {
 			if r.changes() == change && !strings.HasSuffix(r.path, "tokens") {
 				keep(r.send(t, s, as("olga")))
 			}

@@ -38,6 +38,7 @@ func (s *server) adminPages() (http.Handler, error) {
 		Authenticate: s.operators.authenticate,
 		Deny:         http.HandlerFunc(challenge),
 		History:      s.history,
+		Documents:    s.documents,
 		Log:          s.log,
 	})
 }

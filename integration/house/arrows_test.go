@@ -26,7 +26,7 @@ var arrows = []struct {
 	{"bench/server", []string{"admin", ".", "bench/program"}},
 	{"bench/bare", []string{"bench/program"}},
 	{"bench/program", nil},
-	{"admin", []string{"consent", "."}},
+	{"admin", []string{"consent", ".", "cimd"}},
 	{"internal/dcrtest", []string{"policy", ".", "cimd"}},
 	{"policy", []string{".", "internal/capability", "internal/redirecturi"}},
 	{"consent", []string{".", "internal/plaintext", "internal/redirecturi", "outbound"}},
