@@ -2,17 +2,19 @@ package sqlstore
 
 import (
 	"context"
+	"log/slog"
 	"strconv"
 	"strings"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
 )
 
-// ListClients returns the clients that match, those registered last first (dcr.ClientLister).
+// ListClients returns the clients that match, those registered last first (dcr.ClientLister). One whose record can't be read
+// has its identifier and the time of its registration only, and is logged: the others are not lost with it.
 func (s *Store) ListClients(ctx context.Context, filter dcr.ClientFilter, from dcr.ClientCursor, limit int) (clients []*dcr.Client, err error) {
 	query, args := s.listQuery(filter, from, limit)
 	err = s.read(ctx, func(ctx context.Context, q querier) error {
-		clients, err = queryClients(ctx, q, query, args...)
+		clients, err = queryClients(ctx, q, filter.Issuer, query, args...)
 		return err
 	})
 	if err != nil {
@@ -27,20 +29,26 @@ func (s *Store) listQuery(filter dcr.ClientFilter, from dcr.ClientCursor, limit 
 		at := nanoseconds(from.CreatedAt)
 		where.add(`created_at <= ? AND (created_at < ? OR id < ?)`, at, at, []byte(from.ID))
 	}
-	return where.query(`SELECT record, last_used_at, keep_until FROM `+s.options.Prefix+`clients WHERE `,
+	return where.query(`SELECT id, created_at, record, last_used_at, keep_until FROM `+s.options.Prefix+`clients WHERE `,
 		` ORDER BY created_at DESC, id DESC LIMIT ?`, limit)
 }
 
-func queryClients(ctx context.Context, q querier, query string, args ...any) (clients []*dcr.Client, err error) {
+func queryClients(ctx context.Context, q querier, issuer, query string, args ...any) (clients []*dcr.Client, err error) {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
-		client, err := scanClient(rows)
-		if err != nil {
+		var id, record []byte
+		var created, lastUsed, keepUntil int64
+		if err := rows.Scan(&id, &created, &record, &lastUsed, &keepUntil); err != nil {
 			return nil, err
+		}
+		client, err := decodeClient(record, lastUsed, keepUntil)
+		if err != nil {
+			slog.WarnContext(ctx, "sqlstore: the record of a client in a list can't be read", "client_id", string(id), "error", err)
+			client = &dcr.Client{ID: string(id), Issuer: issuer, CreatedAt: fromColumn(created)}
 		}
 		clients = append(clients, client)
 	}

@@ -128,14 +128,23 @@ func TestRevokedWhileUnderWay(t *testing.T) {
 	})
 }
 
-// TestUnreadableRecord: a record that can't be read does not keep others from expiring.
+// TestUnreadableRecord: a record that can't be read does not keep others from being listed, nor from expiring.
 func TestUnreadableRecord(t *testing.T) {
 	onEach(t, func(t *testing.T, d database) {
 		ctx, s := t.Context(), d.sessions(t, sqlstore.Options{})
 		for i := range 5 {
-			require.NoError(t, s.CreateClient(ctx, &dcr.Client{ID: fmt.Sprint("expired ", i), Version: 1, ExpiresAt: time.Unix(int64(i+1), 0)}))
+			at := time.Unix(int64(i+1), 0).UTC()
+			require.NoError(t, s.CreateClient(ctx, &dcr.Client{ID: fmt.Sprint("expired ", i), Version: 1, Issuer: clusterIssuer, CreatedAt: at, ExpiresAt: at}))
 		}
 		d.exec(t, d.raw(t, s.source), `UPDATE dcr_clients SET record = $1 WHERE id = $2`, []byte("{"), []byte("expired 2"))
+		filter := dcr.ClientFilter{Issuer: clusterIssuer}
+		page, err := s.ListClients(ctx, filter, dcr.ClientCursor{}, 3)
+		require.NoError(t, err)
+		require.Len(t, page, 3)
+		require.Equal(t, &dcr.Client{ID: "expired 2", Issuer: clusterIssuer, CreatedAt: time.Unix(3, 0).UTC()}, page[2])
+		page, err = s.ListClients(ctx, filter, dcr.ClientCursor{CreatedAt: page[2].CreatedAt, ID: page[2].ID}, 3)
+		require.NoError(t, err)
+		require.Len(t, page, 2)
 		removed, err := s.DeleteExpiredClients(ctx, dcr.Expiry{Now: time.Now()}, 10)
 		require.ErrorContains(t, err, "the record of the client with the key")
 		require.Len(t, removed, 4)
