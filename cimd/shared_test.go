@@ -177,6 +177,18 @@ func TestTwoProcesses(t *testing.T) {
 	p[0].wants(t, h.id, 1, "three")
 	p[1].wants(t, h.id, 1, "three")
 	require.EqualValues(t, 5, h.fetches.Load(), "CIMD-22: who looked a moment ago looks again before a fetch")
+	clock.pass(time.Minute)
+	p[1].wants(t, h.id, 0, "three")
+	clock.pass(time.Second)
+	p[0].wants(t, h.id, 2, "three")
+	p[1].wants(t, h.id, 2, "three")
+	require.EqualValues(t, 6, h.fetches.Load(), "CIMD-22: also for an unknown kid")
+	clock.pass(5*time.Minute - time.Second)
+	p[1].wants(t, h.id, 0, "three")
+	require.NoError(t, p[0].Block(t.Context(), h.id, true))
+	clock.pass(time.Second)
+	p[1].unknown(t, h.id, 1)
+	require.EqualValues(t, 6, h.fetches.Load(), "CIMD-22: and learns that it is blocked")
 }
 
 // TestRestart: a process that knows nothing serves what another has left, though the host is down.
