@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"html"
 	"io"
@@ -143,7 +144,13 @@ func TestDocumentChanges(t *testing.T) {
 			s := start(t, edits...)
 			id := host.Publish(t, "/client", publicDocument())
 			s.signIn(t, id)
-			host.Publish(t, "/client", publicDocument("client_name", "Renamed", "redirect_uris", []string{"https://evil.example/cb"}))
+			newer, err := json.Marshal(publicDocument("client_id", id, "client_name", "Renamed", "redirect_uris", []string{"https://evil.example/cb"}))
+			require.NoError(t, err)
+			host.Handle("/client", func(w http.ResponseWriter, _ *http.Request) {
+				<-time.After(100 * time.Millisecond) // a slow host: the operator's request waits for it
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = w.Write(newer)
+			})
 			s.forward(time.Minute)
 			document := s.post(t, "/api/document/refresh?"+query(id), "")
 			require.Equal(t, http.StatusOK, document.Status, document.Body)
