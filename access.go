@@ -16,7 +16,6 @@ import (
 )
 
 // Access decides who may register. It sees the request before its body is read.
-//
 // It returns who asks, or an error: ErrMissingToken and ErrInvalidToken (401), ErrInsufficientScope and
 // ErrAccessDenied (403), any *fosite.RFC6749Error of its own, or another error for a failure (500). Nobody
 // and no error is a refusal, too. It must be safe for many goroutines.
@@ -150,7 +149,6 @@ func (initialAccess) Authorize(ctx context.Context, r *http.Request) (*Registran
 
 // SignedIn lets users of the application register. The function returns who is signed in, by a cookie of
 // the application or otherwise, and an empty string where nobody is.
-//
 // A cookie alone would let any page on the web register clients in the name of whoever has it open, so a
 // request that a browser sends from another origin is refused (net/http.CrossOriginProtection). Origins
 // that may are added to the protection that is given here; nil means none.
@@ -179,7 +177,6 @@ func SignedIn(user func(r *http.Request) (subject string, err error), protection
 // AnyOf lets those register whom one of the rules lets, asked in order; the first that does counts. Where
 // none does, the answer is that of the first rule that did not just miss a token. A rule that fails ends
 // the search. Without rules nobody registers.
-//
 // Open comes last, or what stands behind it is never asked. It lets in who came with nothing: a token or a
 // user whom an earlier rule has refused is not taken for anonymous.
 func AnyOf(rules ...Access) Access {

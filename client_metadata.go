@@ -16,9 +16,7 @@ import (
 
 // ClientMetadata is what a client says of itself (RFC 7591, section 2). It is decoded from a request
 // through the table of members below: a member without a row can't arrive. A field is empty where the
-// member was not sent.
-//
-// Its JSON form is that of the protocol.
+// member was not sent. Its JSON form is that of the protocol.
 type ClientMetadata struct {
 	RedirectURIs            []string // redirect_uris
 	TokenEndpointAuthMethod string   // token_endpoint_auth_method

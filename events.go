@@ -220,6 +220,18 @@ func crossingOf(ctx context.Context) *crossing {
 	return c
 }
 
+// ResolveClient is for storages: it returns the client of a stored session where none is stored under the identifier. For a
+// URL that is the one with a document, if it sends the request of ctx, or else one without metadata; others are fosite.ErrNotFound.
+func ResolveClient(ctx context.Context, id string) (fosite.Client, error) {
+	if !isURL(id) {
+		return nil, fosite.ErrNotFound
+	}
+	if c := crossingOf(ctx); c != nil && c.document != nil && c.document.ID == id {
+		return c.document, nil
+	}
+	return &fosite.DefaultClient{ID: id}, nil
+}
+
 // noteClient notes the client that fosite found in this request.
 func noteClient(ctx context.Context, client fosite.Client) {
 	if c := crossingOf(ctx); c != nil && c.authenticates && c.clientID == "" {

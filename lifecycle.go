@@ -12,7 +12,6 @@ import (
 // Lifecycle says when clients expire that nobody removes. An expired client does not exist any more,
 // wherever it is looked up, and Provider.Sweep removes its record. All providers of one storage need one
 // Lifecycle: a sweep removes clients of every issuer.
-//
 // Unused and Idle take a storage that implements UseRecorder: without one nobody knows which clients are
 // used, the default of Unused is for ever, and Extend refuses others.
 type Lifecycle struct {

@@ -65,6 +65,9 @@ func requireVerifier(request fosite.AccessRequester) error {
 // NewAccessResponse is fosite's; a storage that is down for a while is 503, and of several requests with
 // one code those that come too late get invalid_grant, where fosite says that the server failed.
 func (p *Provider) NewAccessResponse(ctx context.Context, request fosite.AccessRequester) (fosite.AccessResponder, error) {
+	if client, ok := RegisteredClient(request.GetClient()); ok && client.isDocument() {
+		ctx = withCrossing(ctx, &crossing{document: client})
+	}
 	response, err := p.Fosite.NewAccessResponse(ctx, request)
 	if errors.Is(err, fosite.ErrInvalidatedAuthorizeCode) {
 		err = fosite.ErrInvalidGrant.WithHint("The authorization code was used by another request.").WithDebug(err.Error())

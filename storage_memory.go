@@ -27,8 +27,7 @@ type (
 // It is safe for many goroutines. Everything is bounded and shared out (MemoryLimits): a new entry is refused with ErrFull,
 // and only clients that were never used are evicted. Of used refresh tokens the last 64 of a grant are known.
 //
-// Sessions are copied, and get the client as it is when they are read. Where it is gone they are not found, unless it had no
-// identifier or an https URL.
+// Sessions are copied, and get the client as it is when they are read. Where it is gone they are not found (ResolveClient).
 type MemoryStore struct {
 	*sessions
 	*initialRecords
@@ -108,7 +107,7 @@ func NewMemoryStore(options ...MemoryOption) *MemoryStore {
 	setDefault(&l.Assertions, 1_000_000)
 	s.sessions = memory.New(memory.Options{
 		Now: s.now, Tokens: l.Tokens, Codes: l.Codes, Assertions: l.Assertions,
-		Client: s.GetClient, Full: memoryFull, Slim: IsRegistrationTokenEntry, Slims: l.Tokens, Caller: callerNetwork,
+		Client: s.sessionClient, Full: memoryFull, Slim: IsRegistrationTokenEntry, Slims: l.Tokens, Caller: callerNetwork,
 		RefreshGrace: s.grace, RefreshGraceUses: s.graceUses,
 	})
 	s.clientRecords = memory.NewClients(memory.ClientOptions[Client, countKey]{
@@ -157,6 +156,15 @@ func (s *MemoryStore) GetClient(_ context.Context, id string) (fosite.Client, er
 		return static, nil
 	}
 	return nil, fosite.ErrNotFound
+}
+
+// sessionClient is GetClient, for the client of a session.
+func (s *MemoryStore) sessionClient(ctx context.Context, id string) (fosite.Client, error) {
+	client, err := s.GetClient(ctx, id)
+	if err != nil {
+		return ResolveClient(ctx, id)
+	}
+	return client, nil
 }
 
 func memoryFull(kind string) error {

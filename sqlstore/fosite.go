@@ -8,7 +8,9 @@ import (
 	"github.com/ory/fosite"
 )
 
-func isURL(id string) bool { return strings.HasPrefix(id, "https://") }
+func isURL(id string) bool {
+	return strings.HasPrefix(id, "https://") || strings.HasPrefix(id, "http://")
+}
 
 // CreateAuthorizeCodeSession stores the session of a code.
 func (s *Store) CreateAuthorizeCodeSession(ctx context.Context, signature string, request fosite.Requester) error {

@@ -206,10 +206,10 @@ func (s *Store) clientOf(ctx context.Context, id string, row row) (fosite.Client
 		}
 		return client, nil
 	}
-	if id == "" || isURL(id) {
-		return &fosite.DefaultClient{ID: id}, nil
+	if id == "" {
+		return &fosite.DefaultClient{}, nil
 	}
-	return nil, fosite.ErrNotFound
+	return dcr.ResolveClient(ctx, id)
 }
 
 // inGrace reports whether a refresh token may be used again.

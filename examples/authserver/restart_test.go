@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 )
 
 // asProgram is set where this program is to be the server instead of its test.
@@ -188,6 +190,36 @@ func TestTwoProcesses(t *testing.T) {
 		require.Equal(t, http.StatusUnauthorized, b.manage(http.MethodGet, renamed, "").status)
 		require.Equal(t, false, b.active(text(again, "access_token")))
 		require.Equal(t, http.StatusUnauthorized, b.post("/oauth2/token", b.refreshFields(client, again)).status)
+	})
+}
+
+// TestDocumentsOutliveTheProcess: a client with a document needs its host once, for all processes, and not to go on (CIMD-22).
+func TestDocumentsOutliveTheProcess(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, storage string) {
+		host := dcrtest.StartDocumentHost(t)
+		id := host.Publish(t, "/app", object{"redirect_uris": []string{loopbackURI}, "grant_types": []string{"authorization_code", "refresh_token"}})
+		flags := []string{"-storage", storage, "-insecure-outbound-loopback", "-tokens", tokensJWT}
+		first := startProcess(t, flags...)
+		flags = append(flags, "-issuer", first.options.issuer)
+		second := startProcess(t, flags...)
+		client := object{"client_id": id}
+		a, b := first.browser(t), second.browser(t)
+		tokens := a.redeem(client, b.code(request(client, loopbackURI)), loopbackURI)
+		require.Equal(t, 1, host.Asked("/app"), "two processes, one fetch")
+
+		host.Close()
+		for _, process := range []*process{first, second} {
+			_, err := process.end(syscall.SIGKILL)
+			require.Error(t, err)
+		}
+		third := startProcess(t, flags...)
+		c := third.browser(t)
+		tokens = c.tokens(c.refreshFields(client, tokens))
+		require.Equal(t, true, c.active(text(tokens, "access_token")))
+		require.NotEmpty(t, c.code(request(client, loopbackURI)), "a new sign-in, too, while the document is fresh")
+		output, err := third.end(syscall.SIGTERM)
+		require.NoError(t, err)
+		require.NotContains(t, output, "level=ERROR")
 	})
 }
 

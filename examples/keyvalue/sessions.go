@@ -160,8 +160,8 @@ func (s *Storage) read(ctx context.Context, kind, signature string, used error) 
 // provider knows it.
 func (s *Storage) clientOf(ctx context.Context, id string) (fosite.Client, error) {
 	client, err := s.GetClient(ctx, id)
-	if errors.Is(err, fosite.ErrNotFound) && strings.HasPrefix(id, "https://") {
-		return &fosite.DefaultClient{ID: id}, nil
+	if errors.Is(err, fosite.ErrNotFound) {
+		return dcr.ResolveClient(ctx, id)
 	}
 	return client, err
 }

@@ -25,7 +25,7 @@ type entry struct {
 	inactive bool
 
 	clientID string
-	client   fosite.Client            // as it came, where Options.Client need not know it
+	client   fosite.Client            // as it came, where it has no identifier
 	request  *fosite.Request          // without the client; nil for an assertion
 	pushed   *fosite.AuthorizeRequest // of a pushed request, besides
 	grant    *grant                   // of a grant with refresh tokens, besides
@@ -41,7 +41,7 @@ func newEntry(now time.Time, key string, request fosite.Requester, x expiry) *en
 	e := &entry{timed: timed{key: key}, request: copyRequest(request)}
 	if client := request.GetClient(); client != nil {
 		e.clientID = client.GetID()
-		if e.clientID == "" || strings.HasPrefix(e.clientID, "https://") {
+		if e.clientID == "" {
 			e.client = client
 		}
 	}

@@ -70,8 +70,7 @@ type Options struct {
 //
 // A session is kept with the identifier of its client, and gets the client as it is when the
 // session is read. Where the client is gone the session is not found. A client without an
-// identifier, or whose identifier is an https URL that Options.Client does not know, is kept
-// as it came. Sessions are copied on their way in and out with their Clone method; what comes
+// identifier is kept as it came. Sessions are copied on their way in and out with their Clone method; what comes
 // back is the stored session, whatever a Get method is given.
 type Sessions struct {
 	now    func() time.Time

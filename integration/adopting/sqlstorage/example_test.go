@@ -233,8 +233,8 @@ func (s *Storage) GetClient(ctx context.Context, id string) (fosite.Client, erro
 // clientOf finds the client of a stored session. One whose identifier is the URL of its document is in no table.
 func (s *Storage) clientOf(ctx context.Context, id string) (fosite.Client, error) {
 	client, err := s.GetClient(ctx, id)
-	if errors.Is(err, fosite.ErrNotFound) && strings.HasPrefix(id, "https://") {
-		return &fosite.DefaultClient{ID: id}, nil
+	if errors.Is(err, fosite.ErrNotFound) {
+		return dcr.ResolveClient(ctx, id)
 	}
 	return client, err
 }
