@@ -111,8 +111,10 @@ func (o *operator) ExpireClient(ctx context.Context, id string) error {
 // the next token request, the client gets no tokens.
 func (o *operator) RevokeTokens(ctx context.Context, id string) error {
 	if o.grants.revoker == nil {
-		_, err := o.find(ctx, id)
-		return firstOf(err, errNoRevoker)
+		if _, err := o.find(ctx, id); err != nil && !isURL(id) {
+			return err
+		}
+		return errNoRevoker
 	}
 	before, after, err := o.edit(ctx, id, func(c *Client) bool {
 		c.RegistrationToken, c.PreviousRegistrationToken = RegistrationTokenRecord{}, RegistrationTokenRecord{}
