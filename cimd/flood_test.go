@@ -137,6 +137,7 @@ func TestLimitInAll(t *testing.T) {
 	t.Parallel()
 	h := serveSlowly(t)
 	d, _ := reached(t, func(o *Options) { o.Timeout, o.Fetches = time.Minute, 2 })
+	require.Zero(t, d.client.Timeout, "the context bounds a fetch: after the time of net/http nobody could tell busy from slow")
 	slow := ask(t, d, numbered(2, "https://h", ".example:"+h.port+"/c"))
 	receive(h.began, 2)
 	impatient, _ := newDocuments(t, func(o *Options) { o.Timeout = 50 * time.Millisecond })

@@ -44,10 +44,11 @@ func (s *shelf) call(ctx context.Context, name string, do func()) error {
 		s.mu.Lock()
 		return ctx.Err()
 	}
-	if s.err == nil {
+	err := errors.Join(s.err, ctx.Err())
+	if err == nil {
 		do()
 	}
-	return s.err
+	return err
 }
 
 func (s *shelf) set(change func(*shelf)) {
@@ -297,6 +298,22 @@ func TestNoticedByOthers(t *testing.T) {
 			row.then(t, p[1], h)
 		})
 	}
+}
+
+// TestRequestThatLeaves: whoever ends requests early keeps nobody from noticing that an identifier is blocked.
+func TestRequestThatLeaves(t *testing.T) {
+	t.Parallel()
+	h, s := serveHost(t, says("one")), newShelf()
+	p, clock := processes(t, s, 2, nil)
+	p[0].wants(t, h.id, 1, "one")
+	p[1].wants(t, h.id, 1, "one")
+	require.NoError(t, p[0].Block(t.Context(), h.id, true))
+	clock.pass(10 * time.Second)
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	_, err := p[1].Document(left, h.id, 0, p[1].read)
+	require.ErrorIs(t, err, fs.ErrNotExist, "CIMD-22")
+	p[1].unknown(t, h.id, 0)
 }
 
 // unknown requires that there is no such client.
