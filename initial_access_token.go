@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fosite-contrib/fosite-dcr/internal/cursor"
 	"github.com/ory/fosite"
 )
 
@@ -176,7 +177,7 @@ func (t *initialTokens) ListInitialAccessTokens(ctx context.Context, after strin
 	if err != nil {
 		return nil, err
 	}
-	limit = pageLimit(limit)
+	limit = cursor.Limit(limit)
 	read := max(limit, 500) // those of other issuers are passed over
 	var found []*InitialAccessToken
 	for {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fosite-contrib/fosite-dcr/internal/cursor"
 	"github.com/ory/fosite"
 )
 
@@ -159,8 +160,8 @@ func (p ClientPage) LogValue() slog.Value {
 // from a cursor that an earlier page returned on; an empty one means from the beginning, and a limit of 0
 // means 50, at most 1000. Expired clients are listed until they are swept. The list is for operators: it
 // names users and addresses of clients.
-func (o *operator) ListClients(ctx context.Context, filter ClientFilter, cursor string, limit int) (*ClientPage, error) {
-	from, ok := readCursor(cursor)
+func (o *operator) ListClients(ctx context.Context, filter ClientFilter, after string, limit int) (*ClientPage, error) {
+	at, id, ok := cursor.Read(after)
 	if !ok {
 		return nil, errBadCursor
 	}
@@ -168,8 +169,8 @@ func (o *operator) ListClients(ctx context.Context, filter ClientFilter, cursor 
 	if err != nil {
 		return nil, err
 	}
-	limit = pageLimit(limit)
-	clients, err := o.lister.ListClients(ctx, filter, from, limit+1)
+	limit = cursor.Limit(limit)
+	clients, err := o.lister.ListClients(ctx, filter, ClientCursor{at, id}, limit+1)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +178,7 @@ func (o *operator) ListClients(ctx context.Context, filter ClientFilter, cursor 
 	if len(clients) > limit {
 		page.Clients = clients[:limit]
 		last := clients[limit-1]
-		page.Next = ClientCursor{last.CreatedAt, last.ID}.text()
+		page.Next = cursor.Text(last.CreatedAt, last.ID)
 	}
 	return page, nil
 }

@@ -2,14 +2,10 @@ package dcr
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/storage"
@@ -306,44 +302,6 @@ type ClientLister interface {
 
 	// CountClients returns how many registered clients fit, and most where there are more.
 	CountClients(ctx context.Context, filter ClientFilter, most int) (int, error)
-}
-
-const (
-	defaultPage = 50
-	largestPage = 1000
-)
-
-func pageLimit(limit int) int {
-	if limit <= 0 {
-		return defaultPage
-	}
-	return min(limit, largestPage)
-}
-
-// cursorTime is how many bytes of a cursor are its time.
-const cursorTime = 8 + 4
-
-func (c ClientCursor) text() string {
-	// Seconds and nanoseconds apart: together they do not reach the zero time.
-	place := binary.BigEndian.AppendUint64(nil, uint64(c.CreatedAt.Unix()))
-	place = binary.BigEndian.AppendUint32(place, uint32(c.CreatedAt.Nanosecond()))
-	return base64.RawURLEncoding.EncodeToString(append(place, c.ID...))
-}
-
-// readCursor reads a cursor that text has written; ok is false for anything else.
-func readCursor(text string) (cursor ClientCursor, ok bool) {
-	if text == "" {
-		return ClientCursor{}, true
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || len(raw) <= cursorTime || len(raw) > cursorTime+256 {
-		return ClientCursor{}, false
-	}
-	seconds, nanoseconds, id := int64(binary.BigEndian.Uint64(raw)), binary.BigEndian.Uint32(raw[8:]), string(raw[cursorTime:])
-	if nanoseconds >= 1e9 || !utf8.ValidString(id) || strings.ContainsFunc(id, unicode.IsControl) {
-		return ClientCursor{}, false
-	}
-	return ClientCursor{time.Unix(seconds, int64(nanoseconds)), id}, true
 }
 
 // Follows reports whether a client comes after the cursor in the order of ListClients.
