@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,6 +44,7 @@ func TestRevalidation(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			var whole atomic.Int32 // answers that were not conditional
 			asked := map[string]string{"Etag": "If-None-Match", "Last-Modified": "If-Modified-Since"}[header[0]]
 			h := serveHost(t, func(w http.ResponseWriter, r *http.Request) {
 				if r.Header.Get(asked) == header[1] {
@@ -49,7 +52,11 @@ func TestRevalidation(t *testing.T) {
 					w.WriteHeader(http.StatusNotModified)
 					return
 				}
-				says("one", header[0], header[1])(w, r)
+				name := "one"
+				if whole.Add(1) > 1 {
+					name = "asked without condition"
+				}
+				says(name, header[0], header[1])(w, r)
 			})
 			d, clock := newDocuments(t, nil)
 			r := new(reader)
@@ -66,6 +73,20 @@ func TestRevalidation(t *testing.T) {
 			require.EqualValues(t, 3, h.fetches.Load(), "the validator of the first answer is still good")
 		})
 	}
+	t.Run("CIMD-08/validator_that_is_too_long", func(t *testing.T) {
+		t.Parallel()
+		conditions := make(chan string, 2)
+		h := serveHost(t, func(w http.ResponseWriter, r *http.Request) {
+			conditions <- r.Header.Get("If-None-Match")
+			says("one", "Etag", `"`+strings.Repeat("a", 300)+`"`)(w, r)
+		})
+		d, clock := newDocuments(t, nil)
+		for range 2 {
+			new(reader).get(t, d, h.id, 1, "one")
+			require.Empty(t, <-conditions)
+			clock.pass(5 * time.Minute)
+		}
+	})
 	t.Run("CIMD-02/304_that_nobody_asked_for", func(t *testing.T) {
 		t.Parallel()
 		h := serveHost(t, status(http.StatusNotModified))

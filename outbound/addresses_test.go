@@ -5,8 +5,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -88,4 +90,19 @@ func TestNotModified(t *testing.T) {
 		require.Equal(t, "Example/1.0", response.Header.Get("Etag"), "CIMD-26")
 		require.Empty(t, request.Header.Get("User-Agent"), "the caller's request is not changed")
 	}
+}
+
+// TestProxyIsWhereItIs: the application chose its address, which is not judged, and it is spoken to as a proxy, with TLS or
+// without.
+func TestProxyIsWhereItIs(t *testing.T) {
+	t.Parallel()
+	transport := newTransport(Options{Timeout: time.Second, Proxy: &url.URL{Scheme: "http", Host: "proxy.example:3128"}})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	conn, err := transport.DialContext(ctx, "tcp", "192.0.2.1:3128")
+	if err == nil {
+		_ = conn.Close()
+	}
+	require.NotErrorIs(t, err, ErrAddress, "CIMD-25")
+	require.Nil(t, transport.DialTLSContext, "CIMD-25: it would guard a proxy with TLS")
 }
