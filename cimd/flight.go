@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http/httptrace"
 	"time"
 )
 
@@ -38,7 +39,8 @@ func (d *Documents) fly(ctx context.Context, e *entry, f *flight, read read) {
 	known, previous := e.known, e.value
 	d.mu.Unlock()
 	since := time.Now()
-	fresh, failure := d.fetch(ctx, e.id, e.site, known)
+	turn := &httptrace.ClientTrace{GetConn: func(string) { since = time.Now() }} // until then others had theirs
+	fresh, failure := d.fetch(httptrace.WithClientTrace(ctx, turn), e.id, e.site, known)
 	if failure != nil {
 		err = d.failed(ctx, e, failure, previous, read)
 	} else if err = d.accept(ctx, e, fresh, read); err == nil {

@@ -223,6 +223,30 @@ func TestNothingIsShownOfInside(t *testing.T) {
 	t.Cleanup(func() { require.Zero(t, html.fetches.Load()+missing.fetches.Load()) })
 }
 
+// TestNothingIsShownBehindOthers: the time that a failure takes begins when it has its turn. Else whoever keeps others waiting
+// could see how long the rest took.
+func TestNothingIsShownBehindOthers(t *testing.T) {
+	t.Parallel()
+	slow := serveSlowly(t)
+	d := guarded(t, names{"slow.example": "127.0.0.1", "inside.example": "10.0.0.1"}, func(o *Options) {
+		o.Fetches, o.InsecureAllowLoopback = 1, true
+	})
+	d.held = 300 * time.Millisecond
+	ended := make(chan time.Time, 1)
+	go func() {
+		_, _ = d.Document(context.WithoutCancel(t.Context()), "https://slow.example:"+slow.port+"/c", 1, new(reader).read)
+	}()
+	<-slow.began
+	go func() {
+		_, _ = d.Document(context.WithoutCancel(t.Context()), "https://inside.example/c", 1, new(reader).read)
+		ended <- time.Now()
+	}()
+	<-time.After(d.held + 100*time.Millisecond) // which it waits for its turn
+	turn := time.Now()
+	close(slow.proceed)
+	require.GreaterOrEqual(t, (<-ended).Sub(turn), d.held, "CIMD-24/behind_others")
+}
+
 // TestNothingIsShownOfExceptions: of a host that may lie inside, nobody outside learns what it has that is no document.
 func TestNothingIsShownOfExceptions(t *testing.T) {
 	t.Parallel()
