@@ -1,6 +1,7 @@
 package cimd
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -96,4 +97,43 @@ func TestOperatorsOfAStorageThatFails(t *testing.T) {
 	require.ErrorIs(t, err, s.err)
 	require.ErrorIs(t, d.Refresh(t.Context(), "https://h/c"), s.err)
 	require.ErrorIs(t, d.Block(t.Context(), "https://h/c", true), s.err)
+}
+
+// lateShelf is a shelf whose answer to a look comes late.
+type lateShelf struct {
+	*shelf
+	looked, answer chan struct{}
+}
+
+func (s *lateShelf) FindDocument(ctx context.Context, id string) (record []byte, blocked bool, err error) {
+	record, blocked, err = s.shelf.FindDocument(ctx, id)
+	s.looked <- struct{}{}
+	<-s.answer
+	return record, blocked, err
+}
+
+// TestBlockDuringALook: a look into the storage that began before does not undo what the operator did meanwhile.
+func TestBlockDuringALook(t *testing.T) {
+	t.Parallel()
+	h := serveHost(t, says("one"))
+	late := &lateShelf{shelf: newShelf(), looked: make(chan struct{}, 9), answer: make(chan struct{}, 9)}
+	d, clock := newDocuments(t, func(o *Options) { o.Storage = late })
+	late.answer <- struct{}{}
+	r := new(reader)
+	r.get(t, d, h.id, 1, "one")
+	<-late.looked
+	for _, blocked := range []bool{true, false} {
+		clock.pass(trusted)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_, _ = d.Document(context.WithoutCancel(t.Context()), h.id, 0, r.read)
+		}()
+		<-late.looked
+		require.NoError(t, d.Block(t.Context(), h.id, blocked))
+		late.answer <- struct{}{}
+		<-ended
+		_, err := d.Document(t.Context(), h.id, 0, r.read)
+		require.Equal(t, blocked, errors.Is(err, errBlocked), "CIMD-13/block_during_a_look: %v", err)
+	}
 }

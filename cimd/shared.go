@@ -36,10 +36,13 @@ func (d *Documents) check(ctx context.Context, e *entry, read read) error {
 func (d *Documents) consult(ctx context.Context, e *entry, read read) {
 	asked, cancel := context.WithTimeout(ctx, d.patience)
 	defer cancel()
+	d.mu.Lock()
+	before := e.blocked
+	d.mu.Unlock()
 	record, blocked, err := d.options.Storage.FindDocument(asked, e.id)
 	d.mu.Lock()
 	e.checked, e.fault = d.options.Now(), err
-	if err == nil {
+	if err == nil && e.blocked == before { // else Block knows better
 		e.blocked = blocked
 	}
 	if e.blocked {
