@@ -15,6 +15,7 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/errorredirect"
 	"github.com/fosite-contrib/fosite-dcr/internal/introspection"
 	"github.com/fosite-contrib/fosite-dcr/internal/members"
+	"github.com/fosite-contrib/fosite-dcr/internal/plaintext"
 	"github.com/fosite-contrib/fosite-dcr/internal/request"
 	"github.com/fosite-contrib/fosite-dcr/internal/resource"
 )
@@ -61,9 +62,7 @@ func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fo
 		ar, err = fosite.NewAuthorizeRequest(), fosite.ErrInvalidRequestURI.WithHint("Invalid PAR session")
 	}
 	request.TakeBackState(r, ar, lent)
-	if refusal := p.checkRedirect(ar); refusal != nil {
-		err = refusal
-	}
+	err = p.checkRedirect(ar, err)
 	if err == nil {
 		err = firstOf(checkFormPost(ar), p.gate.check(ar))
 	}
@@ -84,9 +83,7 @@ func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Reques
 	lent := p.lendState(r)
 	ar, err := p.Fosite.NewPushedAuthorizeRequest(ctx, r)
 	request.TakeBackState(r, ar, lent)
-	if refusal := p.checkRedirect(ar); refusal != nil {
-		err = refusal
-	}
+	err = p.checkRedirect(ar, err)
 	if client, ok := RegisteredClient(ar.GetClient()); ok && err == nil {
 		err = firstOf(checkFormPost(ar), p.gate.requirePKCE(client, ar))
 	}
@@ -245,23 +242,29 @@ func (p *Provider) lendState(r *http.Request) string {
 	return request.LendState(r)
 }
 
-// checkRedirect refuses a redirect URI that fosite's matching lets pass and this package's does not.
-func (p *Provider) checkRedirect(request fosite.AuthorizeRequester) error {
+// checkRedirect refuses a redirect URI that fosite's matching lets pass and this package's does not. Of a client with a
+// document, which was written for other servers too, it says which one is refused.
+func (p *Provider) checkRedirect(request fosite.AuthorizeRequester, err error) error {
 	ar, ok := request.(*fosite.AuthorizeRequest)
-	if !ok || ar.RedirectURI == nil {
-		return nil
+	if !ok {
+		return err
 	}
 	client, ok := RegisteredClient(ar.GetClient())
 	if !ok {
-		return nil
+		return err
 	}
 	asked := ar.Form.Get("redirect_uri")
-	if p.redirectURIValid(ar) && (asked == "" || asked == ar.RedirectURI.String() && p.clients.redirectMatches(client, asked)) {
-		return nil
+	if ar.RedirectURI != nil && (!p.redirectURIValid(ar) || asked != "" && (asked != ar.RedirectURI.String() || !p.clients.redirectMatches(client, asked))) {
+		ar.RedirectURI, err = nil, errRedirectMismatch
 	}
-	ar.RedirectURI = nil
-	return fosite.ErrInvalidRequest.WithHint("The 'redirect_uri' parameter does not match any of the OAuth 2.0 Client's pre-registered redirect urls.")
+	if client.isDocument() && err != nil && fosite.ErrorToRFC6749Error(err).HintField == errRedirectMismatch.HintField {
+		return errRedirectMismatch.WithHintf("%s It is '%s'.", errRedirectMismatch.HintField, plaintext.Clip(plaintext.Description(asked), 200))
+	}
+	return err
 }
+
+// errRedirectMismatch is what fosite says.
+var errRedirectMismatch = fosite.ErrInvalidRequest.WithHint("The 'redirect_uri' parameter does not match any of the OAuth 2.0 Client's pre-registered redirect urls.")
 
 // checkNonce refuses a nonce that fosite refuses at the token endpoint, after the user has agreed.
 func (p *Provider) checkNonce(ctx context.Context, request fosite.Requester) error {

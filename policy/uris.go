@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -29,18 +30,52 @@ var pageMembers = []string{"client_uri", "logo_uri", "tos_uri", "policy_uri"}
 // IPv6 address do not matter. URIs with a private-use scheme have no host that means anything,
 // and are refused.
 func RequireRedirectHosts(hosts ...string) dcr.Policy {
-	known := make([]string, len(hosts))
-	for i, host := range hosts {
+	known, err := hostList("RequireRedirectHosts", hosts)
+	if err != nil {
+		return mistaken{err}
+	}
+	return judging(destinations, "is on a host that this server does not allow here", known.has)
+}
+
+// BindRedirects refuses a client with a document (dcr.KindDocument) that has a redirect_uri or a post_logout_redirect_uri
+// which is neither on the scheme, host and port of its identifier nor on one of the exempt hosts, written as for
+// RequireRedirectHosts. A document is judged whenever it is fetched. Programs on the user's device, such as Claude Code, need
+// BindRedirects("localhost", "127.0.0.1"). Clients that registered pass.
+func BindRedirects(exempt ...string) dcr.Policy {
+	known, err := hostList("BindRedirects", exempt)
+	if err != nil {
+		return mistaken{err}
+	}
+	return judge(func(a *dcr.Proposal) error {
+		if a.Registrant.Kind != dcr.KindDocument {
+			return nil
+		}
+		own := originOf(a.Registrant.ClientID)
+		return judging([]string{"redirect_uris", "post_logout_redirect_uris"}, "is on another host than the document", func(u *url.URL) bool {
+			return known.has(u) || own != "" && originOf(u.String()) == own
+		}).Judge(context.Background(), a)
+	})
+}
+
+// hosts are names and addresses; ".a.example" stands for all below a.example.
+type hosts []string
+
+func hostList(policy string, list []string) (hosts, error) {
+	known := make(hosts, len(list))
+	for i, host := range list {
 		if _, err := netip.ParseAddr(host); err != nil && (host == "" || strings.ContainsAny(host, "/:*@")) {
-			return mistaken{fmt.Errorf(`policy.RequireRedirectHosts: %q is no host: write "a.example", or ".a.example" for all below it`, host)}
+			return nil, fmt.Errorf(`policy.%s: %q is no host: write "a.example", or ".a.example" for all below it`, policy, host)
 		}
 		known[i] = plainHost(host)
 	}
-	return judging(destinations, "is on a host that this server does not allow here", func(u *url.URL) bool {
-		name := plainHost(u.Hostname())
-		return (u.Scheme == "https" || u.Scheme == "http") && slices.ContainsFunc(known, func(host string) bool {
-			return name == host || strings.HasPrefix(host, ".") && strings.HasSuffix(name, host)
-		})
+	return known, nil
+}
+
+// has reports whether an http or https URL is on one of the hosts.
+func (h hosts) has(u *url.URL) bool {
+	name := plainHost(u.Hostname())
+	return (u.Scheme == "https" || u.Scheme == "http") && slices.ContainsFunc(h, func(host string) bool {
+		return name == host || strings.HasPrefix(host, ".") && strings.HasSuffix(name, host)
 	})
 }
 
