@@ -285,3 +285,12 @@ func TestChange(t *testing.T) {
 	require.Equal(t, "invalid_grant", s.Form(t, "/oauth2/token", dcrtest.RefreshForm(id, tokens.Text("refresh_token"))).Text("error"))
 	require.Equal(t, dcr.EventGrantsRevoked, events.All()[len(events.All())-1].Kind)
 }
+
+// TestGeneratedIdentifiers: no registration gets an identifier that could be that of a document (CIMD-01).
+func TestGeneratedIdentifiers(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, dcrtest.Setup{})
+	for range 100 {
+		require.Regexp(t, `^[A-Za-z0-9_-]{16,}$`, s.Register(t, publicClient()).ID())
+	}
+}
