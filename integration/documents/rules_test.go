@@ -190,12 +190,14 @@ func TestEntrances(t *testing.T) {
 	t.Run("CIMD-15", func(t *testing.T) {
 		t.Parallel()
 		id := host.Publish(t, "/managed", publicClient())
-		require.NotEmpty(t, s.Code(t, dcrtest.AuthorizeQuery(id, callback)))
+		tokens := s.Form(t, "/oauth2/token", dcrtest.CodeForm(id, s.Code(t, dcrtest.AuthorizeQuery(id, callback)), callback))
+		dcrtest.RequireActive(t, s, tokens.Text("access_token"), id)
 		for _, method := range []string{"GET", "PUT", "DELETE"} {
-			answer := s.Do(t, method, "/register/"+url.PathEscape(id), nil, dcrtest.Bearer("token"))
-			require.Contains(t, []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusMovedPermanently}, answer.Status)
-			require.Empty(t, answer.ID())
+			answer := s.Do(t, method, "/register/"+url.PathEscape(id), nil, dcrtest.Bearer(tokens.Text("access_token")))
+			require.Equal(t, http.StatusUnauthorized, answer.Status, method)
+			require.Equal(t, "invalid_token", answer.Text("error"), method)
 		}
+		require.NotEmpty(t, s.Code(t, dcrtest.AuthorizeQuery(id, callback)), "nothing was deleted")
 		_, err := s.Store.GetDynamicClient(t.Context(), id)
 		require.ErrorIs(t, err, fosite.ErrNotFound)
 		_, err = s.Provider.FindClient(t.Context(), id)
