@@ -6,12 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/go-jose/go-jose/v3"
 	"github.com/ory/fosite"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
@@ -89,6 +89,7 @@ type HistoryOptions struct {
 // up to 110 MB.
 type History struct {
 	options HistoryOptions
+	members []string // the names of those that the package knows
 
 	mu        sync.Mutex
 	clients   map[string]*list.Element // of *past
@@ -119,12 +120,19 @@ func NewHistory(options HistoryOptions) *History {
 	defaults(&options.Clients, 5_000)
 	defaults(&options.EventsPerClient, 40)
 	defaults(&options.Others, 200)
-	return &History{options: options, clients: map[string]*list.Element{}, order: list.New(), documents: list.New()}
+	h := &History{options: options, clients: map[string]*list.Element{}, order: list.New(), documents: list.New()}
+	for _, member := range dcr.Members() {
+		h.members = append(h.members, member.Name)
+	}
+	return h
 }
 
 // Record adds an event.
 func (h *History) Record(_ context.Context, e dcr.Event) {
 	entry := newEntry(e)
+	if (e.Kind == dcr.EventUpdated || e.Kind == dcr.EventDocumentChanged) && e.Before != nil && e.After != nil {
+		entry.Changed = h.changed(e.Before, e.After)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	element, known := h.clients[entry.ClientID]
@@ -269,9 +277,6 @@ func newEntry(e dcr.Event) Entry {
 			entry.Issuer = client.Issuer
 		}
 	}
-	if (e.Kind == dcr.EventUpdated || e.Kind == dcr.EventDocumentChanged) && e.Before != nil && e.After != nil {
-		entry.Changed = changed(e.Before, e.After)
-	}
 	return entry
 }
 
@@ -337,17 +342,17 @@ func cut(s string, most int) string {
 	return strings.Clone(strings.ToValidUTF8(s[:min(len(s), most)], ""))
 }
 
-// changed returns the names of what differs between two records, in order.
-func changed(before, after *dcr.Client) []string {
-	was, is := members(before), members(after)
-	both := maps.Clone(was)
-	maps.Copy(both, is)
+// changed returns the names of what differs between two records: members of the metadata in order, then the rest.
+func (h *History) changed(before, after *dcr.Client) []string {
 	var names []string
-	for _, name := range slices.Sorted(maps.Keys(both)) {
-		if string(was[name]) != string(is[name]) {
-			names = append(names, short(name))
+	for _, name := range h.members {
+		if !same(before.Metadata.Value(name), after.Metadata.Value(name)) {
+			names = append(names, name)
 		}
 	}
+	names = differing(names, before.Metadata.Localized, after.Metadata.Localized, func(a, b string) bool { return a == b })
+	names = differing(names, before.Metadata.Extensions, after.Metadata.Extensions, func(a, b json.RawMessage) bool { return string(a) == string(b) })
+	slices.Sort(names)
 	if string(before.SecretHash) != string(after.SecretHash) {
 		names = append(names, "client_secret")
 	}
@@ -355,6 +360,42 @@ func changed(before, after *dcr.Client) []string {
 		names = append(names, "expires_at")
 	}
 	return names[:min(len(names), 40)]
+}
+
+// same compares two values of one member, which dcr.ClientMetadata.Value returned.
+func same(a, b any) bool {
+	switch was := a.(type) {
+	case []string:
+		is, ok := b.([]string)
+		return ok && slices.Equal(was, is)
+	case *jose.JSONWebKeySet:
+		is, ok := b.(*jose.JSONWebKeySet)
+		if !ok {
+			return false
+		}
+		before, errBefore := json.Marshal(was)
+		after, errAfter := json.Marshal(is)
+		return errBefore == nil && errAfter == nil && string(before) == string(after)
+	}
+	if _, list := b.([]string); list {
+		return false // which == can not compare
+	}
+	return a == b
+}
+
+// differing adds the names in either map whose values are not equal.
+func differing[V any](names []string, before, after map[string]V, equal func(a, b V) bool) []string {
+	for name, was := range before {
+		if is, ok := after[name]; !ok || !equal(was, is) {
+			names = append(names, short(name))
+		}
+	}
+	for name := range after {
+		if _, ok := before[name]; !ok {
+			names = append(names, short(name))
+		}
+	}
+	return names
 }
 
 // members returns the members of the metadata, as JSON.

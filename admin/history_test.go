@@ -1,9 +1,12 @@
 package admin_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/netip"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -333,4 +336,53 @@ func TestOperatorsStay(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, entries, 40)
 	require.Equal(t, []string{"registered", "grants_revoked   alice", "updated  redirect_uris"}, kindsOf(entries)[:3])
+}
+
+// TestChangedMembers: of any two clients the history names the members in which their JSON differs.
+func TestChangedMembers(t *testing.T) {
+	t.Parallel()
+	var clients []*dcr.Client
+	for _, file := range []string{"real.jsonl", "type.jsonl", "text.jsonl"} {
+		content, err := os.ReadFile("../integration/requests/testdata/" + file)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(content)) {
+			var row struct{ Body json.RawMessage }
+			client := &dcr.Client{ID: "c"}
+			if json.Unmarshal([]byte(line), &row) == nil && json.Unmarshal(row.Body, &client.Metadata) == nil {
+				clients = append(clients, client)
+			}
+		}
+	}
+	require.Greater(t, len(clients), 30)
+	members := func(c *dcr.Client) (found map[string]json.RawMessage) {
+		encoded, err := json.Marshal(c.Metadata)
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(encoded, &found))
+		return found
+	}
+	for i, before := range clients {
+		for _, after := range clients[max(0, i-3):min(len(clients), i+4)] {
+			was, is := members(before), members(after)
+			var differ []string
+			for name := range is {
+				if string(was[name]) != string(is[name]) {
+					differ = append(differ, name)
+				}
+			}
+			for name := range was {
+				if _, ok := is[name]; !ok {
+					differ = append(differ, name)
+				}
+			}
+			h := admin.NewHistory(admin.HistoryOptions{})
+			h.Record(t.Context(), dcr.Event{Kind: dcr.EventRegistered, ClientID: "c", After: before})
+			h.Record(t.Context(), dcr.Event{Kind: dcr.EventUpdated, ClientID: "c", Before: before, After: after})
+			entries, err := h.ClientEvents(t.Context(), "c")
+			require.NoError(t, err)
+			changed := entries[len(entries)-1].Changed
+			slices.Sort(differ)
+			slices.Sort(changed)
+			require.Equal(t, append([]string{}, differ...), append([]string{}, changed...))
+		}
+	}
 }
