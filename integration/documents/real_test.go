@@ -154,13 +154,13 @@ func (c *deployedClient) requireSignIn(t *testing.T, s *dcrtest.Server, redirect
 	require.Equal(t, []any{mcpResource}, active.Members["aud"])
 }
 
-// requireRefused requires that a redirect URI is none of the client's: nobody is redirected there.
+// requireRefused requires that a redirect URI is none of the client's: nobody is redirected there, and the error names it.
 func (c *deployedClient) requireRefused(t *testing.T, s *dcrtest.Server, redirect string) {
 	t.Helper()
 	answer := s.Authorize(t, dcrtest.AuthorizeQuery(c.ID, redirect))
 	require.Equal(t, http.StatusBadRequest, answer.Status, "%s: %s", redirect, answer.Body)
 	require.Contains(t, answer.Body, "invalid_request: ")
-	require.Contains(t, answer.Body, "The 'redirect_uri' parameter does not match")
+	require.Contains(t, answer.Body, "It is '"+redirect+"'.", "the error names the URI")
 	require.Empty(t, answer.Header.Get("Location"))
 }
 
