@@ -71,11 +71,12 @@ func (b *rulebook) resolve(ctx context.Context, body []byte, s source) (ClientMe
 // forDocuments returns the rules for documents, which are written for every server at once: what this one lacks is left
 // out, and no secret is shared (draft-ietf-oauth-client-id-metadata-document-03, section 4). All else is as in a registration.
 func (b *rulebook) forDocuments() *rulebook {
-	d, can := *b, *b.can
+	d, can, relations := *b, *b.can, *b.relations
 	d.config.RefuseUnsupported, d.config.RefuseStatements = false, false
 	d.config.DefaultTokenEndpointAuthMethod, d.strongest = capability.MethodNone, true
 	can.AuthMethods = capability.Unshared(can.AuthMethods)
-	d.can = &can
+	relations.known = true
+	d.can, d.relations = &can, &relations
 	return &d
 }
 

@@ -181,6 +181,8 @@ type relationRules struct {
 	fosite            fosite.Configurator
 	// fetch gets what a client pointed at, through the guarded HTTP client (T10).
 	fetch func(ctx context.Context, url string) ([]byte, error)
+	// known says that the client may be in use already: that a URL can't be fetched is then no fault of the client.
+	known bool
 }
 
 // relationCheck is the check of one request. Metadata that a policy has changed is checked again, and what
@@ -410,6 +412,9 @@ func (c *relationCheck) fetchSector(ctx context.Context, uri string) error {
 		return nil
 	}
 	body, err := c.fetch(ctx, uri)
+	if err != nil && c.known {
+		return failure(errors.Join(ErrUnavailable, err))
+	}
 	if err != nil {
 		return refuseMetadata("sector_identifier_uri could not be fetched")
 	}

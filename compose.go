@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/ory/fosite"
@@ -302,9 +303,9 @@ func (h *handler) IntrospectToken(ctx context.Context, _ string, _ fosite.TokenU
 		return "", fosite.ErrUnknownRequest
 	}
 	id := request.GetClient().GetID()
-	// Nobody is named by a self-contained JWT without client_id, and a URL may be that of a document, which is
-	// not fetched for this.
-	if id == "" || isURL(id) {
+	// Nobody is named by a self-contained JWT without client_id, and an https URL may be that of a document, which
+	// is not fetched for this.
+	if id == "" || strings.HasPrefix(id, "https://") {
 		return "", fosite.ErrUnknownRequest
 	}
 	_, err := h.clients.GetClient(ctx, id)

@@ -31,8 +31,8 @@ type Config struct {
 	Policies []Policy
 	// NamedPolicies are those that a Registrant may name. A client whose policy is gone can't be updated.
 	NamedPolicies map[string]Policy
-	// Documents has clients sign in that are not registered: their identifiers are URLs, at which their metadata stands. What
-	// holds for registrations by anonymous registrants holds for them; AllowAnyLocalhostPort is always on. Nil means none.
+	// Documents has clients sign in that are not registered: their identifiers are URLs, at which their metadata stands. The
+	// rules for it are those of anonymous registrants; lifetimes, rates and quotas do not apply. Nil means none.
 	Documents Documents
 	// Events receives what happened; nil means that nobody does. [LogEvents] writes a log.
 	Events EventSink

@@ -321,6 +321,8 @@ func (p *Provider) problems(ctx context.Context, h *handler) []error {
 			found = append(found, errors.New(text))
 		}
 	}
+	wrong(cfg.Documents != nil && cfg.Endpoints.Issuer != nil, "Config.Documents does not go with Config.Endpoints.Issuer: nothing says under "+
+		"which of several issuers a client with a document got its tokens; leave one of them out")
 	wrong(h.composedTwice, "dcr.DCRFactory was composed twice, and fosite drops the second one: leave one out")
 	found = append(found, p.location.problems(ctx)...)
 	secret, err := config.GetGlobalSecret(ctx)

@@ -109,7 +109,7 @@ func (o *operator) ExpireClient(ctx context.Context, id string) error {
 // registration access token, so that it can't be managed any more. The client itself stays, and may ask its
 // users again. A token request that is under way gets nothing. The storage has to implement GrantRevoker.
 // An error after the record was written is an event, too: until the removal is done, by another call or by
-// the next token request, the client gets no tokens.
+// the next token request, the client gets no tokens. A client with a document has no record: a request under way may get some.
 func (o *operator) RevokeTokens(ctx context.Context, id string) error {
 	if o.grants.revoker == nil {
 		if _, err := o.find(ctx, id); err != nil && !isURL(id) {

@@ -257,7 +257,7 @@ func (p *Provider) checkRedirect(request fosite.AuthorizeRequester, err error) e
 	if ar.RedirectURI != nil && (!p.redirectURIValid(ar) || asked != "" && (asked != ar.RedirectURI.String() || !p.clients.redirectMatches(client, asked))) {
 		ar.RedirectURI, err = nil, errRedirectMismatch
 	}
-	if client.isDocument() && err != nil && fosite.ErrorToRFC6749Error(err).HintField == errRedirectMismatch.HintField {
+	if client.isDocument() && asked != "" && err != nil && fosite.ErrorToRFC6749Error(err).HintField == errRedirectMismatch.HintField {
 		return errRedirectMismatch.WithHintf("%s It is '%s'.", errRedirectMismatch.HintField, plaintext.Clip(plaintext.Description(asked), 200))
 	}
 	return err

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -82,8 +81,8 @@ type Documents interface {
 	// Document returns what read made of the document at the URL id. An effort of 0 takes a copy that is known, 1 waits for a
 	// fetch where that is no longer fresh, 2 fetches anew; where none is known, each waits for a fetch.
 	//
-	// read is called after each fetch, and for a copy from a storage, with what it returned for the copy before (nil: none), and
-	// with the document or what failed. Where it returns an error, the copy before stays.
+	// read is called after each fetch, with what it returned for the copy before (nil: none), and for a copy from a storage, with
+	// nil: it gets the document or what failed. Where it returns an error, the copy before stays.
 	//
 	// An error that is fs.ErrNotExist says that there is no such client, any other that it can't be had now, or what read returned.
 	Document(ctx context.Context, id string, effort int, read func(ctx context.Context, previous any, document []byte, failed error) (any, error)) (any, error)
@@ -267,16 +266,13 @@ func (d *documents) find(ctx context.Context, id string) (fosite.Client, error) 
 	return client, err
 }
 
-// fetch returns the client of a document, as the issuer of this request resolves it.
+// fetch returns the client of a document.
 func (d *documents) fetch(ctx context.Context, id string, effort int) (*Client, error) {
 	found, err := d.source.Document(ctx, id, effort, func(ctx context.Context, previous any, body []byte, failed error) (any, error) {
 		return d.read(ctx, id, previous, body, failed)
 	})
 	if err == nil {
-		var client *Client
-		if client, err = found.(*document).client(ctx, d); err == nil {
-			return client, nil
-		}
+		return found.(*Client), nil
 	}
 	var refusal *fosite.RFC6749Error
 	switch {
@@ -297,52 +293,37 @@ func (d *documents) keys(ctx context.Context, id string) (*jose.JSONWebKeySet, e
 	return client.Metadata.JWKS, nil
 }
 
-// read makes what is kept of a document that was fetched, and records what is to be known of it.
+// read makes the client of a document that was fetched, and records what is to be known of it.
 func (d *documents) read(ctx context.Context, id string, previous any, body []byte, failed error) (any, error) {
-	next := &document{id: id, body: body}
 	var client *Client
 	err := failed
 	if failed != nil {
 		failed = fmt.Errorf("%w: %w", ErrDocumentUnavailable, failed)
-	} else if client, err = next.client(ctx, d); err != nil {
+	} else if client, err = d.resolve(ctx, id, body); err != nil {
 		failed = err
 	}
 	if failed != nil {
 		d.journal.record(ctx, Event{Kind: EventDocumentFailed, ClientID: id, Err: answerOf(failed)})
 		return nil, err
 	}
-	if before, ok := previous.(*document); ok {
-		if was, err := before.client(ctx, d); err == nil && !was.sameRegistration(client) {
-			d.journal.record(ctx, Event{Kind: EventDocumentChanged, ClientID: id, Before: was, After: client})
-		}
+	if before, ok := previous.(*Client); ok && !before.sameRegistration(client) {
+		d.journal.record(ctx, Event{Kind: EventDocumentChanged, ClientID: id, Before: before, After: client})
 	}
-	return next, nil
+	return client, nil
 }
 
-// document is what is kept of one: each issuer resolves it once.
-type document struct {
-	id      string
-	body    []byte
-	clients sync.Map // *Client by issuer
-}
-
-func (d *document) client(ctx context.Context, from *documents) (*Client, error) {
-	realm, err := from.location.realm(ctx)
+// resolve makes a client of a document, as a registration makes one.
+func (d *documents) resolve(ctx context.Context, id string, body []byte) (*Client, error) {
+	realm, err := d.location.realm(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if known, ok := d.clients.Load(realm); ok {
-		return known.(*Client), nil
-	}
-	who := &Registrant{Kind: KindDocument, ClientID: d.id, Anonymous: true}
-	said := documentMembers{id: d.id}
-	m, err := from.rulebook.resolve(ctx, d.body, source{registrant: who, server: said.read})
+	who, said := &Registrant{Kind: KindDocument, ClientID: id, Anonymous: true}, documentMembers{id: id}
+	m, err := d.rulebook.resolve(ctx, body, source{registrant: who, server: said.read})
 	if err = firstOf(err, said.check(&m)); err != nil {
 		return nil, err
 	}
-	client := newClient(d.id, realm, who, m, from.now())
-	d.clients.Store(realm, client)
-	return client, nil
+	return newClient(id, realm, who, m, d.now()), nil
 }
 
 // documentMembers are those that the document of a client has for itself: who it is.

@@ -66,6 +66,7 @@ type Documents struct {
 	entries map[string]*entry
 	order   *list.List      // of the entries that are kept, the last used first
 	blocked map[string]bool // without a storage
+	waiting int             // fetches under way of documents that are not known
 }
 
 // New returns Documents that know nothing yet. Its error says everything that is wrong with the options.
@@ -86,8 +87,8 @@ func New(o Options) (*Documents, error) {
 // anew (an unknown kid), at most once a minute for each id; then the copy is returned. Where nothing is known, each waits
 // for a fetch. A copy whose renewal failed serves for a minute before the next attempt.
 //
-// read is called once for each fetch, and once for a copy restored from storage: with what read returned for the copy
-// before (nil: none in this process), and with the document or what failed, which is a *Failure. What it returns is kept
+// read is called once for each fetch, with what it returned for the copy before (nil: none in this process), and once for a
+// copy from the storage, with nil: it gets the document or what failed, which is a *Failure. What it returns is kept
 // in memory with the copy and returned for it until the next. Its error says that the document is refused: a copy that
 // was valid stays. Its context is not the caller's: it has the values of one who waits, and Options.Timeout. read is not
 // called where a limit of this server prevented a fetch.

@@ -43,6 +43,7 @@ type entry struct {
 type flight struct {
 	done  chan struct{}
 	anew  bool // also where the copy is within its lifetime
+	first bool // no document was known, and Options.Allow does not name it
 	value any
 	err   error
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http/httptrace"
+	"slices"
 	"time"
 )
 
@@ -13,13 +14,36 @@ import (
 var errNothing = errors.New("cimd: the document could not be fetched")
 
 // launch begins a fetch, unless one is under way, and returns it. It does not end with the request that happens to be the
-// first: that one could be cancelled by whoever sent it. The caller holds the lock.
+// first: that one could be cancelled by whoever sent it. So there is a bound for those of documents that are not known, which
+// anybody can order; who comes then is refused. The caller holds the lock.
 func (d *Documents) launch(ctx context.Context, e *entry, anew bool, read read) *flight {
-	if e.flight == nil {
-		e.flight = &flight{done: make(chan struct{}), anew: anew}
-		go d.fly(context.WithoutCancel(ctx), e, e.flight, read)
+	if e.flight != nil {
+		return e.flight
 	}
-	return e.flight
+	f := &flight{done: make(chan struct{}), anew: anew, first: e.known == nil && !d.lists(e.id)}
+	if f.first {
+		if d.waiting >= queue*d.options.Fetches {
+			f.err = &Failure{reason: "busy", cause: errQueue}
+			close(f.done)
+			d.drop(e)
+			return f
+		}
+		d.waiting++
+	}
+	e.flight = f
+	go d.fly(context.WithoutCancel(ctx), e, f, read)
+	return f
+}
+
+// queue is how many fetches wait for each that is under way, at most.
+const queue = 16
+
+var errQueue = errors.New("too many fetches wait")
+
+// lists reports whether the options name an identifier exactly.
+func (d *Documents) lists(id string) bool {
+	_, own := d.options.Own[id]
+	return own || slices.Contains(d.options.Allow, id)
 }
 
 // fly fetches on behalf of all who wait.
@@ -135,6 +159,9 @@ func (d *Documents) land(e *entry, f *flight, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	e.flight, e.overdue = nil, false
+	if f.first {
+		d.waiting--
+	}
 	f.value, f.err = e.value, err
 	switch {
 	case errors.Is(err, errBlocked):

@@ -1,6 +1,7 @@
 package cimd
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -223,4 +224,28 @@ func TestPaceForgets(t *testing.T) {
 	require.True(t, p.allow("last", now))
 	require.True(t, p.allow("last", now))
 	require.False(t, p.allow("last", now))
+}
+
+// TestWaitsAreBounded: requests that left behind what they ordered do not pile up (T51).
+func TestWaitsAreBounded(t *testing.T) {
+	t.Parallel()
+	s := serveSlowly(t)
+	d, _ := reached(t, func(o *Options) { o.MaxDocuments = 100 })
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, id := range numbered(3000, "https://h", ".example:"+s.port+"/c") {
+		_, err := d.Document(gone, id, 0, new(reader).read)
+		require.Error(t, err)
+	}
+	d.mu.Lock()
+	entries, waiting := len(d.entries), d.waiting
+	d.mu.Unlock()
+	require.LessOrEqual(t, entries, queue*d.options.Fetches)
+	require.LessOrEqual(t, waiting, queue*d.options.Fetches)
+	close(s.proceed)
+	require.Eventually(t, func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.waiting == 0
+	}, 20*time.Second, time.Millisecond)
 }

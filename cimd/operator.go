@@ -151,7 +151,8 @@ func (d *Documents) Refresh(ctx context.Context, id string) error {
 	return nil
 }
 
-// Block refuses an identifier from now on, whether a document is known or not, or ends that. Other processes notice
+// Block refuses an identifier from now on, whether a document is known or not, or ends that. It revokes nothing: access
+// tokens live on until they expire, or Provider.RevokeTokens of package dcr ends them. Other processes notice
 // within ten seconds. Without Options.Storage it is forgotten with the process: Options.Deny is not. What can be no
 // document's URL can't be blocked: the error is fs.ErrNotExist.
 func (d *Documents) Block(ctx context.Context, id string, blocked bool) error {

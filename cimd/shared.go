@@ -78,7 +78,8 @@ func (d *Documents) adopt(ctx context.Context, e *entry, stored *document, read 
 		return
 	}
 	d.mu.Unlock()
-	value, err := d.call(ctx, read, previous, stored.body, nil)
+	// Another process has fetched it, and has told of the change.
+	value, err := d.call(ctx, read, nil, stored.body, nil)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {

@@ -88,7 +88,7 @@ func splitHost(entry string) (host, port string, ok bool) {
 func canonicalHost(host string) string {
 	addr, name, ok := parseHost(host)
 	if ok && addr.IsValid() {
-		return addr.String()
+		return addr.Unmap().String()
 	}
 	return name
 }

@@ -34,6 +34,7 @@ func TestTargets(t *testing.T) {
 		{"2001:db8::1", "https://[2001:DB8:0::1]/c", true, true},
 		{"[2001:db8::1]", "https://[2001:db8::1]/c", true, true},
 		{"[2001:db8::1]:8443", "https://[2001:db8::1]:8443/c", true, true},
+		{"192.0.2.1", "https://[::ffff:192.0.2.1]/c", true, true},
 		{"h.example", "::", false, false},
 	} {
 		t.Run("CIMD-13/"+row.entry+"_and_"+row.location, func(t *testing.T) {

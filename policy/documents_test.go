@@ -21,14 +21,14 @@ func TestBindRedirects(t *testing.T) {
 		refused   string
 	}{
 		"own_origin":         {document, []string{"https://app.example/cb", "https://APP.example:443/x"}, []string{"https://app.example/bye"}, ""},
-		"one_foreign":        {document, []string{"https://app.example/cb", "https://evil.example/cb"}, nil, "redirect_uris is on another host than the document"},
-		"another_port":       {document, []string{"https://app.example:8443/cb"}, nil, "redirect_uris is on another host than the document"},
-		"another_scheme":     {document, []string{"http://app.example/cb"}, nil, "redirect_uris is on another host than the document"},
-		"below":              {document, []string{"https://www.app.example/cb"}, nil, "redirect_uris is on another host than the document"},
-		"private_use_scheme": {document, []string{"com.example.app:/cb"}, nil, "redirect_uris is on another host than the document"},
-		"after_logout":       {document, []string{"https://app.example/cb"}, []string{"https://evil.example/"}, "post_logout_redirect_uris is on another host than the document"},
+		"one_foreign":        {document, []string{"https://app.example/cb", "https://evil.example/cb"}, nil, "redirect_uris is on another origin than the document"},
+		"another_port":       {document, []string{"https://app.example:8443/cb"}, nil, "redirect_uris is on another origin than the document"},
+		"another_scheme":     {document, []string{"http://app.example/cb"}, nil, "redirect_uris is on another origin than the document"},
+		"below":              {document, []string{"https://www.app.example/cb"}, nil, "redirect_uris is on another origin than the document"},
+		"private_use_scheme": {document, []string{"com.example.app:/cb"}, nil, "redirect_uris is on another origin than the document"},
+		"after_logout":       {document, []string{"https://app.example/cb"}, []string{"https://evil.example/"}, "post_logout_redirect_uris is on another origin than the document"},
 		"exempt":             {document, []string{"http://localhost/cb", "https://a.partner.example/cb"}, nil, ""},
-		"loopback_by_number": {document, []string{"http://127.0.0.1/cb"}, nil, "redirect_uris is on another host than the document"},
+		"loopback_by_number": {document, []string{"http://127.0.0.1/cb"}, nil, "redirect_uris is on another origin than the document"},
 		"registered":         {&dcr.Registrant{Kind: dcr.KindOpen, Anonymous: true}, []string{"https://evil.example/cb"}, nil, ""},
 	} {
 		t.Run("CIMD-13/"+name, func(t *testing.T) {

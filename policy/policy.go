@@ -182,7 +182,7 @@ func Defaults(m dcr.ClientMetadata) dcr.Policy {
 
 // Lifetime has clients expire so long after their registration, used or not. The shortest of
 // all lifetimes and of Config.Lifecycle.Maximum counts. Zero and below mean no limit by this
-// policy.
+// policy. A client with a document was never registered, and has no such end.
 func Lifetime(d time.Duration) dcr.Policy {
 	return change(func(a *dcr.Proposal) {
 		if d > 0 && (a.Lifetime == 0 || d < a.Lifetime) {

@@ -51,7 +51,7 @@ func BindRedirects(exempt ...string) dcr.Policy {
 			return nil
 		}
 		own := originOf(a.Registrant.ClientID)
-		return judging([]string{"redirect_uris", "post_logout_redirect_uris"}, "is on another host than the document", func(u *url.URL) bool {
+		return judging([]string{"redirect_uris", "post_logout_redirect_uris"}, "is on another origin than the document", func(u *url.URL) bool {
 			return known.has(u) || own != "" && originOf(u.String()) == own
 		}).Judge(context.Background(), a)
 	})

@@ -12,6 +12,7 @@ package memory
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/ory/fosite"
@@ -303,7 +304,7 @@ func (s *Sessions) CreatePARSession(ctx context.Context, requestURI string, requ
 	now := s.now()
 	e := newEntry(now, requestURI, request, ofPushed)
 	e.shares = clientShares(s.pushed.limit, e.clientID)
-	if client := request.GetClient(); client != nil && client.IsPublic() {
+	if client := request.GetClient(); client != nil && (client.IsPublic() || strings.HasPrefix(e.clientID, "https://")) {
 		e.shares = callerShares(s.pushed.limit, e.clientID, s.caller(ctx))
 	}
 	e.pushed = copyAuthorizeRequest(request, e.request)

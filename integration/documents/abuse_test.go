@@ -1,0 +1,64 @@
+package documents_test
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"testing"
+
+	"github.com/go-jose/go-jose/v3"
+	"github.com/stretchr/testify/require"
+
+	dcr "github.com/fosite-contrib/fosite-dcr"
+	"github.com/fosite-contrib/fosite-dcr/cimd"
+	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
+	"github.com/fosite-contrib/fosite-dcr/outbound"
+)
+
+// TestSeveralIssuers: grants of a client with a document say nothing of the issuer, so they would be good under each (T41).
+func TestSeveralIssuers(t *testing.T) {
+	t.Parallel()
+	_, err := new(dcrtest.Server).Compose(dcrtest.Setup{Config: dcr.Config{
+		Documents: dcrtest.NewDocuments(t, nil),
+		Endpoints: dcr.Endpoints{Issuer: func(context.Context) string { return "https://as.example" }},
+	}})
+	require.ErrorContains(t, err, "Config.Documents does not go with Config.Endpoints.Issuer")
+}
+
+// TestPushedByManyDocuments: documents are free, so what many of them push counts for their caller (T59).
+func TestPushedByManyDocuments(t *testing.T) {
+	t.Parallel()
+	host, key := dcrtest.StartDocumentHost(t), dcrtest.NewSigningClient(t, jose.ES256)
+	store := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Codes: 1000, Assertions: 100_000}))
+	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Documents: dcrtest.NewDocuments(t, nil)}})
+	good := host.Publish(t, "/good", publicClient())
+	for i := range 11 {
+		id := host.Publish(t, "/evil"+strconv.Itoa(i), with("token_endpoint_auth_method", "private_key_jwt", "jwks", key.Metadata()["jwks"]))
+		for range 100 {
+			form := signed(t, key, id, s.URL)
+			for name, values := range dcrtest.AuthorizeQuery(id, callback) {
+				form[name] = values
+			}
+			s.Form(t, "/oauth2/par", form)
+		}
+	}
+	answer := s.Form(t, "/oauth2/par", dcrtest.AuthorizeQuery(good, callback))
+	require.Equal(t, http.StatusCreated, answer.Status, string(answer.Body))
+}
+
+// TestSectorThatFails: a client that is known elsewhere is not told that it does not exist, because the host of its
+// sector_identifier_uri is down (AUTH-02).
+func TestSectorThatFails(t *testing.T) {
+	t.Parallel()
+	host := dcrtest.StartDocumentHost(t)
+	sector := dcrtest.StartDocumentHost(t)
+	id := host.Publish(t, "/client", with("subject_type", "pairwise", "sector_identifier_uri", sector.URL+"/sector"))
+	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
+		Documents: dcrtest.NewDocuments(t, nil, func(o *cimd.Options) { o.MaxBytes = 10_000 }),
+		Metadata:  dcr.Metadata{Supports: map[string][]string{"subject_type": {"pairwise"}, "sector_identifier_uri": nil}},
+		Outbound:  dcr.Outbound{Options: outbound.Options{InsecureAllowLoopback: true}},
+	}})
+	require.Equal(t, http.StatusServiceUnavailable, s.Authorize(t, dcrtest.AuthorizeQuery(id, callback)).Status)
+	sector.PublishBytes("/sector", []byte(`["`+callback+`"]`))
+	require.NotEmpty(t, s.Code(t, dcrtest.AuthorizeQuery(id, callback)))
+}
