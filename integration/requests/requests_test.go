@@ -91,11 +91,11 @@ func TestRequestsReadBack(t *testing.T) {
 
 // forEachRequest runs the rows that are wanted as subtests, each class on a server of its own, which holds
 // in the end exactly the clients that it answered.
-func forEachRequest(t *testing.T, wanted func(requestRow) bool, run func(*testing.T, *requestServer, requestRow)) {
+func forEachRequest(t *testing.T, wanted func(requestRow) bool, run func(*testing.T, *requestServer, requestRow), changes ...func(*dcr.Config)) {
 	for _, class := range requestClasses {
 		t.Run(class, func(t *testing.T) {
 			t.Parallel()
-			s := startForRequests(t)
+			s := startForRequests(t, changes...)
 			for _, row := range loadRequests(t, class) {
 				if !wanted(row) {
 					continue
@@ -120,20 +120,24 @@ type requestServer struct {
 
 // startForRequests starts a server with what deployed clients need of it, and with the implicit grant, so
 // that rules about that grant are met and not only its absence.
-func startForRequests(t *testing.T) *requestServer {
+func startForRequests(t *testing.T, changes ...func(*dcr.Config)) *requestServer {
 	t.Helper()
+	config := dcr.Config{
+		Metadata: dcr.Metadata{
+			PrivateUseSchemes:   []string{"cursor", "vscode", "vscode-insiders", "windsurf", "oc"},
+			AnonymousGrantTypes: []string{"client_credentials", "implicit"},
+		},
+		Authorization: dcr.Authorization{AllowAnyLocalhostPort: true},
+	}
+	for _, change := range changes {
+		change(&config)
+	}
 	store := &recordingStore{MemoryStore: dcr.NewMemoryStore()}
 	s := &requestServer{store: store, Server: dcrtest.Start(t, dcrtest.Setup{
 		Storage: store,
 		Factories: append(slices.Clone(dcrtest.DefaultFactories),
 			compose.OAuth2AuthorizeImplicitFactory, compose.OpenIDConnectImplicitFactory),
-		Config: dcr.Config{
-			Metadata: dcr.Metadata{
-				PrivateUseSchemes:   []string{"cursor", "vscode", "vscode-insiders", "windsurf", "oc"},
-				AnonymousGrantTypes: []string{"client_credentials", "implicit"},
-			},
-			Authorization: dcr.Authorization{AllowAnyLocalhostPort: true},
-		},
+		Config: config,
 	})}
 	// Not require, which would end the cleanup before the subtests have reported.
 	t.Cleanup(func() { assert.ElementsMatch(t, s.answered, store.created, "the clients that exist") })
