@@ -113,8 +113,7 @@ type Options struct {
 	// means that the server keeps no history, and the pages say so.
 	History Events
 	// Documents are those of dcr.Config.Documents. Operators then see the clients whose identifiers are
-	// URLs too, and can block them. Nil means that there are no such pages. Documents have no issuer:
-	// where a provider has several issuers, whoever may see these pages sees and blocks for all of them.
+	// URLs too, and can block them. Nil means that there are no such pages.
 	Documents *cimd.Documents
 	// Now returns the current time; nil means time.Now. Use the function of dcr.Config.Now.
 	Now func() time.Time

@@ -119,7 +119,8 @@ func TestIssuers(t *testing.T) {
 	t.Parallel()
 	var issuer atomic.Value
 	issuer.Store("https://one.example")
-	s := start(t, func(setup *dcrtest.Setup, _ *admin.Options) {
+	s := start(t, func(setup *dcrtest.Setup, options *admin.Options) {
+		options.Documents = nil // they do not go with several issuers
 		setup.Config.Endpoints.Issuer = func(context.Context) string { return issuer.Load().(string) }
 	})
 	client := s.Register(t, service("Tenant"))
