@@ -58,7 +58,7 @@ type Documents struct {
 	options  Options
 	client   *http.Client
 	named    *http.Client // for documents that are known, or that Options.Allow names exactly
-	pace     *pace
+	pace     *outbound.Pace
 	held     time.Duration // how long each failure takes that could show what lies inside
 	patience time.Duration // how long a storage may take: a known document does not wait longer for it
 
@@ -76,7 +76,7 @@ func New(o Options) (*Documents, error) {
 		return nil, err
 	}
 	return &Documents{
-		options: o, client: newClient(o, nil), named: newClient(o, nil), pace: &pace{most: o.HostFetchesPerMinute},
+		options: o, client: newClient(o, nil), named: newClient(o, nil), pace: &outbound.Pace{Most: o.HostFetchesPerMinute},
 		held: time.Second, patience: time.Second,
 		entries: map[string]*entry{}, order: list.New(), blocked: map[string]bool{},
 	}, nil

@@ -39,7 +39,7 @@ func (d *Documents) fetch(ctx context.Context, id, site string, known *document)
 	if known != nil || slices.Contains(d.options.Allow, id) {
 		client, counted = d.named, id // a flood of others takes nothing from those that are known or named
 	}
-	if !d.pace.allow(counted, d.options.Now()) {
+	if !d.pace.Allow(counted, d.options.Now()) {
 		return nil, &Failure{reason: "busy", cause: errPace}
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.options.Timeout)

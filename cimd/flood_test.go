@@ -211,21 +211,6 @@ func TestKnownDocumentWithoutATurn(t *testing.T) {
 	require.EqualValues(t, 2, good.fetches.Load())
 }
 
-// TestPaceForgets: what is remembered of hosts is bounded.
-func TestPaceForgets(t *testing.T) {
-	t.Parallel()
-	p := &pace{most: 2}
-	now := time.Unix(1_700_000_000, 0)
-	for i := range 3 * mostSites {
-		site := strconv.Itoa(i)
-		require.True(t, p.allow(site, now))
-		require.LessOrEqual(t, len(p.fetches), mostSites, "T51")
-	}
-	require.True(t, p.allow("last", now))
-	require.True(t, p.allow("last", now))
-	require.False(t, p.allow("last", now))
-}
-
 // TestWaitsAreBounded: requests that left behind what they ordered do not pile up (T51).
 func TestWaitsAreBounded(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,14 +23,15 @@ var _ fosite.JWKSFetcherStrategy = (*JWKSFetcher)(nil)
 
 // JWKSFetcher fetches the key sets behind the jwks_uri of clients for fosite.Config.JWKSFetcherStrategy,
 // through the client of NewClient. It remembers sets and failures, so that whoever sends assertions with
-// keys that do not exist cannot make it a source of requests: see JWKSOptions. It is safe for concurrent
-// use, and for one URL at most one fetch is under way.
+// keys that do not exist cannot make it a source of requests: see JWKSOptions. Of one site at most 60 URLs in a minute are
+// fetched of which no keys are known. It is safe for concurrent use, and for one URL at most one fetch is under way.
 //
 // A set is refused as a whole where it holds a private, symmetric, weak or malformed key; keys of unknown
 // types are left out.
 type JWKSFetcher struct {
 	client  *http.Client
 	options Options
+	pace    Pace // of URLs of which no keys are known
 
 	mu      sync.Mutex
 	entries map[string]*jwksEntry
@@ -45,13 +47,17 @@ type jwksEntry struct {
 	until   time.Time // when it serves no more, though nobody answers for it
 }
 
+// firstFetches is how many URLs of one site are fetched in a minute of which no keys are known: clients are free, and many of
+// them could make this server flood whom they name (T51).
+const firstFetches = 60
+
 // servesOn is how long a set serves while its host is unavailable, from its fetch (T68).
 const servesOn = 24 * time.Hour
 
 // NewJWKSFetcher returns a fetcher that remembers nothing yet.
 func NewJWKSFetcher(o Options) *JWKSFetcher {
 	o = o.withDefaults()
-	return &JWKSFetcher{client: NewClient(o), options: o, entries: make(map[string]*jwksEntry)}
+	return &JWKSFetcher{client: NewClient(o), options: o, pace: Pace{Most: firstFetches}, entries: make(map[string]*jwksEntry)}
 }
 
 // Resolve implements fosite.JWKSFetcherStrategy. It returns the remembered set while its lifetime lasts, and
@@ -191,6 +197,9 @@ type refusedSet struct{ error }
 
 // fetch gets a set and how long it may be used.
 func (f *JWKSFetcher) fetch(ctx context.Context, location string) (*jose.JSONWebKeySet, time.Duration, error) {
+	if !f.mayBegin(location) {
+		return nil, 0, because(fosite.ErrTemporarilyUnavailable, "could not be fetched yet", ErrBusy)
+	}
 	busy := new(atomic.Bool)
 	ctx = context.WithValue(ctx, busyKey{}, busy)
 	body, header, err := fetch(ctx, f.client, location, []string{"application/jwk-set+json", "application/json"})
@@ -212,6 +221,15 @@ func (f *JWKSFetcher) fetch(ctx context.Context, location string) (*jose.JSONWeb
 		set.Keys[i].Certificates = nil // nobody looks at them, and they are large
 	}
 	return set, f.options.JWKS.lifetime(header), nil
+}
+
+// mayBegin counts a fetch of a URL of which no keys are known.
+func (f *JWKSFetcher) mayBegin(location string) bool {
+	f.mu.Lock()
+	known := f.entries[location].set != nil
+	f.mu.Unlock()
+	u, err := url.Parse(location)
+	return known || err != nil || f.pace.Allow(Site(u.Hostname()), f.options.Now())
 }
 
 // lifetime is how long a set may be used: Lifetime, or what the header asks for if that is less, but not

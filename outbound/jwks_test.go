@@ -284,6 +284,29 @@ func TestJWKSFetcherServesOn(t *testing.T) {
 }
 
 // TestJWKSFetcherForgetsDeadURLs: URLs that gave no keys make room before those that did.
+// TestJWKSFetcherPace: many clients that name one host do not make this server flood it, and cost those nothing whose keys
+// are known (T51).
+func TestJWKSFetcherPace(t *testing.T) {
+	t.Parallel()
+	p := publish(t)
+	fetcher := p.fetcher(JWKSOptions{RefetchInterval: 10 * time.Second})
+	_, err := fetcher.Resolve(t.Context(), p.URL+"/good", false)
+	require.NoError(t, err)
+	for i := range 200 {
+		_, err = fetcher.Resolve(t.Context(), p.URL+"/"+strconv.Itoa(i), false)
+	}
+	require.ErrorIs(t, err, ErrBusy)
+	require.ErrorIs(t, err, fosite.ErrTemporarilyUnavailable, "AUTH-02")
+	require.EqualValues(t, firstFetches, p.fetches.Load())
+	p.pass(30 * time.Second)
+	p.change(func(p *publisher) { p.body = keySet(t, "2") })
+	set, err := fetcher.Resolve(t.Context(), p.URL+"/good", true)
+	requireKey(t, set, err, "2")
+	p.pass(31 * time.Second)
+	_, err = fetcher.Resolve(t.Context(), p.URL+"/new", false)
+	require.NoError(t, err)
+}
+
 func TestJWKSFetcherForgetsDeadURLs(t *testing.T) {
 	t.Parallel()
 	p := publish(t)

@@ -13,6 +13,7 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/cimd"
 	"github.com/fosite-contrib/fosite-dcr/internal/dcrtest"
 	"github.com/fosite-contrib/fosite-dcr/outbound"
+	"github.com/fosite-contrib/fosite-dcr/policy"
 )
 
 // TestSeveralIssuers: grants of a client with a document say nothing of the issuer, so they would be good under each (T41).
@@ -61,4 +62,21 @@ func TestSectorThatFails(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, s.Authorize(t, dcrtest.AuthorizeQuery(id, callback)).Status)
 	sector.PublishBytes("/sector", []byte(`["`+callback+`"]`))
 	require.NotEmpty(t, s.Code(t, dcrtest.AuthorizeQuery(id, callback)))
+}
+
+// TestForeignRedirect: one foreign redirect URI among good ones, under policy.BindRedirects (CIMD-13).
+func TestForeignRedirect(t *testing.T) {
+	t.Parallel()
+	host := dcrtest.StartDocumentHost(t)
+	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
+		Documents: dcrtest.NewDocuments(t, nil), Policies: []dcr.Policy{policy.BindRedirects("localhost")},
+	}})
+	own := []string{host.URL + "/cb", "http://localhost/cb"}
+	good := host.Publish(t, "/good", with("redirect_uris", own))
+	require.NotEmpty(t, s.Code(t, dcrtest.AuthorizeQuery(good, own[0])))
+	bad := host.Publish(t, "/bad", with("redirect_uris", append(own, "https://evil.example/cb")))
+	answer := s.Authorize(t, dcrtest.AuthorizeQuery(bad, own[0]))
+	require.Equal(t, http.StatusUnauthorized, answer.Status)
+	require.Contains(t, string(answer.Body), "redirect_uris is on another origin than the document")
+	require.NotEmpty(t, s.Register(t, with("redirect_uris", []string{"https://anywhere.example/cb"})).ID(), "registrations are not bound")
 }
