@@ -277,9 +277,10 @@ func (d *documents) fetch(ctx context.Context, id string, effort int) (*Client, 
 	var refusal *fosite.RFC6749Error
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fosite.ErrNotFound.WithWrap(err)
+		return nil, fmt.Errorf("%w: %w", fosite.ErrNotFound, err)
 	case asFault(err) == nil && errors.As(err, &refusal):
-		return nil, &refusedDocument{fosite.ErrInvalidClient.WithHint("The document of the client is refused: " + plaintext.Description(descriptionOf(refusal))).WithWrap(err)}
+		rule := plaintext.Description(descriptionOf(refusal))
+		return nil, &refusedDocument{fosite.ErrInvalidClient.WithHint("The document of the client is refused: " + rule).WithWrap(err).WithDebug(rule)}
 	}
 	return nil, fmt.Errorf("%w: %w", ErrDocumentUnavailable, err)
 }

@@ -116,6 +116,8 @@ func authorizeEndpoint(provider *dcr.Provider) http.HandlerFunc {
 		switch {
 		case problem.CodeField >= http.StatusInternalServerError:
 			fmt.Fprintln(w, "This server has a problem. Try again later.")
+		case errors.Is(problem, dcr.ErrInvalidClientMetadata), errors.Is(problem, dcr.ErrInvalidRedirectURI): // its document is refused
+			fmt.Fprintln(w, html.EscapeString(problem.GetDescription()))
 		case errors.Is(problem, fosite.ErrInvalidClient): // and at no other error: who connects anew loses what there was
 			fmt.Fprintln(w, "The app is not known here any more. Remove it and connect it anew.")
 		default:
