@@ -3,6 +3,7 @@ package documents_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -295,4 +296,25 @@ func TestGeneratedIdentifiers(t *testing.T) {
 	for range 100 {
 		require.Regexp(t, `^[A-Za-z0-9_-]{16,}$`, s.Register(t, publicClient()).ID())
 	}
+}
+
+// TestWhyUnknown: the application's log says why there is no such client; the answer does not.
+func TestWhyUnknown(t *testing.T) {
+	t.Parallel()
+	host := dcrtest.StartDocumentHost(t)
+	s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
+		Documents: dcrtest.NewDocuments(t, nil, func(o *cimd.Options) { o.Deny = []string{host.URL + "/denied"} }),
+	}})
+	broken := host.Publish(t, "/broken", with("redirect_uris", []string{"http://app.example/"}))
+	for id, cause := range map[string]string{
+		host.URL + "/denied": "the identifier is not allowed", host.URL: "the identifier is no URL of a document", broken: "redirect_uris[0]",
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/oauth2/auth?"+dcrtest.AuthorizeQuery(id, callback).Encode(), nil)
+		_, err := s.Provider.NewAuthorizeRequest(t.Context(), r)
+		require.ErrorIs(t, err, fosite.ErrInvalidClient, "CIMD-13")
+		answer := fosite.ErrorToRFC6749Error(err)
+		require.Contains(t, answer.DebugField, cause)
+		require.Equal(t, id == broken, strings.Contains(answer.GetDescription(), cause), "CIMD-24")
+	}
+	require.Zero(t, host.Asked("/denied"))
 }
