@@ -127,6 +127,9 @@ func assemble(ctx context.Context, composed *fosite.Fosite, h *handler) *Provide
 	admission := &admission{rule: cfg.Access, limits: cfg.Limits, lister: has.lister}
 	rulebook := newRulebook(cfg, &can, location)
 	documents := &documents{source: cfg.Documents, rulebook: rulebook.forDocuments(), location: location, journal: journal, now: now}
+	if cfg.Management.RevokeOnRedirectChange {
+		documents.grants = grants
+	}
 	creator := &creator{records: records, tokens: tokens, admission: admission, lifetimes: lifetimes, grants: grants, journal: journal}
 	p := &Provider{
 		registrar: &registrar{

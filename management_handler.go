@@ -24,8 +24,8 @@ type Management struct {
 	Token        RegistrationToken // Token says how long a registration access token lives and when it is replaced
 	// RevokeOnRedirectChange removes all tokens and grants of a client whose redirect URIs an update
 	// changes, so that who stole its registration access token can't turn its users' consent to another
-	// place (T39). It takes a storage that implements GrantRevoker. Where the removal fails, the update is
-	// taken back and fails. A list in another order is a change, too.
+	// place (T39); also where a document changes them (T49). It takes a storage that implements GrantRevoker. Where the
+	// removal fails, the update is taken back and fails. A list in another order is a change, too.
 	RevokeOnRedirectChange bool
 }
 

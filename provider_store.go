@@ -237,6 +237,7 @@ type documents struct {
 	rulebook *rulebook
 	location *location
 	journal  *journal
+	grants   *grants // what to revoke where redirect URIs change; nil for none
 	now      func() time.Time
 }
 
@@ -308,6 +309,9 @@ func (d *documents) read(ctx context.Context, id string, previous any, body []by
 		return nil, err
 	}
 	if before, ok := previous.(*Client); ok && !before.sameRegistration(client) {
+		if d.grants != nil && !slices.Equal(before.Metadata.RedirectURIs, client.Metadata.RedirectURIs) {
+			d.grants.revoke(ctx, id) // T39, T49
+		}
 		d.journal.record(ctx, Event{Kind: EventDocumentChanged, ClientID: id, Before: before, After: client})
 	}
 	return client, nil

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
-	"slices"
 
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/compose"
@@ -19,10 +18,10 @@ type eventFunc func(context.Context, dcr.Event)
 
 func (f eventFunc) Record(ctx context.Context, e dcr.Event) { f(ctx, e) }
 
-// revokeMoved ends what was granted to a client whose document names other redirect URIs than before.
-func revokeMoved(provider func() *dcr.Provider) dcr.EventSink {
+// revokeRenamed ends what was granted to a client that calls itself something else than before.
+func revokeRenamed(provider func() *dcr.Provider) dcr.EventSink {
 	return eventFunc(func(ctx context.Context, e dcr.Event) {
-		if e.Kind == dcr.EventDocumentChanged && !slices.Equal(e.Before.Metadata.RedirectURIs, e.After.Metadata.RedirectURIs) {
+		if e.Kind == dcr.EventDocumentChanged && e.Before.Metadata.ClientName != e.After.Metadata.ClientName {
 			if err := provider().RevokeTokens(ctx, e.ClientID); err != nil {
 				slog.ErrorContext(ctx, "tokens not revoked", "client_id", e.ClientID, "error", err)
 			}
@@ -43,8 +42,8 @@ func Example() {
 	config.Documents = documents
 
 	var provider *dcr.Provider
-	moved := revokeMoved(func() *dcr.Provider { return provider })
-	config.Events = dcr.EventSinks(moved, eventFunc(func(_ context.Context, e dcr.Event) { fmt.Println(e.Kind, e.ClientID) }))
+	renamed := revokeRenamed(func() *dcr.Provider { return provider })
+	config.Events = dcr.EventSinks(renamed, eventFunc(func(_ context.Context, e dcr.Event) { fmt.Println(e.Kind, e.ClientID) }))
 	fositeConfig := &fosite.Config{GlobalSecret: []byte("thirty-two bytes or more, kept safe"), AccessTokenIssuer: "https://as.example"}
 	provider, err = dcr.Extend(compose.Compose(fositeConfig, store, compose.NewOAuth2HMACStrategy(fositeConfig),
 		compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2RefreshTokenGrantFactory, compose.OAuth2PKCEFactory, dcr.NewFactory(config),
@@ -62,8 +61,8 @@ func Example() {
 	fmt.Println(description.IdentifierHost, description.Name, description.RedirectHosts, err)
 
 	before := client.Clone()
-	client.Metadata.RedirectURIs = []string{"https://elsewhere.example/"}
-	moved.Record(ctx, dcr.Event{Kind: dcr.EventDocumentChanged, ClientID: client.ID, Before: before, After: client})
+	client.Metadata.ClientName = "Another"
+	renamed.Record(ctx, dcr.Event{Kind: dcr.EventDocumentChanged, ClientID: client.ID, Before: before, After: client})
 	// Output:
 	// true
 	// app.example App [localhost] <nil>

@@ -318,3 +318,32 @@ func TestWhyUnknown(t *testing.T) {
 	}
 	require.Zero(t, host.Asked("/denied"))
 }
+
+// TestRevokeOnRedirectChange: what holds for an update holds for a document that names other redirect URIs (CIMD-11, T49).
+func TestRevokeOnRedirectChange(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		revoke bool
+		change map[string]any
+		status int
+	}{
+		"T49/redirect":      {true, with("redirect_uris", []string{callback, "https://evil.example/"}), http.StatusBadRequest},
+		"T49/only_a_name":   {true, with("client_name", "Renamed"), http.StatusOK},
+		"T49/not_asked_for": {false, with("redirect_uris", []string{callback, "https://evil.example/"}), http.StatusOK},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			host, clock := dcrtest.StartDocumentHost(t), &dcrtest.Clock{}
+			s := dcrtest.Start(t, dcrtest.Setup{Config: dcr.Config{
+				Documents: dcrtest.NewDocuments(t, clock.Now), Now: clock.Now, Management: dcr.Management{RevokeOnRedirectChange: row.revoke},
+			}})
+			id := host.Publish(t, "/client", publicClient())
+			code := s.Code(t, dcrtest.AuthorizeQuery(id, callback, "scope", "profile offline_access"))
+			tokens := s.Form(t, "/oauth2/token", dcrtest.CodeForm(id, code, callback))
+			host.Publish(t, "/client", row.change)
+			clock.Forward(6 * time.Minute)
+			require.NotEmpty(t, s.Code(t, dcrtest.AuthorizeQuery(id, callback)))
+			require.Equal(t, row.status, s.Form(t, "/oauth2/token", dcrtest.RefreshForm(id, tokens.Text("refresh_token"))).Status)
+		})
+	}
+}
