@@ -48,7 +48,7 @@ func port(u *url.URL) string {
 // What is no host at all is shown with percent signs, and has no remark: the rules of redirect URIs have.
 func Host(host string) (shown, remark string) {
 	if !isASCII(host) && utf8.ValidString(host) {
-		if ascii, err := idna.Lookup.ToASCII(host); err == nil {
+		if ascii, err := idna.Lookup.ToASCII(host); err == nil && ascii != "" {
 			host = ascii
 		}
 	}
