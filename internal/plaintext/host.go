@@ -59,7 +59,7 @@ func Host(host string) (shown, remark string) {
 	case strings.Contains(host, ":"):
 		shown = tail("[" + url.PathEscape(host) + "]")
 	case len(host) > longestHost, strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789-._") != "":
-		return tail(url.QueryEscape(host)), ""
+		return tail(strings.ReplaceAll(url.QueryEscape(host), "~", "%7E")), ""
 	case hasPunycode(host):
 		return host, host + " is the technical form of a name with letters other than a to z, which can look like another name"
 	default:

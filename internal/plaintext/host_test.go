@@ -114,7 +114,7 @@ func TestRedirectHost(t *testing.T) {
 
 func FuzzHost(f *testing.F) {
 	for _, seed := range []string{
-		"app.example", "xn--mnchen-3ya.example", "münchen.example", "аpple.example", "xn--", "fe80::1%a", "10.0.0.1", "１２７.1", "a\u202eb", "\xff:", "K_.example", "\ufe0b",
+		"app.example", "xn--mnchen-3ya.example", "münchen.example", "аpple.example", "xn--", "fe80::1%a", "10.0.0.1", "１２７.1", "a\u202eb", "\xff:", "K_.example", "\ufe0b", "Xn--~",
 	} {
 		f.Add(seed)
 	}
