@@ -63,6 +63,11 @@ func (s *server) compose(url string) (http.Handler, error) {
 		RefreshTokenScopes:          []string{},
 		EnforcePKCEForPublicClients: true,
 		ClientSecretsHasher:         &dcr.SecretHasher{Fallback: quick{}},
+		// fosite's defaults. It would fill them in without a lock during the first requests, which is a data race. The
+		// package asks for them while it is composed, fosite alone has nothing that does.
+		ScopeStrategy:            fosite.WildcardScopeStrategy,
+		AudienceMatchingStrategy: fosite.DefaultAudienceMatchingStrategy,
+		JWKSFetcherStrategy:      fosite.NewDefaultJWKSFetcherStrategy(),
 	}
 	// Tokens have the default bounds, so their number stays, whatever the rounds.
 	store := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 1 << 30}))
