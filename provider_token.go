@@ -171,9 +171,12 @@ func (p *Provider) ClientAuthentication(ctx context.Context, r *http.Request, fo
 	if err := request.OneMethod(r, form); err != nil {
 		return nil, fosite.ErrInvalidRequest.WithHintf("The request %s.", err)
 	}
-	if c := crossingOf(ctx); c != nil {
-		c.secretMethod = secretMethod(r, form)
+	c := crossingOf(ctx)
+	if c == nil { // an endpoint of the application's own
+		c = &crossing{}
+		ctx = withCrossing(ctx, c)
 	}
+	c.secretMethod = secretMethod(r, form)
 	var client fosite.Client
 	var err error
 	if form.Get("client_assertion_type") == assertion.Type && form.Get("client_assertion") != "" {

@@ -67,24 +67,21 @@ import (
 // any other error is a failure of the storage. Of several calls of SetClientAssertionJWT at once exactly one succeeds. An hour after its
 // expiry, at the latest, an identifier is unknown again.
 type ClientStorage interface {
-	// CreateClient stores a new record. It returns ErrClientExists where the storage knows any client under
-	// that identifier, a registered or a static one, and then changes nothing. Of several calls at once
-	// with one identifier exactly one succeeds. A storage that is full returns an error that wraps ErrFull,
-	// and ErrClientExists all the same for an identifier that is taken; a client that is removed makes room
-	// for another.
+	// CreateClient stores a new record. It returns ErrClientExists where the storage knows any client under that
+	// identifier, a registered or a static one, and then changes nothing. Of several calls at once with one
+	// identifier exactly one succeeds. A storage that is full returns an error that wraps ErrFull, and
+	// ErrClientExists all the same for an identifier that is taken; a client that is removed makes room for another.
 	CreateClient(ctx context.Context, client *Client) error
 
-	// GetDynamicClient returns the record of a registered client. For an identifier that is unknown,
-	// deleted, or that of a client which was not registered through this package it returns
-	// fosite.ErrNotFound: static clients, which the operator provisioned, can be neither read nor changed
-	// nor deleted through registration.
+	// GetDynamicClient returns the record of a registered client. For an identifier that is unknown, deleted, or
+	// that of a client which was not registered through this package it returns fosite.ErrNotFound: static clients,
+	// which the operator provisioned, can be neither read nor changed nor deleted through registration.
 	GetDynamicClient(ctx context.Context, id string) (*Client, error)
 
-	// UpdateClient replaces the record of a registered client, if and only if the stored one has the given
-	// version; the new record carries the next one (client.Version). It returns ErrConflict where the
-	// version differs, either way, and fosite.ErrNotFound where GetDynamicClient would: an update never
-	// creates a record, so that it cannot resurrect a client that was deleted meanwhile. Of several calls
-	// at once with one version exactly one succeeds.
+	// UpdateClient replaces the record of a registered client, if and only if the stored one has the given version;
+	// the new record carries the next one (client.Version). It returns ErrConflict where the version differs, either
+	// way, and fosite.ErrNotFound where GetDynamicClient would: an update never creates a record, so that it cannot
+	// resurrect a client that was deleted meanwhile. Of several calls at once with one version exactly one succeeds.
 	//
 	// LastUsedAt and KeepUntil of the stored record are kept where they are later than those of the new
 	// one, since UseRecorder may have moved them.
@@ -123,10 +120,9 @@ func later(a, b time.Time) time.Time {
 // operators can distinguish dead registrations from live ones. Without it Lifecycle.Unused and Idle can't
 // be set, and open registrations stay for ever.
 type UseRecorder interface {
-	// TouchClient moves LastUsedAt and KeepUntil of a registered client forward to the given times, each
-	// for itself; a time that is not later than the stored one, such as a zero one, changes nothing. The
-	// version stays as it is, so that a token request can't make an update fail. An unknown client is no
-	// error.
+	// TouchClient moves LastUsedAt and KeepUntil of a registered client forward to the given times, each for itself;
+	// a time that is not later than the stored one, such as a zero one, changes nothing. The version stays as it is,
+	// so that a token request can't make an update fail. An unknown client is no error.
 	TouchClient(ctx context.Context, id string, lastUsed, keepUntil time.Time) error
 }
 
@@ -172,12 +168,11 @@ func (e Expiry) Expired(c *Client) bool {
 // ExpiredDeleter is an optional interface of a ClientStorage: it removes the records of clients that have
 // expired.
 type ExpiredDeleter interface {
-	// DeleteExpiredClients removes up to limit registered clients that have expired, and returns their
-	// records as they were; fewer than limit means that no more were found. A client that is used or
-	// updated meanwhile stays: the condition holds when the record is removed. Several processes may call
-	// it at once, and each record is returned to one of them. Beside an error it may return those that were
-	// removed all the same. The calls of one sweep have the same Expiry, so that a storage without an index
-	// walks once.
+	// DeleteExpiredClients removes up to limit registered clients that have expired, and returns their records as
+	// they were; fewer than limit means that no more were found. A client that is used or updated meanwhile stays:
+	// the condition holds when the record is removed. Several processes may call it at once, and each record is
+	// returned to one of them. Beside an error it may return those that were removed all the same. The calls of one
+	// sweep have the same Expiry, so that a storage without an index walks once.
 	DeleteExpiredClients(ctx context.Context, e Expiry, limit int) ([]*Client, error)
 }
 

@@ -59,17 +59,17 @@ var (
 // user has a fiftieth, with one client a tenth of that; of what needs no user, one client has a hundredth, a public one for
 // each caller; without a subject, half. Over a share, of 100 at least, one's oldest goes or one is refused.
 type MemoryLimits struct {
-	// Clients bounds registered clients; default 100,000. Static clients do not count. At the bound the
-	// oldest that was never used is evicted for a new one, unless it is still in its eviction grace
-	// (Lifecycle).
+	// Clients bounds registered clients; default 100,000. Static clients do not count. At the bound the oldest that
+	// was never used is evicted for a new one, unless it is still in its eviction grace (Lifecycle).
 	Clients int
 	// Tokens bounds access tokens of users, and as many each of access tokens without a user (client
 	// credentials), grants with refresh tokens, and registration access tokens; default 500,000.
 	Tokens int
 	// Codes bounds authorization codes, and as many each of PKCE sessions, OpenID Connect sessions and
 	// pushed requests; default 100,000. One with more than 4 KiB of parameters counts as several.
-	Codes      int
-	Assertions int // Assertions bounds identifiers of client assertions ("jti"); default 1,000,000
+	Codes int
+	// Assertions bounds identifiers of client assertions ("jti"); default 1,000,000. Clients with documents have half together.
+	Assertions int
 }
 
 // MemoryOption is an option of NewMemoryStore.
@@ -107,7 +107,7 @@ func NewMemoryStore(options ...MemoryOption) *MemoryStore {
 	setDefault(&l.Assertions, 1_000_000)
 	s.sessions = memory.New(memory.Options{
 		Now: s.now, Tokens: l.Tokens, Codes: l.Codes, Assertions: l.Assertions,
-		Client: s.sessionClient, Full: memoryFull, Slim: IsRegistrationTokenEntry, Slims: l.Tokens, Caller: callerNetwork,
+		Client: s.sessionClient, Full: memoryFull, Slim: IsRegistrationTokenEntry, Slims: l.Tokens, Caller: CallerOf,
 		RefreshGrace: s.grace, RefreshGraceUses: s.graceUses,
 	})
 	s.clientRecords = memory.NewClients(memory.ClientOptions[Client, countKey]{
@@ -126,12 +126,14 @@ func touched(stored *Client, lastUsed, keepUntil time.Time) *Client {
 	return &next
 }
 
-// callerNetwork names who pushes a request, where this package knows.
-func callerNetwork(ctx context.Context) string {
-	if c := crossingOf(ctx); c != nil && c.address.IsValid() {
-		return ratelimit.Network(c.address, 32, 64)
+// CallerOf is for storages that share out room: the network of who sends the request of ctx ("": not known), and whether its
+// client has a document. Such clients are free to make, so have a share together, too.
+func CallerOf(ctx context.Context) (network string, document bool) {
+	c := crossingOf(ctx)
+	if c != nil && c.address.IsValid() {
+		network = ratelimit.Network(c.address, 32, 64)
 	}
-	return ""
+	return network, c != nil && c.document != nil
 }
 
 // AddClient adds a static client, in place of any client with that identifier. It is returned by GetClient

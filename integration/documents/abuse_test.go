@@ -3,10 +3,12 @@ package documents_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"testing"
 
 	"github.com/go-jose/go-jose/v3"
+	"github.com/ory/fosite"
 	"github.com/stretchr/testify/require"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
@@ -45,6 +47,40 @@ func TestPushedByManyDocuments(t *testing.T) {
 	}
 	answer := s.Form(t, "/oauth2/par", dcrtest.AuthorizeQuery(good, callback))
 	require.Equal(t, http.StatusCreated, answer.Status, string(answer.Body))
+}
+
+// TestAssertionsOfManyDocuments: documents are free, so the assertions of all of them have half of the room, and a client
+// that the operator knows has the other half (T59).
+func TestAssertionsOfManyDocuments(t *testing.T) {
+	t.Parallel()
+	host, key := dcrtest.StartDocumentHost(t), dcrtest.NewSigningClient(t, jose.ES256)
+	store := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Assertions: 400}))
+	store.AddClient(&fosite.DefaultOpenIDConnectClient{
+		DefaultClient:           dcrtest.StaticClient(t, "static"),
+		TokenEndpointAuthMethod: "private_key_jwt", TokenEndpointAuthSigningAlgorithm: "ES256",
+		JSONWebKeys: &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Key.Public(), Use: "sig"}}},
+	})
+	s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Documents: dcrtest.NewDocuments(t, nil)}})
+	registered := s.Register(t, key.Metadata()).ID()
+	ask := func(id string, status int) {
+		t.Helper()
+		answer := s.Form(t, "/oauth2/token", signed(t, key, id, s.URL, "grant_type", "refresh_token", "refresh_token", "none"))
+		require.Equal(t, status, answer.Status, string(answer.Body))
+		dcrtest.RequireRetryAfter(t, answer)
+	}
+	var ids [3]string
+	for i := range ids {
+		ids[i] = host.Publish(t, "/evil"+strconv.Itoa(i), with("token_endpoint_auth_method", "private_key_jwt", "jwks", key.Metadata()["jwks"]))
+	}
+	for range 100 {
+		ask(ids[0], http.StatusBadRequest) // it is authenticated, and has no such token
+		ask(ids[1], http.StatusBadRequest)
+	}
+	ask(ids[2], http.StatusServiceUnavailable)
+	_, err := s.Provider.ClientAuthentication(t.Context(), httptest.NewRequest(http.MethodPost, "/own", nil), signed(t, key, ids[2], s.URL))
+	require.ErrorIs(t, err, dcr.ErrFull, "at an endpoint of the application's own")
+	ask(registered, http.StatusBadRequest)
+	ask("static", http.StatusBadRequest)
 }
 
 // TestSectorThatFails: a client that is known elsewhere is not told that it does not exist, because the host of its

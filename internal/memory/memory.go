@@ -51,9 +51,10 @@ type Options struct {
 	// means never. A grant then has several pairs of tokens, and a rotation ends only the one that it replaces.
 	RefreshGrace     time.Duration
 	RefreshGraceUses int
-	// Caller says who sent the request of a context, "" where that is not known. nil: never. What is
-	// pushed in the name of a public client, which did not authenticate, is bounded for client and caller.
-	Caller func(ctx context.Context) string
+	// Caller says who sent the request of a context, "" where that is not known, and whether its client has a document.
+	// nil: neither is ever known. What is pushed in the name of a public client, which did not authenticate, is bounded
+	// for client and caller, and assertions are bounded for all clients with documents together.
+	Caller func(ctx context.Context) (network string, document bool)
 }
 
 // Sessions holds sessions until they expire. It is safe for many goroutines.
@@ -65,9 +66,9 @@ type Options struct {
 // subject has half of the table, and is refused beyond. Of pushed requests and access tokens without a user one client
 // has at most a hundredth of the table, and loses its own oldest. Every share is at least 100, and that of a user, or
 // of a caller who has many public clients, ten times that with one, but for what is more than a tenth of the table.
-// Identifiers of assertions are bounded in the same way, where the key is "dcr.<client>.<identifier>", but none is
-// evicted: one that were forgotten early could be replayed. A session whose parameters have more than 4 KiB counts as
-// several.
+// Identifiers of assertions are bounded in the same way, where the key is "dcr.<client>.<identifier>", and those of all
+// clients with documents together are half of the table, but none is evicted: one that were forgotten early could be
+// replayed. A session whose parameters have more than 4 KiB counts as several.
 //
 // A session is kept with the identifier of its client, and gets the client as it is when the
 // session is read. Where the client is gone the session is not found. A client without an
@@ -77,7 +78,7 @@ type Sessions struct {
 	now    func() time.Time
 	client func(ctx context.Context, id string) (fosite.Client, error)
 	slim   func(key string) bool
-	caller func(ctx context.Context) string
+	caller func(ctx context.Context) (network string, document bool)
 
 	codes, challenges, openIDs table
 	access                     table
@@ -103,7 +104,7 @@ func New(o Options) *Sessions {
 		s.slim = func(string) bool { return false }
 	}
 	if s.caller == nil {
-		s.caller = func(context.Context) string { return "" }
+		s.caller = func(context.Context) (string, bool) { return "", false }
 	}
 	full := func(kind string) func() error { return func() error { return o.Full(kind) } }
 	for _, row := range []struct {
@@ -305,7 +306,8 @@ func (s *Sessions) CreatePARSession(ctx context.Context, requestURI string, requ
 	e := newEntry(now, requestURI, request, ofPushed)
 	e.shares = clientShares(s.pushed.limit, e.clientID)
 	if client := request.GetClient(); client != nil && (client.IsPublic() || strings.HasPrefix(e.clientID, "https://")) {
-		e.shares = callerShares(s.pushed.limit, e.clientID, s.caller(ctx))
+		network, _ := s.caller(ctx)
+		e.shares = callerShares(s.pushed.limit, e.clientID, network)
 	}
 	e.pushed = copyAuthorizeRequest(request, e.request)
 	return s.pushed.put(now, e)
@@ -366,9 +368,10 @@ func (s *Sessions) ClientAssertionJWTValid(_ context.Context, jti string) error 
 // SetClientAssertionJWT records the identifier of a client assertion ("jti") until a minute
 // after it expires. Of several calls at once with one identifier exactly one succeeds, the
 // others get fosite.ErrJTIKnown. It fails where the store is full.
-func (s *Sessions) SetClientAssertionJWT(_ context.Context, jti string, expires time.Time) error {
+func (s *Sessions) SetClientAssertionJWT(ctx context.Context, jti string, expires time.Time) error {
+	_, document := s.caller(ctx)
 	// fosite accepts an assertion until the end of the second in which it expires.
-	e := &entry{timed: timed{key: jti, at: expires.Add(margin)}, shares: assertionShares(s.assertions.limit, jti)}
+	e := &entry{timed: timed{key: jti, at: expires.Add(margin)}, shares: assertionShares(s.assertions.limit, jti, document)}
 	return s.assertions.putNew(s.now(), e, fosite.ErrJTIKnown)
 }
 

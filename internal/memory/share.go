@@ -51,14 +51,18 @@ func callerShares(limit int, client, caller string) []share {
 }
 
 // assertionShares bound identifiers of assertions for each client, where the key says whose it is:
-// "dcr.<client>.<identifier>".
-func assertionShares(limit int, key string) []share {
+// "dcr.<client>.<identifier>". Clients with documents are free to make, so all of them have half of the table.
+func assertionShares(limit int, key string, document bool) []share {
 	rest, ok := strings.CutPrefix(key, "dcr.")
 	client, _, whole := strings.Cut(rest, ".")
 	if !ok || !whole {
 		return nil
 	}
-	return clientShares(limit, client)
+	shares := clientShares(limit, client)
+	if document {
+		shares = append(shares, share{"\x00documents", max(limit/2, leastShare), true})
+	}
+	return shares
 }
 
 // owned is what one owner has of a table, those first that are evicted first.

@@ -315,7 +315,10 @@ func TestShareOfPushedRequests(t *testing.T) {
 	t.Parallel()
 	f := newFixture(func(o *memory.Options) {
 		o.Codes = 10_000
-		o.Caller = func(ctx context.Context) string { caller, _ := ctx.Value(callerKey{}).(string); return caller }
+		o.Caller = func(ctx context.Context) (string, bool) {
+			caller, _ := ctx.Value(callerKey{}).(string)
+			return caller, false
+		}
 	})
 	push := func(caller string, public bool, key string, form url.Values) {
 		t.Helper()
