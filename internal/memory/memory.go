@@ -11,6 +11,7 @@ package memory
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"strings"
 	"time"
@@ -124,7 +125,7 @@ func New(o Options) *Sessions {
 	}
 	s.refresh.init(o.Tokens, full("refresh token"))
 	s.refresh.grace, s.refresh.graceUses = o.RefreshGrace, o.RefreshGraceUses
-	s.slims = slimTable{limit: o.Slims, full: full("registration access token"), entries: map[string]slimEntry{}}
+	s.slims = slimTable{limit: o.Slims, full: full("registration access token"), entries: map[[sha256.Size]byte]slimEntry{}}
 	s.assertions.refuse = true
 	// The PKCE session goes with its code, and never before it.
 	s.codes.evicted = func(e *entry) { s.challenges.delete(e.key) }

@@ -2,51 +2,103 @@ package memory
 
 import (
 	"container/heap"
+	"math"
 	"time"
 )
 
 // Queue orders keys by a time, the earliest first. Of keys with the same time any may be
 // the first. The zero value is empty and ready to use.
 //
-// It does not lock: the caller does.
+// It does not lock: the caller does. There may be hundreds of thousands of keys, so what it keeps of each is small, and
+// has no more pointers than the one to the key.
 type Queue struct {
-	heap  timeHeap
-	byKey map[string]*timed
+	waiting []waiting
+	places  map[string]int32 // where each key is in waiting
+}
+
+type waiting struct {
+	key string
+	at  instant
+}
+
+// instant is a time in nanoseconds since 1970, without a pointer to a zone; the least one is the zero time, "never". It
+// holds the years 1678 to 2262.
+type instant int64
+
+const never instant = math.MinInt64
+
+func instantOf(t time.Time) instant {
+	if t.IsZero() {
+		return never
+	}
+	return instant(t.UnixNano())
+}
+
+// time returns the instant in UTC.
+func (i instant) time() time.Time {
+	if i == never {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(i)).UTC()
 }
 
 // Set adds a key, or moves one that is there, to a time.
 func (q *Queue) Set(key string, at time.Time) {
-	if found := q.byKey[key]; found != nil {
-		found.at = at
-		heap.Fix(&q.heap, found.place)
+	if place, found := q.places[key]; found {
+		q.waiting[place].at = instantOf(at)
+		heap.Fix((*queueHeap)(q), int(place))
 		return
 	}
-	if q.byKey == nil {
-		q.byKey = map[string]*timed{}
+	if q.places == nil {
+		q.places = map[string]int32{}
 	}
-	added := &timed{key: key, at: at}
-	q.byKey[key] = added
-	heap.Push(&q.heap, added)
+	q.waiting = append(q.waiting, waiting{key, instantOf(at)})
+	q.places[key] = int32(len(q.waiting) - 1)
+	heap.Fix((*queueHeap)(q), len(q.waiting)-1)
 }
 
 // Drop removes a key. One that is unknown is no error.
 func (q *Queue) Drop(key string) {
-	if found := q.byKey[key]; found != nil {
-		delete(q.byKey, key)
-		heap.Remove(&q.heap, found.place)
+	place, found := q.places[key]
+	if !found {
+		return
+	}
+	last := len(q.waiting) - 1
+	if int(place) != last {
+		(*queueHeap)(q).Swap(int(place), last)
+	}
+	delete(q.places, key)
+	q.waiting[last] = waiting{}
+	q.waiting = q.waiting[:last]
+	if int(place) != last {
+		heap.Fix((*queueHeap)(q), int(place))
 	}
 }
 
 // First returns the key with the earliest time, and false if there is none.
 func (q *Queue) First() (key string, at time.Time, ok bool) {
-	if len(q.heap) == 0 {
+	if len(q.waiting) == 0 {
 		return "", time.Time{}, false
 	}
-	return q.heap[0].key, q.heap[0].at, true
+	return q.waiting[0].key, q.waiting[0].at.time(), true
 }
 
 // Len returns how many keys there are.
-func (q *Queue) Len() int { return len(q.heap) }
+func (q *Queue) Len() int { return len(q.waiting) }
+
+// queueHeap has the earliest time at the top. Keys are added and removed by the Queue itself.
+type queueHeap Queue
+
+// Len, Less, Swap, Push and Pop are for package container/heap.
+func (h *queueHeap) Len() int           { return len(h.waiting) }
+func (h *queueHeap) Less(i, j int) bool { return h.waiting[i].at < h.waiting[j].at }
+func (h *queueHeap) Swap(i, j int) {
+	h.waiting[i], h.waiting[j] = h.waiting[j], h.waiting[i]
+	h.places[h.waiting[i].key], h.places[h.waiting[j].key] = int32(i), int32(j)
+}
+
+func (h *queueHeap) Push(any) {}
+func (h *queueHeap) Pop() any { return nil }
 
 // timed is a key with a time.
 type timed struct {
