@@ -297,17 +297,17 @@ func BearerToken(r *http.Request) (string, error) {
 
 // writeJSON sends a finished answer. Whatever it is, nobody may keep it (T25).
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
+	values := [...]string{"application/json", strconv.Itoa(len(body))} // in one piece
 	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h["Content-Type"], h["Content-Length"] = values[:1:1], values[1:]
 	noStore(h)
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
 }
 
 func noStore(h http.Header) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("Pragma", "no-cache")
+	values := [...]string{"no-store", "no-cache"}
+	h["Cache-Control"], h["Pragma"] = values[:1:1], values[1:]
 }
 
 // writeError sends an error (RFC 7591, section 3.2.2). allow is for 405.

@@ -308,6 +308,9 @@ func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
 // startSpan begins a span in fosite's way: with the tracer provider of the span that the context has, and
 // at no cost where it has none.
 func startSpan(ctx context.Context, name string) (context.Context, trace.Span) {
+	if parent := trace.SpanFromContext(ctx); !parent.SpanContext().IsValid() && !parent.IsRecording() {
+		return ctx, trace.SpanFromContext(context.Background())
+	}
 	return trace.SpanFromContext(ctx).TracerProvider().Tracer("github.com/fosite-contrib/fosite-dcr").Start(ctx, name)
 }
 

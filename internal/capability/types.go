@@ -68,13 +68,21 @@ func isUsed(grant string, responseTypes []string) bool {
 
 // usesCode reports whether a response type needs the authorization code grant.
 func usesCode(responseType string) bool {
-	return slices.Contains(strings.Fields(responseType), ResponseCode)
+	return names(responseType, ResponseCode)
 }
 
 // usesImplicit reports whether a response type needs the implicit grant.
 func usesImplicit(responseType string) bool {
-	words := strings.Fields(responseType)
-	return slices.Contains(words, "token") || slices.Contains(words, "id_token")
+	return names(responseType, "token") || names(responseType, "id_token")
+}
+
+func names(responseType, value string) bool {
+	for name := range strings.FieldsSeq(responseType) {
+		if name == value {
+			return true
+		}
+	}
+	return false
 }
 
 // keep returns the values that fit, in a new list that is never nil.

@@ -159,10 +159,32 @@ var forbidden = []string{
 	"x-apple.systempreferences", "xmpp",
 }
 
-// stable reports whether net/url, through which redirect URIs pass later, gives back what it was given.
+// stable reports whether net/url, through which redirect URIs pass later, gives back what it was given. raw is a URI
+// that parse accepts.
 func stable(raw string) bool {
+	if IsPlain(raw) {
+		return true
+	}
 	u, err := url.Parse(raw)
 	return err == nil && u.String() == raw
+}
+
+// IsPlain reports whether a URI that Check or CheckURL accepts is of those that nearly all are, which net/url sees as they
+// stand: https or http, and no character that is encoded anywhere, or delimits anything but scheme, host, port and path.
+func IsPlain(raw string) bool {
+	rest, secure := strings.CutPrefix(raw, "https://")
+	if !secure {
+		var plain bool
+		if rest, plain = strings.CutPrefix(raw, "http://"); !plain {
+			return false
+		}
+	}
+	for _, c := range []byte(rest) {
+		if !isLetter(c) && !isDigit(c) && c != '/' && c != '.' && c != '-' && c != '_' && c != ':' {
+			return false
+		}
+	}
+	return true
 }
 
 // tooLong returns the phrase for a URI of more than limit bytes, and nil for any other.

@@ -80,7 +80,7 @@ func checkBytes(raw string) error {
 			return errBackslash
 		case c == '%' && !(i+2 < len(raw) && isHex(raw[i+1]) && isHex(raw[i+2])):
 			return errPercent
-		case strings.IndexByte("\"<>^`{|}", c) >= 0:
+		case c == '"' || c == '<' || c == '>' || c == '^' || c == '`' || c >= '{' && c <= '}':
 			return errCharacter
 		}
 	}
@@ -111,7 +111,10 @@ func isScheme(s string) bool {
 // hasDotSegment reports whether a segment of the path is one or two periods. Periods, slashes and
 // backslashes count in their encoded form too: servers and proxies differ in when they decode them.
 func hasDotSegment(path string) bool {
-	decoded := dotDecoder.Replace(path)
+	decoded := path
+	if strings.Contains(path, "%") {
+		decoded = dotDecoder.Replace(path)
+	}
 	for segment := range strings.SplitSeq(decoded, "/") {
 		if segment == "." || segment == ".." {
 			return true

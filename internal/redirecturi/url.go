@@ -42,8 +42,10 @@ func CheckURL(raw string, o URLOptions) (host string, err error) {
 		return "", errFragment
 	}
 	// The caller of the URL uses net/url, which has to see the same host.
-	if parsed, err := url.Parse(raw); err != nil || parsed.Hostname() != strings.Trim(u.host, "[]") {
-		return "", errUnstable
+	if !IsPlain(raw) {
+		if parsed, err := url.Parse(raw); err != nil || parsed.Hostname() != strings.Trim(u.host, "[]") {
+			return "", errUnstable
+		}
 	}
 	return strings.ToLower(strings.Trim(u.host, "[]")), nil
 }
