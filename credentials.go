@@ -8,6 +8,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"net/url"
 	"strings"
 	"time"
 
@@ -315,39 +316,43 @@ func (t *registrationTokens) clear(ctx context.Context, clientID string, records
 // request is the request that the entry of a token holds. What matters lies in its ordinary parts: the
 // client and the scope.
 func (t *registrationTokens) request(client *Client) *fosite.Request {
-	request := fosite.NewRequest()
-	request.RequestedAt = t.now().UTC().Truncate(time.Second)
-	request.Session = t.newSession()
-	request.Session.SetExpiresAt(fosite.AccessToken, request.RequestedAt.Add(entryLifetime))
-	request.RequestedScope = fosite.Arguments{t.config.Scope}
-	request.GrantedScope = fosite.Arguments{t.config.Scope}
-	if client != nil {
-		request.Client = client
+	made := &struct { // in one piece
+		fosite.Request
+		nobody fosite.DefaultClient
+		scopes [2]string
+	}{scopes: [2]string{t.config.Scope, t.config.Scope}}
+	made.Request = fosite.Request{
+		RequestedAt: t.now().UTC().Truncate(time.Second), Client: &made.nobody, Session: t.newSession(), Form: url.Values{},
+		RequestedScope: made.scopes[:1:1], GrantedScope: made.scopes[1:], RequestedAudience: fosite.Arguments{}, GrantedAudience: fosite.Arguments{},
 	}
-	return request
+	made.Session.SetExpiresAt(fosite.AccessToken, made.RequestedAt.Add(entryLifetime))
+	if client != nil {
+		made.Client = client
+	}
+	return &made.Request
 }
 
 // authenticate returns the client that token manages, if it is the client id of the issuer and has not
 // expired, and the record of the token. Every refusal is the same ErrInvalidToken, with a cause for the log
 // alone. A storage that fails is a fault.
 func (t *registrationTokens) authenticate(ctx context.Context, issuer, id, token string, expiry Expiry) (*Client, RegistrationTokenRecord, error) {
-	// The signature comes first, so that guessing costs no look-up, and is judged without a session: fosite
-	// takes one without expiry for one of an hour.
+	// The signature comes first, so that guessing costs no look-up, and is judged without the entry: fosite takes one
+	// without expiry for one of an hour.
 	var record RegistrationTokenRecord
 	asked := loggable(id)
 	unfit := func(why string) error {
 		return ErrInvalidToken.WithDebugf("At the URL of the client %q: %s.", asked, why)
 	}
-	if err := t.strategy.ValidateAccessToken(ctx, t.request(nil), token); err != nil {
+	question := t.request(nil)
+	if err := t.strategy.ValidateAccessToken(ctx, question, token); err != nil {
 		return nil, record, unfit("this server did not make the token")
 	}
-	stored, err := t.records.get(ctx, id)
+	client, err := t.records.get(ctx, id)
 	if errors.Is(err, fosite.ErrNotFound) {
 		return nil, record, unfit("there is no such client")
 	} else if err != nil {
 		return nil, record, failure(err)
 	}
-	client := *stored
 	client.view, asked = view{now: t.now}, client.ID
 	record = client.tokenRecord(t.strategy.AccessTokenSignature(ctx, token))
 	switch {
@@ -355,27 +360,22 @@ func (t *registrationTokens) authenticate(ctx context.Context, issuer, id, token
 		return nil, record, unfit("the token is another client's, or a newer one took its place")
 	case client.past(record.ExpiresAt):
 		return nil, record, unfit("the token has expired")
-	case expiry.Expired(&client):
+	case expiry.Expired(client):
 		return nil, record, unfit("the client has expired")
 	}
 	if client.Issuer != issuer {
 		return nil, record, ErrInvalidToken.WithWrap(&otherIssuer{client.Issuer, issuer}) // the same answer, and a cause for the log
 	}
-	return &client, record, t.checkEntry(ctx, &client, record)
-}
-
-// checkEntry: a token whose entry is gone is dead, whoever removed it.
-func (t *registrationTokens) checkEntry(ctx context.Context, client *Client, record RegistrationTokenRecord) error {
-	owner, err := t.ownerOf(ctx, record.Signature)
-	if err == nil && owner != client.ID {
-		return ErrInvalidToken.WithDebugf("The entry of the token of the client %q is gone from the storage of access tokens.", client.ID)
+	owner, err := t.ownerOf(ctx, record.Signature, question.Session)
+	if err == nil && owner != client.ID { // a token whose entry is gone is dead, whoever removed it
+		return nil, record, ErrInvalidToken.WithDebugf("The entry of the token of the client %q is gone from the storage of access tokens.", client.ID)
 	}
-	return err
+	return client, record, err
 }
 
-// ownerOf returns the client of an entry; empty where there is none.
-func (t *registrationTokens) ownerOf(ctx context.Context, signature string) (string, error) {
-	entry, err := t.entries.GetAccessTokenSession(ctx, entryKey(signature), t.newSession())
+// ownerOf returns the client of an entry, which is read into session; empty where there is none.
+func (t *registrationTokens) ownerOf(ctx context.Context, signature string, session fosite.Session) (string, error) {
+	entry, err := t.entries.GetAccessTokenSession(ctx, entryKey(signature), session)
 	switch {
 	case errors.Is(err, fosite.ErrNotFound), errors.Is(err, fosite.ErrInactiveToken):
 		return "", nil
@@ -413,7 +413,7 @@ func (t *registrationTokens) revoke(ctx context.Context, client fosite.Client, t
 			return true, t.remove(ctx, record)
 		}
 	}
-	owner, err := t.ownerOf(ctx, signature)
+	owner, err := t.ownerOf(ctx, signature, t.newSession())
 	if err == nil && owner != "" && owner != client.GetID() {
 		err = fosite.ErrUnauthorizedClient
 	}

@@ -142,7 +142,7 @@ func LogEvents(log *slog.Logger) EventSink {
 type logEvents struct{ log *slog.Logger }
 
 func (l logEvents) Record(ctx context.Context, e Event) {
-	attrs := []slog.Attr{slog.String("event", string(e.Kind))}
+	attrs := append(make([]slog.Attr, 0, 8), slog.String("event", string(e.Kind)))
 	add := func(name, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(name, value))
@@ -177,7 +177,12 @@ func (l logEvents) Record(ctx context.Context, e Event) {
 			add("cause", answer.DebugField)
 		}
 	}
-	l.log.LogAttrs(ctx, level, "client registration", attrs...)
+	// By the handler: the Logger would look for the line of code that called it, which is always this one.
+	if handler := l.log.Handler(); handler.Enabled(ctx, level) {
+		line := slog.NewRecord(time.Now(), level, "client registration", 0)
+		line.AddAttrs(attrs...)
+		_ = handler.Handle(ctx, line)
+	}
 }
 
 type noEvents struct{}
@@ -308,8 +313,8 @@ func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
 // startSpan begins a span in fosite's way: with the tracer provider of the span that the context has, and
 // at no cost where it has none.
 func startSpan(ctx context.Context, name string) (context.Context, trace.Span) {
-	if parent := trace.SpanFromContext(ctx); !parent.SpanContext().IsValid() && !parent.IsRecording() {
-		return ctx, trace.SpanFromContext(context.Background())
+	if none := trace.SpanFromContext(context.Background()); trace.SpanFromContext(ctx) == none {
+		return ctx, none
 	}
 	return trace.SpanFromContext(ctx).TracerProvider().Tracer("github.com/fosite-contrib/fosite-dcr").Start(ctx, name)
 }

@@ -242,5 +242,5 @@ func TestMemoryStoreQueueOfUsed(t *testing.T) {
 
 // queued returns how many clients the queue of a store holds; nothing may go on in it.
 func queued(s *dcr.MemoryStore) int {
-	return reflect.ValueOf(s).Elem().FieldByName("waiting").FieldByName("heap").Len()
+	return reflect.ValueOf(s).Elem().FieldByName("waiting").FieldByName("places").Len()
 }
