@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
+	"github.com/go-jose/go-jose/v3"
 	"github.com/ory/fosite"
 
 	"github.com/fosite-contrib/fosite-dcr/internal/memory"
+	"github.com/fosite-contrib/fosite-dcr/internal/packed"
 	"github.com/fosite-contrib/fosite-dcr/internal/ratelimit"
 )
 
@@ -18,7 +18,7 @@ import (
 type (
 	sessions       = memory.Sessions
 	initialRecords = memory.InitialTokens[InitialAccessToken]
-	clientRecords  = memory.Clients[Client, countKey]
+	clientRecords  = memory.Clients[Client, jose.JSONWebKeySet]
 )
 
 // MemoryStore is a complete fosite storage in memory, for one process, with every interface of this package and of fosite,
@@ -37,11 +37,6 @@ type MemoryStore struct {
 	limit     MemoryLimits
 	grace     time.Duration
 	graceUses int
-
-	// expired holds what the last walk for a sweep has found and nobody has removed yet.
-	sweepMu   sync.Mutex
-	expired   []string
-	expiredBy Expiry
 }
 
 var (
@@ -110,20 +105,70 @@ func NewMemoryStore(options ...MemoryOption) *MemoryStore {
 		Client: s.sessionClient, Full: memoryFull, Slim: IsRegistrationTokenEntry, Slims: l.Tokens, Caller: CallerOf,
 		RefreshGrace: s.grace, RefreshGraceUses: s.graceUses,
 	})
-	s.clientRecords = memory.NewClients(memory.ClientOptions[Client, countKey]{
-		Limit: l.Clients, ID: func(c *Client) string { return c.ID }, Clone: (*Client).Clone, Replace: Replace, Touch: touched,
-		Waits: func(c *Client) (time.Time, bool) { return c.UpdatedAt, c.LastUsedAt.IsZero() },
-		Keys:  countKeys, Taken: ErrClientExists, Full: func() error { return memoryFull("registered client") },
+	s.clientRecords = memory.NewClients(memory.ClientOptions[Client, jose.JSONWebKeySet]{
+		Limit: l.Clients, ID: func(c *Client) string { return c.ID }, Replace: Replace,
+		Pack: packClient, Unpack: unpackClient, Head: unpackHead, Brief: briefOf,
+		Counted: counted, Taken: ErrClientExists, Full: func() error { return memoryFull("registered client") },
 	})
 	return s
 }
 
-// touched shares what it does not change: neither record is ever changed.
-func touched(stored *Client, lastUsed, keepUntil time.Time) *Client {
-	next := *stored
-	next.LastUsedAt = later(lastUsed, stored.LastUsedAt)
-	next.KeepUntil = later(keepUntil, stored.KeepUntil)
-	return &next
+// packClient packs a record, but for its keys, which would have to be parsed again each time.
+func packClient(buffer []byte, c *Client) ([]byte, *jose.JSONWebKeySet) {
+	w := packed.Writer(buffer)
+	c.packHead(&w)
+	c.packRest(&w)
+	return w.Bytes(), copyKeys(c.Metadata.JWKS)
+}
+
+func unpackClient(data string, keys *jose.JSONWebKeySet) *Client {
+	r, c := packed.Reader(data), new(Client)
+	c.packHead(&r)
+	c.packRest(&r)
+	c.Metadata.JWKS = copyKeys(keys)
+	return c
+}
+
+func copyKeys(keys *jose.JSONWebKeySet) *jose.JSONWebKeySet {
+	if keys == nil {
+		return nil
+	}
+	return &jose.JSONWebKeySet{Keys: slices.Clone(keys.Keys)}
+}
+
+// unpackHead reads no more than Expiry needs, and most filters.
+func unpackHead(data string, c *Client) {
+	r := packed.BriefReader(data)
+	c.packHead(&r)
+}
+
+func briefOf(data string) memory.Brief {
+	var c Client
+	unpackHead(data, &c)
+	return memory.Brief{ID: c.ID, CreatedAt: c.CreatedAt, Changed: c.UpdatedAt, Used: !c.LastUsedAt.IsZero()}
+}
+
+// packHead writes or reads what a walk looks at. What others keep of a client is Owned.
+func (c *Client) packHead(p *packed.Codec) {
+	p.Fixed(&c.LastUsedAt, &c.KeepUntil)
+	p.Times(&c.CreatedAt, &c.UpdatedAt, &c.UnusedUntil, &c.ExpiresAt)
+	p.Owned(&c.ID, &c.Issuer, &c.Origin.Kind, &c.Origin.Subject, &c.Origin.InitialAccessToken, &c.Origin.ClientID)
+}
+
+func (c *Client) packRest(p *packed.Codec) {
+	token, previous := &c.RegistrationToken, &c.PreviousRegistrationToken
+	p.Ints(&c.Version, &c.GrantsRevoked)
+	p.Flags(&c.Origin.Anonymous, &c.AlwaysAskConsent, &c.RequirePKCE, &c.Shared)
+	p.Texts(&c.Origin.Policy, &c.StatementIssuer, &token.Signature, &previous.Signature)
+	p.Times(&c.SecretExpiresAt, &token.ExpiresAt, &previous.ExpiresAt)
+	p.Lists(&c.Origin.GrantTypes, &c.StatementMembers, &c.Audience)
+	p.Data(&c.SecretHash)
+	packed.Slice(p, &c.RotatedSecrets)
+	for i := range c.RotatedSecrets {
+		p.Data(&c.RotatedSecrets[i].Hash)
+		p.Times(&c.RotatedSecrets[i].ExpiresAt)
+	}
+	table.Pack(p, &c.Metadata)
 }
 
 // CallerOf is for storages that share out room: the network of who sends the request of ctx ("": not known), and whether its
@@ -149,7 +194,7 @@ func (s *MemoryStore) AddClient(client fosite.Client) {
 	memory.PutStatic(s.clientRecords, client)
 }
 
-// GetClient returns a copy of a registered client, or a static client.
+// GetClient returns a copy of a registered client, its times in UTC, or a static client.
 func (s *MemoryStore) GetClient(_ context.Context, id string) (fosite.Client, error) {
 	switch record, static := memory.FindClient(s.clientRecords, id); {
 	case record != nil:
@@ -176,111 +221,39 @@ func memoryFull(kind string) error {
 // DeleteExpiredClients removes clients that have expired, as ExpiredDeleter has it. It walks over all clients once for
 // an Expiry, and the calls that follow with the same one go on with what the walk has found.
 func (s *MemoryStore) DeleteExpiredClients(ctx context.Context, e Expiry, limit int) ([]*Client, error) {
-	if err := ctx.Err(); err != nil || limit <= 0 {
-		return nil, err
-	}
-	s.sweepMu.Lock()
-	defer s.sweepMu.Unlock()
-	if len(s.expired) == 0 || s.expiredBy != e {
-		s.expired, s.expiredBy = nil, e
-		memory.EachClient(ctx, s.clientRecords, func(stored *Client) bool {
-			if e.Expired(stored) {
-				s.expired = append(s.expired, stored.ID)
-			}
-			return true
-		})
-	}
-	var removed []*Client
-	for len(s.expired) > 0 && len(removed) < limit && ctx.Err() == nil {
-		last := len(s.expired) - 1
-		if gone := memory.RemoveIf(s.clientRecords, s.expired[last], e.Expired); gone != nil {
-			removed = append(removed, gone)
-		}
-		s.expired = s.expired[:last]
-	}
-	return removed, ctx.Err()
+	return memory.RemoveClients(ctx, s.clientRecords, e, memory.Filter[Client]{Head: e.Expired}, limit)
 }
 
-// countKey is a value that clients have in common, under one issuer: of is what the value is. The clients of each
-// subject, initial access token and name are counted, so that quotas and consent pages cost no walk.
-type countKey struct{ issuer, of, value string }
-
-// countKeys are those of a record. A key without a value is not counted.
-func countKeys(c *Client) (keys [3]countKey) {
-	for i, key := range []countKey{
-		{c.Issuer, "subject", c.Origin.Subject},
-		{c.Issuer, "initial access token", c.Origin.InitialAccessToken},
-		{c.Issuer, "name", c.NameKey()},
-	} {
-		if key.value != "" {
-			keys[i] = key
-		}
-	}
-	return keys
-}
-
-// counted returns the key of the clients that fit, if the filter is for one of the values only.
-func counted(f ClientFilter) (key countKey, ok bool) {
-	key.issuer = f.Issuer
-	switch f {
-	case ClientFilter{Issuer: f.Issuer, Subject: f.Subject}:
-		key.of, key.value = "subject", f.Subject
-	case ClientFilter{Issuer: f.Issuer, InitialAccessToken: f.InitialAccessToken}:
-		key.of, key.value = "initial access token", f.InitialAccessToken
-	case ClientFilter{Issuer: f.Issuer, NameKey: f.NameKey}:
-		key.of, key.value = "name", f.NameKey
-	}
-	return key, key.issuer != "" && key.value != ""
+// counted are the values that clients have in common, under one issuer, so that quotas and consent pages cost no walk.
+func counted(c *Client) (issuer string, values [3]string) {
+	return c.Issuer, [3]string{c.Origin.Subject, c.Origin.InitialAccessToken, c.NameKey()}
 }
 
 // CountClients counts clients, as ClientLister has it. For one subject, initial access token or name it is
 // a look-up, and otherwise a walk.
 func (s *MemoryStore) CountClients(ctx context.Context, filter ClientFilter, most int) (int, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	if key, ok := counted(filter); ok {
-		return min(memory.CountClients(s.clientRecords, key), most), nil
-	}
-	number := 0
-	memory.EachClient(ctx, s.clientRecords, func(stored *Client) bool {
-		if number < most && filter.Matches(stored) {
-			number++
+	f := filter
+	if f == (ClientFilter{Issuer: f.Issuer, Subject: f.Subject, InitialAccessToken: f.InitialAccessToken, NameKey: f.NameKey}) {
+		number, ok := memory.CountClients(s.clientRecords, f.Issuer, [3]string{f.Subject, f.InitialAccessToken, f.NameKey})
+		if ok {
+			return min(number, most), ctx.Err()
 		}
-		return number < most
-	})
-	return number, ctx.Err()
+	}
+	return memory.CountWalking(ctx, s.clientRecords, walk(filter, ClientCursor{}), most)
 }
 
 // ListClients lists clients, as ClientLister has it. It walks over all of them.
 func (s *MemoryStore) ListClients(ctx context.Context, filter ClientFilter, from ClientCursor, limit int) ([]*Client, error) {
-	var page []*Client
-	memory.EachClient(ctx, s.clientRecords, func(stored *Client) bool {
-		if from.Follows(stored) && filter.Matches(stored) {
-			page = append(page, stored)
-		}
-		if len(page) >= 2*min(limit, 1<<20)+1024 && limit < len(page) {
-			page = newest(page, limit)
-		}
-		return true
-	})
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	page = newest(page, limit)
-	for i := range page {
-		page[i] = page[i].Clone()
-	}
-	return page, nil
+	return memory.ListClients(ctx, s.clientRecords, walk(filter, from), limit)
 }
 
-// newest returns the first of a list in its order.
-func newest(clients []*Client, limit int) []*Client {
-	slices.SortFunc(clients, func(a, b *Client) int {
-		if order := b.CreatedAt.Compare(a.CreatedAt); order != 0 {
-			return order
-		}
-		return strings.Compare(b.ID, a.ID)
-	})
-	return clients[:min(len(clients), max(limit, 0))]
+// walk asks as much of a filter as the head of a record can tell, and then all of it if that is more.
+func walk(filter ClientFilter, from ClientCursor) memory.Filter[Client] {
+	head := filter
+	head.SoftwareID, head.RedirectHost, head.NameKey, head.Search = "", "", "", ""
+	f := memory.Filter[Client]{Head: func(c *Client) bool { return from.Follows(c) && head.Matches(c) }}
+	if head != filter {
+		f.Whole = filter.Matches
+	}
+	return f
 }

@@ -3,6 +3,7 @@ package lifecycle_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"reflect"
@@ -167,11 +168,61 @@ func TestClientClone(t *testing.T) {
 	})
 }
 
+// TestMemoryStoreKeepsRecords: a record is packed, and every field comes back as it went in, in memory of the reader's.
+func TestMemoryStoreKeepsRecords(t *testing.T) {
+	t.Parallel()
+	there, no := time.Date(2026, 5, 4, 3, 2, 1, 7, time.FixedZone("there", 3600)), false
+	records := map[string]*dcr.Client{
+		"nothing": {},
+		"empty": {
+			Origin: dcr.Registrant{GrantTypes: []string{}}, StatementMembers: []string{}, SecretHash: []byte{}, RotatedSecrets: []dcr.RotatedSecret{},
+			Audience: []string{}, Metadata: dcr.ClientMetadata{
+				RedirectURIs: []string{}, ResponseTypes: []string{}, JWKS: &jose.JSONWebKeySet{}, Localized: map[string]string{},
+				Extensions: map[string]json.RawMessage{}, Companion: &dcr.CompanionMetadata{DPoPBoundAccessTokens: &no},
+			},
+		},
+		"1970":        {LastUsedAt: time.Unix(0, 0).UTC(), KeepUntil: time.Unix(0, 0).UTC(), ExpiresAt: time.Unix(0, 0).UTC()},
+		"before_1970": {LastUsedAt: time.Unix(-1, 1).UTC(), CreatedAt: time.Unix(-1, 999_999_999).UTC()},
+		"elsewhere":   {LastUsedAt: there, KeepUntil: there, UpdatedAt: there},
+		"of_an_empty_text": {Metadata: dcr.ClientMetadata{
+			Localized: map[string]string{"client_name#fr": ""}, Extensions: map[string]json.RawMessage{"own": json.RawMessage(`""`)},
+		}},
+	}
+	for seed := range uint64(20) {
+		records[fmt.Sprint("every_field_", seed)] = randomClient(t, seed)
+	}
+	for name, record := range records {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, s, given, want := t.Context(), dcr.NewMemoryStore(), record.Clone(), record.Clone()
+			for _, at := range []*time.Time{&want.LastUsedAt, &want.KeepUntil, &want.UpdatedAt} {
+				*at = at.UTC()
+			}
+			require.NoError(t, s.CreateClient(ctx, given))
+			require.Equal(t, record, given, "it is not changed")
+			scramble(reflect.ValueOf(given).Elem())
+			for range 2 {
+				got, err := s.GetDynamicClient(ctx, record.ID)
+				require.NoError(t, err)
+				require.Equal(t, want, got)
+				scramble(reflect.ValueOf(got).Elem())
+			}
+			want.LastUsedAt = want.LastUsedAt.Add(time.Hour)
+			require.NoError(t, s.TouchClient(ctx, record.ID, want.LastUsedAt, want.KeepUntil.Add(-time.Hour)))
+			listed, err := s.ListClients(ctx, dcr.ClientFilter{}, dcr.ClientCursor{}, 10)
+			require.NoError(t, err)
+			require.Equal(t, []*dcr.Client{want}, listed)
+		})
+	}
+}
+
 // scramble changes in place what a value shares with others.
 func scramble(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Pointer:
-		if !v.IsNil() && v.Type() != reflect.TypeFor[*jose.JSONWebKeySet]() {
+		if keys, ok := v.Interface().(*jose.JSONWebKeySet); ok && keys != nil {
+			clear(keys.Keys)
+		} else if !v.IsNil() {
 			scramble(v.Elem())
 		}
 	case reflect.Slice:

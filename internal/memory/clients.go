@@ -2,254 +2,263 @@ package memory
 
 import (
 	"context"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/ory/fosite"
+
+	"github.com/fosite-contrib/fosite-dcr/internal/packed"
 )
 
-// ClientOptions say what records of registered clients are. All are required. A record that was stored is never
-// changed, only replaced.
-type ClientOptions[T any, K comparable] struct {
+// ClientOptions say what records of registered clients are: a T in use, and a string where they are kept. What is no
+// text stands beside it, a B, and is never changed. All are required.
+type ClientOptions[T, B any] struct {
 	// Limit bounds registered clients. Static ones do not count.
 	Limit int
-	// ID is the identifier of a record, Clone a deep copy.
-	ID    func(*T) string
-	Clone func(*T) *T
+	// ID is the identifier of a record.
+	ID func(*T) string
+	// Pack appends the string to a buffer, and returns what stands beside it, which may be nil. The string begins with the
+	// time of the last use and that until which it is kept, as packed.Codec has them (Fixed).
+	Pack func(buffer []byte, record *T) (data []byte, beside *B)
+	// Unpack makes a record of both, which is the caller's.
+	Unpack func(data string, beside *B) *T
+	// Head reads what filters ask for into a record, the same fields each time.
+	Head func(data string, record *T)
+	// Brief reads what Clients itself asks for.
+	Brief func(data string) Brief
 	// Replace returns the record to store in place of another one, or why not.
 	Replace func(stored, next *T, version int64) (*T, error)
-	// Touch returns the record with later times of use, and whether it was used before.
-	Touch func(stored *T, lastUsed, keepUntil time.Time) *T
-	// Waits returns since when a record waits for its first use; false for one that was used.
-	Waits func(*T) (since time.Time, ok bool)
-	// Keys are those by which records are counted. The zero key is not counted.
-	Keys func(*T) [3]K
+	// Counted are values of a record by which records are counted under its issuer. An empty one is not.
+	Counted func(*T) (issuer string, values [3]string)
 	// Taken is the error for an identifier that is taken, Full makes the one of a table without room.
 	Taken error
 	Full  func() error
 }
 
-// Clients holds records of registered clients, and static clients beside them. Its methods are those of a storage of
-// clients, for a type that embeds it; the rest are functions. Records are copied on their way in and out. It is safe for many goroutines. A context that is done is an error, and nothing is changed then.
-type Clients[T any, K comparable] struct {
-	options ClientOptions[T, K]
+// Brief is what Clients asks of a packed record.
+type Brief struct {
+	ID                 string // ID shares the memory of the record
+	CreatedAt, Changed time.Time
+	Used               bool // one that was never used waits for that since it was changed
+}
 
-	byID       sync.Map // of identifier to *T, staticClient or *place
+// Clients holds records of registered clients, and static clients beside them. Its methods are those of a storage of
+// clients, for a type that embeds it; the rest are functions. A record is kept as one string, so that the garbage collector
+// has nothing to walk. It is safe for many goroutines. A context that is done is an error, and nothing is changed then.
+type Clients[T, B any] struct {
+	options ClientOptions[T, B]
+
+	seed       maphash.Seed
+	shards     [shards]shard[B]
 	registered atomic.Int64
-	counts     Counter[K]
+	counts     Counter[string]
+	buffers    sync.Pool // of *[]byte, in which records are packed before their length is known
 
 	// waiting holds the records that were never used by the time of their last change, so that at the bound the
-	// one that waits longest is found without a walk. A change that comes later is noticed when its client comes
-	// up.
+	// one that waits longest is found without a walk. Its keys are parts of the records. Its lock comes before those of
+	// shards.
 	waitingMu sync.Mutex
 	waiting   Queue
+
+	sweep sweep
 }
-
-type staticClient struct{ fosite.Client }
-
-// place keeps an identifier for a client that is about to be stored. Nothing but a creation finds it.
-type place struct{ id string }
 
 // NewClients returns a Clients that is empty.
-func NewClients[T any, K comparable](o ClientOptions[T, K]) *Clients[T, K] {
-	return &Clients[T, K]{options: o}
+func NewClients[T, B any](o ClientOptions[T, B]) *Clients[T, B] {
+	s := &Clients[T, B]{options: o, seed: maphash.MakeSeed()}
+	for i := range s.shards {
+		s.shards[i].init()
+	}
+	return s
 }
 
+func (s *Clients[T, B]) shard(id string) *shard[B] {
+	return &s.shards[maphash.String(s.seed, id)%shards]
+}
+
+// pack returns a record as it is stored, with its identifier.
+func (s *Clients[T, B]) pack(record *T) (id string, next stored[B]) {
+	buffer, ok := s.buffers.Get().(*[]byte)
+	if !ok {
+		buffer = new([]byte)
+	}
+	*buffer, next.beside = s.options.Pack((*buffer)[:0], record)
+	next.data = string(*buffer)
+	s.buffers.Put(buffer)
+	return s.options.Brief(next.data).ID, next
+}
+
+func (s *Clients[T, B]) unpack(at stored[B]) *T { return s.options.Unpack(at.data, at.beside) }
+
 // PutClient stores a record in place of any client with that identifier, without regard to the bound.
-func PutClient[T any, K comparable](s *Clients[T, K], record *T) {
-	record = s.options.Clone(record)
+func PutClient[T, B any](s *Clients[T, B], record *T) {
+	id, next := s.pack(record)
 	s.registered.Add(1)
-	s.swap(s.options.ID(record), record, record)
+	s.put(id, next, nil, record)
 }
 
 // PutStatic stores a static client in place of any client with that identifier. It is not copied.
-func PutStatic[T any, K comparable](s *Clients[T, K], client fosite.Client) {
-	s.swap(client.GetID(), staticClient{client}, nil)
+func PutStatic[T, B any](s *Clients[T, B], client fosite.Client) {
+	s.put(client.GetID(), stored[B]{}, client, nil)
 }
 
-func (s *Clients[T, K]) swap(id string, value any, record *T) {
-	found, _ := s.byID.Swap(id, value)
-	old, wasRegistered := found.(*T)
-	if wasRegistered {
+func (s *Clients[T, B]) put(id string, next stored[B], static fosite.Client, record *T) {
+	var old *T
+	if at := s.shard(id).put(id, next, static); at.data != "" {
+		old = s.unpack(at)
 		s.registered.Add(-1)
 	}
 	s.count(old, record)
 	s.enqueue(id)
 }
 
-// FindClient returns a copy of a record, or a static client. Both are nil where there is neither.
-func FindClient[T any, K comparable](s *Clients[T, K], id string) (record *T, static fosite.Client) {
-	found, _ := s.byID.Load(id)
-	switch client := found.(type) {
-	case *T:
-		return s.options.Clone(client), nil
-	case staticClient:
-		return nil, client.Client
+// FindClient returns a record, or a static client. Both are nil where there is neither.
+func FindClient[T, B any](s *Clients[T, B], id string) (record *T, static fosite.Client) {
+	at, static := s.shard(id).find(id)
+	if at.data == "" {
+		return nil, static
 	}
-	return nil, nil
+	return s.unpack(at), nil
 }
 
 // CreateClient stores a new record.
-func (s *Clients[T, K]) CreateClient(ctx context.Context, client *T) error {
+func (s *Clients[T, B]) CreateClient(ctx context.Context, client *T) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	id := s.options.ID(client)
-	if _, taken := s.byID.Load(id); taken {
+	if id := s.options.ID(client); s.shard(id).has(id) {
 		return s.options.Taken
 	}
 	if s.registered.Add(1) > int64(s.options.Limit) {
 		s.registered.Add(-1)
 		return s.options.Full()
 	}
-	stored := s.options.Clone(client)
-	if _, taken := s.byID.LoadOrStore(id, stored); taken {
+	id, next := s.pack(client)
+	if !s.shard(id).add(id, next) {
 		s.registered.Add(-1)
 		return s.options.Taken
 	}
-	s.count(nil, stored)
+	s.count(nil, client)
 	s.enqueue(id)
 	return nil
 }
 
-// GetDynamicClient returns a copy of a record, or fosite.ErrNotFound.
-func (s *Clients[T, K]) GetDynamicClient(ctx context.Context, id string) (*T, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	stored, err := s.record(id)
+// GetDynamicClient returns a record, or fosite.ErrNotFound.
+func (s *Clients[T, B]) GetDynamicClient(ctx context.Context, id string) (*T, error) {
+	at, err := s.record(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return s.options.Clone(stored), nil
+	return s.unpack(at), nil
 }
 
-// record returns the stored record itself, which is not to be changed.
-func (s *Clients[T, K]) record(id string) (*T, error) {
-	found, _ := s.byID.Load(id)
-	stored, ok := found.(*T)
-	if !ok {
-		return nil, fosite.ErrNotFound
+// record returns a record as it is stored.
+func (s *Clients[T, B]) record(ctx context.Context, id string) (stored[B], error) {
+	if err := ctx.Err(); err != nil {
+		return stored[B]{}, err
 	}
-	return stored, nil
+	at, _ := s.shard(id).find(id)
+	if at.data == "" {
+		return at, fosite.ErrNotFound
+	}
+	return at, nil
 }
 
 // UpdateClient replaces a record, as ClientOptions.Replace allows.
-func (s *Clients[T, K]) UpdateClient(ctx context.Context, client *T, version int64) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	id := s.options.ID(client)
+func (s *Clients[T, B]) UpdateClient(ctx context.Context, client *T, version int64) error {
 	for {
-		stored, err := s.record(id)
+		at, err := s.record(ctx, s.options.ID(client))
 		if err != nil {
 			return err
 		}
-		next, err := s.options.Replace(stored, client, version)
+		old := s.unpack(at)
+		record, err := s.options.Replace(old, client, version)
 		if err != nil {
 			return err
 		}
-		if s.byID.CompareAndSwap(id, stored, next) {
-			s.count(stored, next)
+		if id, next := s.pack(record); s.swap(id, at, next) {
+			s.count(old, record)
 			return nil
 		}
 	}
+}
+
+// swap puts a record in place of another one, if that is still stored.
+func (s *Clients[T, B]) swap(id string, at, next stored[B]) bool {
+	swapped := s.shard(id).swap(id, at, next)
+	if swapped && !s.options.Brief(at.data).Used {
+		s.enqueue(id)
+	}
+	return swapped
 }
 
 // DeleteClient removes a record, or returns fosite.ErrNotFound. Of several calls at once exactly one succeeds.
-func (s *Clients[T, K]) DeleteClient(ctx context.Context, id string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+func (s *Clients[T, B]) DeleteClient(ctx context.Context, id string) error {
 	for {
-		stored, err := s.record(id)
+		at, err := s.record(ctx, id)
 		if err != nil {
 			return err
 		}
-		if s.remove(stored) {
+		if s.remove(id, at, s.unpack(at)) {
 			return nil
 		}
 	}
 }
 
-// remove removes a record, if it is still the one that is stored.
-func (s *Clients[T, K]) remove(stored *T) bool {
-	taken := s.take(stored)
+// remove removes a record, if it is still stored.
+func (s *Clients[T, B]) remove(id string, at stored[B], record *T) bool {
+	taken := s.take(id, at, record)
 	if taken {
 		s.registered.Add(-1)
-		s.enqueue(s.options.ID(stored))
+		s.enqueue(id)
 	}
 	return taken
 }
 
 // take is remove without the bound and the queue of those that wait.
-func (s *Clients[T, K]) take(stored *T) bool {
-	if !s.byID.CompareAndDelete(s.options.ID(stored), stored) {
-		return false
+func (s *Clients[T, B]) take(id string, at stored[B], record *T) bool {
+	taken := s.shard(id).swap(id, at, stored[B]{})
+	if taken {
+		s.count(record, nil)
 	}
-	s.count(stored, nil)
-	return true
+	return taken
 }
 
 // TouchClient notes a use. An unknown client is no error.
-func (s *Clients[T, K]) TouchClient(ctx context.Context, id string, lastUsed, keepUntil time.Time) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+func (s *Clients[T, B]) TouchClient(ctx context.Context, id string, lastUsed, keepUntil time.Time) error {
 	for {
-		stored, err := s.record(id)
+		at, err := s.record(ctx, id)
 		if err != nil {
-			return nil
+			return ctx.Err()
 		}
-		next := s.options.Touch(stored, lastUsed, keepUntil)
-		if s.byID.CompareAndSwap(id, stored, next) {
-			_, waited := s.options.Waits(stored)
-			if _, waits := s.options.Waits(next); waited && !waits {
-				s.enqueue(id)
-			}
+		next := stored[B]{packed.Later(at.data, lastUsed, keepUntil), at.beside}
+		if next == at || s.swap(s.options.Brief(next.data).ID, at, next) {
 			return nil
 		}
 	}
-}
-
-// EachClient calls do with every stored record, which do may not change, until it returns false or ctx is done.
-func EachClient[T any, K comparable](ctx context.Context, s *Clients[T, K], do func(stored *T) bool) {
-	s.byID.Range(func(_, value any) bool {
-		stored, ok := value.(*T)
-		return (!ok || do(stored)) && ctx.Err() == nil
-	})
-}
-
-// RemoveIf removes a record that is so now, and returns a copy; nil where it is not.
-func RemoveIf[T any, K comparable](s *Clients[T, K], id string, is func(*T) bool) *T {
-	stored, err := s.record(id)
-	if err != nil || !is(stored) || !s.remove(stored) {
-		return nil
-	}
-	return s.options.Clone(stored) // others may still read the stored one
 }
 
 // CreateClientEvicting stores a new record, and removes the one that waits longest for its first use, if it was
 // last changed before a time. It evicts where it can although there may be room by now.
-func (s *Clients[T, K]) CreateClientEvicting(ctx context.Context, client *T, before time.Time) (*T, error) {
+func (s *Clients[T, B]) CreateClientEvicting(ctx context.Context, client *T, before time.Time) (*T, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	// The identifier comes first, so that nothing is evicted for one that is taken.
-	id := s.options.ID(client)
-	kept, stored := &place{id}, s.options.Clone(client)
-	if _, taken := s.byID.LoadOrStore(id, kept); taken {
+	id, next := s.pack(client)
+	if !s.shard(id).add(id, stored[B]{}) {
 		return nil, s.options.Taken
 	}
 	evicted := s.evict(before)
 	if evicted == nil && s.registered.Add(1) > int64(s.options.Limit) {
 		s.registered.Add(-1)
-		s.byID.CompareAndDelete(id, kept)
+		s.shard(id).swap(id, stored[B]{}, stored[B]{})
 		return nil, s.options.Full()
 	}
-	if s.byID.CompareAndSwap(id, kept, stored) {
-		s.count(nil, stored)
+	if s.shard(id).swap(id, stored[B]{}, next) {
+		s.count(nil, client)
 	} else { // PutClient or PutStatic has replaced it already
 		s.registered.Add(-1)
 	}
@@ -259,58 +268,42 @@ func (s *Clients[T, K]) CreateClientEvicting(ctx context.Context, client *T, bef
 
 // evict removes the client that waits longest for its first use. Its room is kept. It returns nil where no
 // client can be evicted.
-func (s *Clients[T, K]) evict(before time.Time) *T {
+func (s *Clients[T, B]) evict(before time.Time) *T {
 	s.waitingMu.Lock()
 	defer s.waitingMu.Unlock()
 	for id, since, ok := s.waiting.First(); ok; id, since, ok = s.waiting.First() {
-		stored, err := s.record(id)
-		if err != nil { // gone this moment
+		at, _ := s.shard(id).find(id)
+		if at.data == "" { // gone this moment
 			s.waiting.Drop(id)
 			continue
 		}
-		changed, waits := s.options.Waits(stored)
+		now := s.options.Brief(at.data)
 		switch {
-		case !waits: // used this moment
+		case now.Used: // this moment
 			s.waiting.Drop(id)
-		case changed.After(since):
-			s.waiting.Set(id, changed)
+		case now.Changed.After(since):
+			s.waiting.Set(id, now.Changed)
 		case !since.Before(before):
 			return nil
-		case s.take(stored): // unless it was used or changed this moment
-			s.waiting.Drop(id)
-			return s.options.Clone(stored) // others may still read the stored one
+		default:
+			if record := s.unpack(at); s.take(id, at, record) { // unless it was used or changed this moment
+				s.waiting.Drop(id)
+				return record
+			}
 		}
 	}
 	return nil
 }
 
 // enqueue has a client wait for its first use or not, as its record is now: calls for one client may come
-// in another order than its changes.
-func (s *Clients[T, K]) enqueue(id string) {
+// in another order than its changes. The key is part of that record, so that it keeps no earlier one.
+func (s *Clients[T, B]) enqueue(id string) {
 	s.waitingMu.Lock()
 	defer s.waitingMu.Unlock()
-	if stored, err := s.record(id); err == nil {
-		if since, waits := s.options.Waits(stored); waits {
-			s.waiting.Set(id, since)
-			return
+	s.waiting.Drop(id)
+	if at, _ := s.shard(id).find(id); at.data != "" {
+		if now := s.options.Brief(at.data); !now.Used {
+			s.waiting.Set(now.ID, now.Changed)
 		}
 	}
-	s.waiting.Drop(id)
 }
-
-// count counts one record instead of another; either may be nil.
-func (s *Clients[T, K]) count(old, record *T) {
-	var before, after [3]K
-	if old != nil {
-		before = s.options.Keys(old)
-	}
-	if record != nil {
-		after = s.options.Keys(record)
-	}
-	if before != after {
-		s.counts.Replace(before[:], after[:])
-	}
-}
-
-// CountClients returns how many records have a key.
-func CountClients[T any, K comparable](s *Clients[T, K], key K) int { return s.counts.Of(key) }

@@ -12,23 +12,38 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fosite-contrib/fosite-dcr/internal/memory"
+	"github.com/fosite-contrib/fosite-dcr/internal/packed"
 )
 
 // record is what the clients of these tests are.
 type record struct {
-	id, owner string
-	version   int64
-	changed   time.Time
-	used      bool
+	id, owner           string
+	version             int64
+	changed, used, kept time.Time
+	beside              *int
 }
 
 var errOld = errors.New("another version")
 
-func newClients(limit int) *memory.Clients[record, string] {
-	return memory.NewClients(memory.ClientOptions[record, string]{
+func newClients(limit int, options ...func(*memory.ClientOptions[record, int])) *memory.Clients[record, int] {
+	o := memory.ClientOptions[record, int]{
 		Limit: limit,
 		ID:    func(r *record) string { return r.id },
-		Clone: func(r *record) *record { c := *r; return &c },
+		Pack: func(buffer []byte, r *record) ([]byte, *int) {
+			w := packed.Writer(buffer)
+			r.pack(&w)
+			return w.Bytes(), r.beside
+		},
+		Unpack: func(data string, beside *int) *record {
+			r := head(data)
+			r.beside = beside
+			return &r
+		},
+		Head: func(data string, r *record) { *r = head(data) },
+		Brief: func(data string) memory.Brief {
+			r := head(data)
+			return memory.Brief{ID: r.id, Changed: r.changed, Used: !r.used.IsZero()}
+		},
 		Replace: func(stored, next *record, version int64) (*record, error) {
 			if stored.version != version {
 				return nil, errOld
@@ -36,11 +51,41 @@ func newClients(limit int) *memory.Clients[record, string] {
 			c := *next
 			return &c, nil
 		},
-		Touch: func(stored *record, _, _ time.Time) *record { c := *stored; c.used = true; return &c },
-		Waits: func(r *record) (time.Time, bool) { return r.changed, !r.used },
-		Keys:  func(r *record) [3]string { return [3]string{r.owner} },
-		Taken: errTaken, Full: func() error { return errFull },
-	})
+		Counted: func(r *record) (string, [3]string) { return "issuer", [3]string{r.owner} },
+		Taken:   errTaken, Full: func() error { return errFull },
+	}
+	for _, option := range options {
+		option(&o)
+	}
+	return memory.NewClients(o)
+}
+
+func (r *record) pack(c *packed.Codec) {
+	c.Fixed(&r.used, &r.kept)
+	c.Texts(&r.id, &r.owner)
+	c.Ints(&r.version)
+	c.Times(&r.changed)
+}
+
+func head(data string) (r record) {
+	c := packed.BriefReader(data)
+	r.pack(&c)
+	return r
+}
+
+// owned counts the records of an owner.
+func owned(s *memory.Clients[record, int], owner string) int {
+	number, _ := memory.CountClients(s, "issuer", [3]string{owner})
+	return number
+}
+
+// remove sweeps the records of an owner.
+func remove(t *testing.T, s *memory.Clients[record, int], owner string, limit int) []*record {
+	t.Helper()
+	fits := memory.Filter[record]{Head: func(r *record) bool { return r.owner == owner }}
+	removed, err := memory.RemoveClients(t.Context(), s, owner, fits, limit)
+	require.NoError(t, err)
+	return removed
 }
 
 func TestClients(t *testing.T) {
@@ -57,11 +102,11 @@ func TestClients(t *testing.T) {
 	require.ErrorIs(t, s.CreateClient(ctx, &record{id: "a"}), errTaken)
 	require.NoError(t, s.CreateClient(ctx, &record{id: "b", owner: "alice"}))
 	require.ErrorIs(t, s.CreateClient(ctx, &record{id: "c"}), errFull)
-	require.Equal(t, 2, memory.CountClients(s, "alice"))
+	require.Equal(t, 2, owned(s, "alice"))
 
 	require.ErrorIs(t, s.UpdateClient(ctx, &record{id: "a"}, 7), errOld)
 	require.NoError(t, s.UpdateClient(ctx, &record{id: "a", owner: "bob", version: 2}, 1))
-	require.Equal(t, []int{1, 1}, []int{memory.CountClients(s, "alice"), memory.CountClients(s, "bob")})
+	require.Equal(t, []int{1, 1}, []int{owned(s, "alice"), owned(s, "bob")})
 	require.NoError(t, s.DeleteClient(ctx, "b"))
 	for _, id := range []string{"b", "static", "unknown"} {
 		require.ErrorIs(t, s.DeleteClient(ctx, id), fosite.ErrNotFound, id)
@@ -70,21 +115,21 @@ func TestClients(t *testing.T) {
 		require.ErrorIs(t, err, fosite.ErrNotFound, id)
 		require.NoError(t, s.TouchClient(ctx, id, time.Time{}, time.Time{}), id)
 	}
-	require.Zero(t, memory.CountClients(s, "alice"))
+	require.Zero(t, owned(s, "alice"))
 	found, static := memory.FindClient(s, "static")
 	require.Nil(t, found)
 	require.Equal(t, "static", static.GetID())
 
 	memory.PutStatic(s, &fosite.DefaultClient{ID: "a"})
-	require.Zero(t, memory.CountClients(s, "bob"), "a static client took its place")
+	require.Zero(t, owned(s, "bob"), "a static client took its place")
 	memory.PutClient(s, &record{id: "a", owner: "bob"})
 	found, static = memory.FindClient(s, "a")
 	require.Equal(t, &record{id: "a", owner: "bob"}, found)
 	require.Nil(t, static)
 
-	require.Nil(t, memory.RemoveIf(s, "a", func(r *record) bool { return r.owner == "alice" }))
-	require.NotNil(t, memory.RemoveIf(s, "a", func(r *record) bool { return r.owner == "bob" }))
-	require.Nil(t, memory.RemoveIf(s, "a", func(*record) bool { return true }), "it is gone")
+	require.Empty(t, remove(t, s, "alice", 10))
+	require.Len(t, remove(t, s, "bob", 10), 1)
+	require.Empty(t, remove(t, s, "bob", 10), "it is gone")
 }
 
 // TestClientsEvicting: who waits longest for its first use is evicted, as it is at this moment.
@@ -95,7 +140,7 @@ func TestClientsEvicting(t *testing.T) {
 	for i := range 4 {
 		require.NoError(t, s.CreateClient(ctx, &record{id: strconv.Itoa(i), changed: at(i)}))
 	}
-	require.NoError(t, s.TouchClient(ctx, "0", time.Time{}, time.Time{}))
+	require.NoError(t, s.TouchClient(ctx, "0", start, time.Time{}))
 	require.NoError(t, s.UpdateClient(ctx, &record{id: "1", changed: at(60)}, 0))
 	_, err := s.CreateClientEvicting(ctx, &record{id: "2"}, at(100))
 	require.ErrorIs(t, err, errTaken)
@@ -109,13 +154,14 @@ func TestClientsEvicting(t *testing.T) {
 	require.ErrorIs(t, err, errFull)
 	_, err = s.GetDynamicClient(ctx, "newest")
 	require.ErrorIs(t, err, fosite.ErrNotFound)
+	all, err := memory.ListClients(ctx, s, memory.Filter[record]{}, 10)
+	require.NoError(t, err)
 	var ids []string
-	memory.EachClient(ctx, s, func(r *record) bool { ids = append(ids, r.id); return true })
+	for _, r := range all {
+		ids = append(ids, r.id)
+	}
 	slices.Sort(ids)
 	require.Equal(t, []string{"0", "1", "new", "newer"}, ids)
-	seen := 0
-	memory.EachClient(ctx, s, func(*record) bool { seen++; return false })
-	require.Equal(t, 1, seen)
 }
 
 // TestClientsContext: a context that is done does nothing.
