@@ -188,9 +188,14 @@ func (s *Store) ClientAssertionJWTValid(ctx context.Context, jti string) error {
 }
 
 // SetClientAssertionJWT records an identifier. Of several calls at once one succeeds, the others return
-// fosite.ErrJTIKnown.
+// fosite.ErrJTIKnown. For a client over its share it returns dcr.ErrFull.
 func (s *Store) SetClientAssertionJWT(ctx context.Context, jti string, expires time.Time) error {
-	recorded, err := s.change(ctx, s.sql.SetAssertion, digest(jti), nanoseconds(expires.Add(margin)), nanoseconds(s.options.Now()))
+	now := nanoseconds(s.options.Now())
+	owner, err := s.ownerOf(ctx, jti, now)
+	if err != nil {
+		return err
+	}
+	recorded, err := s.change(ctx, s.sql.SetAssertion, digest(jti), nanoseconds(expires.Add(margin)), now, owner)
 	if err == nil && recorded == 0 {
 		return fosite.ErrJTIKnown
 	}

@@ -26,9 +26,9 @@ const rows = 100_000
 var fill = []string{
 	`INSERT INTO dcr_clients SELECT %[2]s, %[2]s, 1, %[2]s, %[3]s, %[2]s, %[2]s, %[2]s, %[3]s, %[3]s, %[2]s, %[2]s, i, i, CASE WHEN i %% 2 = 0 THEN i ELSE -9223372036854775807 END, i, i, i FROM %[1]s`,
 	`INSERT INTO dcr_grants SELECT %[2]s, %[2]s, 0, 0, i, %[2]s, %[2]s, %[2]s, %[2]s FROM %[1]s`,
-	`INSERT INTO dcr_tokens SELECT %[2]s, i %% 7, %[2]s, %[2]s, 0, 0, 0, 0, i, %[2]s, %[2]s, NULL FROM %[1]s`,
+	`INSERT INTO dcr_tokens SELECT %[2]s, i %% 7, %[2]s, %[2]s, 0, 0, 0, 0, i, %[2]s, %[2]s, NULL, %[2]s FROM %[1]s`,
 	`INSERT INTO dcr_revocations SELECT %[2]s, i, i %% 2 FROM %[1]s`,
-	`INSERT INTO dcr_assertions SELECT %[2]s, i FROM %[1]s`,
+	`INSERT INTO dcr_assertions SELECT %[2]s, i, %[2]s FROM %[1]s`,
 	`INSERT INTO dcr_documents SELECT %[2]s, %[2]s, %[2]s, 0, i, i FROM %[1]s`,
 	`INSERT INTO dcr_initial_access_tokens SELECT %[2]s, %[2]s, 0, 0, i FROM %[1]s`,
 }

@@ -112,10 +112,11 @@ func (s *Store) createWith(ctx context.Context, k kind, key string, partner []by
 			return err
 		}
 	}
-	if err := s.trim(ctx, stored, k.key(key), r, expires); err != nil {
+	caller := callerOf(ctx, k, r)
+	if err := s.trim(ctx, stored, k.key(key), r, caller, expires); err != nil {
 		return err
 	}
-	values := []any{k.key(key), int(stored), grant, client, epoch, expires, partner, request, bodyDigest[:], session}
+	values := []any{k.key(key), int(stored), grant, client, epoch, expires, partner, request, bodyDigest[:], session, caller}
 	switch {
 	case founder != nil && s.sql.CreateFounding != "":
 		_, err = s.change(ctx, s.sql.CreateFounding, append(values, founder, subjectOf(r))...)

@@ -42,33 +42,43 @@ func (s shares) sql(text string) string {
 	return fmt.Sprintf(`x'%x'`, digest(text))
 }
 
+// numbered returns what makes so many numbers i, and a key of each.
+func (s shares) numbered(n int, mark string) (numbers, key string) {
+	numbers = fmt.Sprintf(map[*Dialect]string{
+		SQLite:     `(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT i FROM n)`,
+		PostgreSQL: `generate_series(1, %d) AS i`}[s.dialect], n)
+	return numbers, map[*Dialect]string{
+		SQLite:     `CAST(printf('` + mark + `%031d', i) AS BLOB)`,
+		PostgreSQL: `('` + mark + `' || lpad(i::text, 31, '0'))::bytea`}[s.dialect]
+}
+
+// exec changes what is in the tables.
+func (s shares) exec(t *testing.T, statement string, args ...any) {
+	t.Helper()
+	_, err := s.db.ExecContext(t.Context(), statement, args...)
+	require.NoError(t, err, statement)
+}
+
 // grants puts so many grants with a token each into the tables, which end one after the other from a time on.
 func (s shares) grants(t *testing.T, n int, mark, client, subject string, from time.Time) {
 	t.Helper()
-	numbers := fmt.Sprintf(map[*Dialect]string{
-		SQLite:     `(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT i FROM n)`,
-		PostgreSQL: `generate_series(1, %d) AS i`}[s.dialect], n)
-	key := map[*Dialect]string{SQLite: `CAST(printf('` + mark + `%031d', i) AS BLOB)`, PostgreSQL: `('` + mark + `' || lpad(i::text, 31, '0'))::bytea`}[s.dialect]
+	numbers, key := s.numbered(n, mark)
 	if client == "" { // a client each
 		client = key
 	} else {
 		client = s.sql(client)
 	}
-	for _, statement := range []string{
-		fmt.Sprintf(`INSERT INTO dcr_grants SELECT %s, %s, 0, 0, %d + i, %s, %s, NULL, %s FROM %s`, key, client, from.UnixNano(), key, key, s.sql(subject), numbers),
-		fmt.Sprintf(`INSERT INTO dcr_tokens SELECT %s, 5, %s, %s, 0, 0, 0, 0, %d + i, NULL, %s, NULL FROM %s`, key, key, client, from.UnixNano(), key, numbers),
-	} {
-		_, err := s.db.ExecContext(t.Context(), statement)
-		require.NoError(t, err, statement)
-	}
+	s.exec(t, fmt.Sprintf(`INSERT INTO dcr_grants SELECT %s, %s, 0, 0, %d + i, %s, %s, NULL, %s FROM %s`,
+		key, client, from.UnixNano(), key, key, s.sql(subject), numbers))
+	s.exec(t, fmt.Sprintf(`INSERT INTO dcr_tokens SELECT %s, 5, %s, %s, 0, 0, 0, 0, %d + i, NULL, %s, NULL, NULL FROM %s`,
+		key, key, client, from.UnixNano(), key, numbers))
 }
 
 // tokens puts so many of a kind into the table.
 func (s shares) tokens(t *testing.T, n int, mark string, k kind, client string) {
 	t.Helper()
 	s.grants(t, n, mark, client, "nobody", time.Now().Add(time.Hour))
-	_, err := s.db.ExecContext(t.Context(), fmt.Sprintf(`UPDATE dcr_tokens SET kind = %d WHERE client = %s`, k, s.sql(client)))
-	require.NoError(t, err)
+	s.exec(t, fmt.Sprintf(`UPDATE dcr_tokens SET kind = %d WHERE client = %s`, k, s.sql(client)))
 }
 
 func (s shares) count(t *testing.T, where string) (n int) {

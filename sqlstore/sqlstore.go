@@ -120,6 +120,7 @@ type Store struct {
 	sql     statements
 	options Options
 	static  sync.Map      // of identifier to fosite.Client
+	full    sync.Map      // of who has no room for assertions to the time until which, in nanoseconds
 	writer  chan struct{} // holds one where the dialect has one writer at a time
 	owned   bool          // the database was opened by Open
 

@@ -28,8 +28,8 @@ type statements struct {
 	EndToken, EndPartner, EndTokens, DeleteToken               string
 	DeleteEntries, HasGrants, RevokeClient                     string
 	OverWithClient, OverWithAll, DropTokens, DropGrant         string
-	TrimTokens                                                 string
-	SetAssertion, HasAssertion                                 string
+	TrimTokens, TrimOfCaller, TrimCaller                       string
+	SetAssertion, HasAssertion, ShareUsed                      string
 
 	SweepTokens, SweepGrants, SweepAssertions                                                   string
 	ListRevocations, SweepRevokedTokens, SweepRevokedGrants, SettleRevocation, DeleteRevocation string
@@ -109,8 +109,16 @@ const oldDocuments = `SELECT key, queued_at FROM {prefix}documents
 // orReplace has a token replaced by one with its key, but none that was used or revoked.
 const orReplace = `
 		ON CONFLICT (key) DO UPDATE SET grant_id = excluded.grant_id, client = excluded.client, epoch = excluded.epoch,
-			expires_at = excluded.expires_at, partner = excluded.partner, request = excluded.request, session = excluded.session
+			expires_at = excluded.expires_at, partner = excluded.partner, request = excluded.request, session = excluded.session,
+			caller = excluded.caller
 			WHERE {prefix}tokens.state = 0`
+
+// overShare and dropOver remove tokens over the share of those between them, which expire first.
+const (
+	overShare = `WITH over AS MATERIALIZED (SELECT key FROM {prefix}tokens WHERE `
+	dropOver  = ` ORDER BY expires_at DESC LIMIT 100 OFFSET $1)
+		DELETE FROM {prefix}tokens WHERE key IN (SELECT key FROM {prefix}tokens WHERE key IN (SELECT key FROM over) FOR UPDATE SKIP LOCKED)`
+)
 
 // postgresStatements take no lock but on rows that they find by a key, and in one order: the grant, then its tokens.
 var postgresStatements = statements{
@@ -193,26 +201,28 @@ var postgresStatements = statements{
 		WHERE id = $1`,
 
 	// A token has the epoch of its grant, so that what is made for the grant later is revoked with it.
-	CreateToken: `INSERT INTO {prefix}tokens (key, kind, grant_id, client, epoch, state, spent_at, uses, expires_at, partner, request, session)
+	CreateToken: `INSERT INTO {prefix}tokens (key, kind, grant_id, client, epoch, state, spent_at, uses, expires_at, partner, request, session, caller)
 		SELECT $1, $2, $3, $4, greatest($5, coalesce((SELECT epoch FROM {prefix}grants WHERE id = $3),
 			(SELECT epoch FROM {prefix}revocations WHERE client = $4), 0)), 0, {notyet}, 0, $6, CAST($7 AS BYTEA), $8,
-			CASE WHEN EXISTS (SELECT 1 FROM {prefix}grants WHERE id = $3 AND digest = $9) THEN NULL ELSE CAST($10 AS BYTEA) END
+			CASE WHEN EXISTS (SELECT 1 FROM {prefix}grants WHERE id = $3 AND digest = $9) THEN NULL ELSE CAST($10 AS BYTEA) END,
+			CAST($11 AS BYTEA)
 		WHERE true` + orReplace,
 	// The same in one statement with FoundGrant or JoinGrant, where the database takes that.
 	CreateFounding: `WITH g AS (INSERT INTO {prefix}grants (id, client, epoch, revoked, expires_at, digest, request, session, subject)
-			VALUES ($3, $4, coalesce((SELECT epoch FROM {prefix}revocations WHERE client = $4), 0), 0, $6, $9, $11, $10, $12)
+			VALUES ($3, $4, coalesce((SELECT epoch FROM {prefix}revocations WHERE client = $4), 0), 0, $6, $9, $12, $10, $13)
 			ON CONFLICT (id) DO UPDATE SET expires_at = greatest({prefix}grants.expires_at, excluded.expires_at)
 			RETURNING epoch, digest)
-		INSERT INTO {prefix}tokens (key, kind, grant_id, client, epoch, state, spent_at, uses, expires_at, partner, request, session)
+		INSERT INTO {prefix}tokens (key, kind, grant_id, client, epoch, state, spent_at, uses, expires_at, partner, request, session, caller)
 		SELECT CAST($1 AS BYTEA), CAST($2 AS SMALLINT), CAST($3 AS BYTEA), CAST($4 AS BYTEA), greatest(CAST($5 AS BIGINT), g.epoch), 0,
 			{notyet}, 0, CAST($6 AS BIGINT), CAST($7 AS BYTEA), CAST($8 AS BYTEA),
-			CASE WHEN g.digest = CAST($9 AS BYTEA) THEN NULL ELSE CAST($10 AS BYTEA) END FROM g` + orReplace,
+			CASE WHEN g.digest = CAST($9 AS BYTEA) THEN NULL ELSE CAST($10 AS BYTEA) END,
+			CAST($11 AS BYTEA) FROM g` + orReplace,
 	CreateJoining: `WITH g AS (UPDATE {prefix}grants SET expires_at = greatest(expires_at, $6) WHERE id = $3 RETURNING epoch, digest)
-		INSERT INTO {prefix}tokens (key, kind, grant_id, client, epoch, state, spent_at, uses, expires_at, partner, request, session)
+		INSERT INTO {prefix}tokens (key, kind, grant_id, client, epoch, state, spent_at, uses, expires_at, partner, request, session, caller)
 		SELECT CAST($1 AS BYTEA), CAST($2 AS SMALLINT), CAST($3 AS BYTEA), CAST($4 AS BYTEA),
 			greatest(CAST($5 AS BIGINT), coalesce((SELECT epoch FROM g), (SELECT epoch FROM {prefix}revocations WHERE client = $4), 0)), 0,
 			{notyet}, 0, CAST($6 AS BIGINT), CAST($7 AS BYTEA), CAST($8 AS BYTEA),
-			CASE WHEN (SELECT digest FROM g) = CAST($9 AS BYTEA) THEN NULL ELSE CAST($10 AS BYTEA) END` + orReplace,
+			CASE WHEN (SELECT digest FROM g) = CAST($9 AS BYTEA) THEN NULL ELSE CAST($10 AS BYTEA) END, CAST($11 AS BYTEA)` + orReplace,
 	GetToken: `SELECT t.state, t.spent_at, t.uses, t.request, coalesce(t.session, g.session), g.request, coalesce(g.revoked, 0),
 			c.record, coalesce(c.last_used_at, 0), coalesce(c.keep_until, 0)
 		FROM {prefix}tokens t
@@ -249,13 +259,16 @@ var postgresStatements = statements{
 	OverWithAll: `WITH over AS MATERIALIZED (SELECT id FROM {prefix}grants WHERE subject = $1
 			AND expires_at > $2 AND expires_at <= $3 ORDER BY expires_at DESC LIMIT 100 OFFSET $4)
 		SELECT id FROM {prefix}grants WHERE id IN (SELECT id FROM over) FOR UPDATE SKIP LOCKED`,
-	DropTokens: `DELETE FROM {prefix}tokens WHERE grant_id = $1`,
-	DropGrant:  `DELETE FROM {prefix}grants WHERE id = $1`,
-	TrimTokens: `WITH over AS MATERIALIZED (SELECT key FROM {prefix}tokens WHERE client = $1 AND kind = $2 AND kind IN (6, 8)
-			ORDER BY expires_at DESC LIMIT 100 OFFSET $3)
-		DELETE FROM {prefix}tokens WHERE key IN (SELECT key FROM {prefix}tokens WHERE key IN (SELECT key FROM over) FOR UPDATE SKIP LOCKED)`,
-	SetAssertion: `INSERT INTO {prefix}assertions (key, expires_at) VALUES ($1, $2)
-		ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at WHERE {prefix}assertions.expires_at <= $3`,
+	DropTokens:   `DELETE FROM {prefix}tokens WHERE grant_id = $1`,
+	DropGrant:    `DELETE FROM {prefix}grants WHERE id = $1`,
+	TrimTokens:   overShare + `client = $2 AND kind = $3 AND kind IN (6, 8)` + dropOver,
+	TrimOfCaller: overShare + `client = $2 AND caller = $3` + dropOver,
+	TrimCaller:   overShare + `caller = $2` + dropOver,
+	SetAssertion: `INSERT INTO {prefix}assertions (key, expires_at, owner) VALUES ($1, $2, $4)
+		ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, owner = excluded.owner
+			WHERE {prefix}assertions.expires_at <= $3`,
+	ShareUsed: `SELECT expires_at FROM {prefix}assertions WHERE owner = $1 AND expires_at > $2
+		ORDER BY expires_at DESC LIMIT 1 OFFSET $3`,
 	HasAssertion: `SELECT 1 FROM {prefix}assertions WHERE key = $1 AND expires_at > $2`,
 
 	SweepTokens: `WITH doomed AS MATERIALIZED (SELECT key FROM {prefix}tokens WHERE expires_at <= $1

@@ -34,6 +34,12 @@ func (s *Store) Sweep(ctx context.Context) error {
 		_, err := s.sweep(ctx, statement, now)
 		errs = append(errs, err)
 	}
+	s.full.Range(func(owner, until any) bool {
+		if until.(int64) <= now {
+			s.full.Delete(owner)
+		}
+		return true
+	})
 	return errors.Join(append(errs, s.sweepRevoked(ctx))...)
 }
 

@@ -33,7 +33,7 @@ func (d database) copyTokens(t testing.TB, db *sql.DB, number int) {
 	if d.dialect == sqlstore.PostgreSQL {
 		numbers, key = fmt.Sprintf(`generate_series(1, %d) AS i`, number), `lpad(i::text, 32, '0')::bytea`
 	}
-	d.exec(t, db, `INSERT INTO dcr_tokens SELECT `+key+`, kind, grant_id, client, epoch, state, spent_at, uses, expires_at, partner, request, session
+	d.exec(t, db, `INSERT INTO dcr_tokens SELECT `+key+`, kind, grant_id, client, epoch, state, spent_at, uses, expires_at, partner, request, session, caller
 		FROM (SELECT * FROM dcr_tokens WHERE kind <> 7 LIMIT 1) AS one, `+numbers)
 }
 

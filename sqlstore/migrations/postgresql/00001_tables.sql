@@ -79,12 +79,15 @@ CREATE TABLE {prefix}tokens (
 	expires_at BIGINT NOT NULL,
 	partner    BYTEA, -- of a refresh token: the key of the access token that was issued with it
 	request    BYTEA, -- JSON
-	session    BYTEA  -- JSON, where it is not that of the grant
+	session    BYTEA, -- JSON, where it is not that of the grant
+	caller     BYTEA  -- of a pushed request of a public client: a digest of the network that it came from
 );
 CREATE INDEX {prefix}tokens_expiring ON {prefix}tokens (expires_at);
 CREATE INDEX {prefix}tokens_by_grant ON {prefix}tokens (grant_id, kind, state);
 CREATE INDEX {prefix}tokens_by_client ON {prefix}tokens (client, epoch);
 CREATE INDEX {prefix}tokens_without_user ON {prefix}tokens (client, kind, expires_at) WHERE kind IN (6, 8);
+CREATE INDEX {prefix}tokens_of_caller ON {prefix}tokens (client, caller, expires_at) WHERE caller IS NOT NULL;
+CREATE INDEX {prefix}tokens_by_caller ON {prefix}tokens (caller, expires_at) WHERE caller IS NOT NULL;
 
 -- Clients that lost everything: what has an earlier epoch is dead, and is removed by and by.
 CREATE TABLE {prefix}revocations (
@@ -97,9 +100,11 @@ CREATE INDEX {prefix}revocations_pending ON {prefix}revocations (pending, epoch)
 -- Identifiers of client assertions ("jti") that were seen.
 CREATE TABLE {prefix}assertions (
 	key        BYTEA PRIMARY KEY,
-	expires_at BIGINT NOT NULL
+	expires_at BIGINT NOT NULL,
+	owner      BYTEA -- by chance, of one row of 32: whose share it counts for, as 32 rows
 );
 CREATE INDEX {prefix}assertions_expiring ON {prefix}assertions (expires_at);
+CREATE INDEX {prefix}assertions_by_owner ON {prefix}assertions (owner, expires_at) WHERE owner IS NOT NULL;
 
 -- What is known of clients whose identifiers are the URLs of documents, and which identifiers an operator has blocked. None is a
 -- registered client.
