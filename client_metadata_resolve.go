@@ -47,25 +47,22 @@ type rulebook struct {
 // resolve is the one way of metadata: decode, statement, rules of each member, defaults, what the provider
 // and the registrant can have, relations between members, policies. Every refusal names the member at
 // fault.
-func (b *rulebook) resolve(ctx context.Context, body []byte, s source) (ClientMetadata, error) {
-	var m ClientMetadata
+func (b *rulebook) resolve(ctx context.Context, body []byte, s source, m *ClientMetadata) error {
+	*m = ClientMetadata{}
 	var lists members.Choices
-	if err := b.decode(body, &m, &lists, s); err != nil {
-		return ClientMetadata{}, err
+	if err := b.decode(body, m, &lists, s); err != nil {
+		return err
 	}
-	if err := b.vouch(ctx, &m, s.previous); err != nil {
-		return ClientMetadata{}, err
+	if err := b.vouch(ctx, m, s.previous); err != nil {
+		return err
 	}
 	if b.strongest && capability.SharesSecret(m.TokenEndpointAuthMethod) {
-		return ClientMetadata{}, refuseMetadata("token_endpoint_auth_method is a shared secret, which a document can not have")
+		return refuseMetadata("token_endpoint_auth_method is a shared secret, which a document can not have")
 	}
 	if len(lists) > 0 {
-		return b.resolveChoices(ctx, &m, lists, s)
+		return b.resolveChoices(ctx, m, lists, s)
 	}
-	if err := b.judge(ctx, &m, s); err != nil {
-		return ClientMetadata{}, err
-	}
-	return m, nil
+	return b.judge(ctx, m, s)
 }
 
 // forDocuments returns the rules for documents, which are written for every server at once: what this one lacks is left
@@ -87,21 +84,22 @@ func (b *rulebook) judge(ctx context.Context, m *ClientMetadata, s source) error
 			*list = nil
 		}
 	}
-	var sent ClientMetadata
+	var sent *ClientMetadata
 	if len(b.policies) > 0 || s.registrant.Policy != "" {
-		sent = m.Clone()
+		said := m.Clone()
+		sent = &said
 	}
 	omitted := omissions{grantTypes: m.GrantTypes == nil, responseTypes: m.ResponseTypes == nil, scope: true}
 	check := &relationCheck{relationRules: b.relations}
 	if err := b.applyRules(ctx, m, s, omitted, check); err != nil {
 		return err
 	}
-	return firstOf(b.applyPolicies(ctx, m, &sent, s, check), b.record.check(m, s.registrant))
+	return firstOf(b.applyPolicies(ctx, m, sent, s, check), b.record.check(m, s.registrant))
 }
 
 // resolveChoices chooses from what the client lists, and judges. Of the authentication methods it tries one after the
 // other: which of them goes with the keys, the grants and the policies, the judgement says.
-func (b *rulebook) resolveChoices(ctx context.Context, m *ClientMetadata, lists members.Choices, s source) (ClientMetadata, error) {
+func (b *rulebook) resolveChoices(ctx context.Context, m *ClientMetadata, lists members.Choices, s source) error {
 	var before *ClientMetadata
 	if s.previous != nil {
 		before = &s.previous.Metadata
@@ -111,7 +109,7 @@ func (b *rulebook) resolveChoices(ctx context.Context, m *ClientMetadata, lists 
 	}
 	methods, err := (&chooser{b.can, b.supported, m, b.strongest}).choose(before, lists)
 	if err != nil {
-		return ClientMetadata{}, refusalOf(err)
+		return refusalOf(err)
 	}
 	var first error
 	for _, method := range methods {
@@ -119,11 +117,12 @@ func (b *rulebook) resolveChoices(ctx context.Context, m *ClientMetadata, lists 
 		tried.TokenEndpointAuthMethod = method
 		err := b.judge(ctx, &tried, s)
 		if err == nil || asFault(err) != nil {
-			return tried, err
+			*m = tried
+			return err
 		}
 		first = firstOf(first, err)
 	}
-	return ClientMetadata{}, first
+	return first
 }
 
 // decode reads names and types, strictly and once. It knows no rule but those of size and type.
@@ -140,6 +139,9 @@ func (b *rulebook) decode(body []byte, m *ClientMetadata, lists *members.Choices
 		}
 		return table.Set(m, name, value, b.limits)
 	})
+	if err == nil {
+		return nil
+	}
 	var syntax strictjson.Error
 	if errors.As(err, &syntax) {
 		return refuseMetadata("The request body " + syntax.Error())
@@ -149,6 +151,9 @@ func (b *rulebook) decode(body []byte, m *ClientMetadata, lists *members.Choices
 
 // refusalOf makes an error of the protocol of what a pass over the table refuses.
 func refusalOf(err error) error {
+	if err == nil {
+		return nil
+	}
 	var refusal *members.Refusal
 	if !errors.As(err, &refusal) {
 		return err

@@ -81,8 +81,8 @@ func (bound recordBound) check(m *ClientMetadata, who *Registrant) error {
 	if !who.isAnonymous() {
 		return nil
 	}
-	stored, err := m.MarshalJSON()
-	if size := len(stored) + recordBesides; err == nil && size > int(bound) {
+	stored, err := m.appendMembers(append(make([]byte, 0, 1024), '{'))
+	if size := len(stored) + 1 + recordBesides; err == nil && size > int(bound) {
 		return refuseMetadata(fmt.Sprintf("The client metadata as a whole has %d bytes as stored, more than the %d that an anonymous registrant may have", size, bound))
 	}
 	return err

@@ -213,8 +213,7 @@ func (s *serverMembers) read(name string, value strictjson.Value) error {
 // resolveUpdate holds the body against the client as it is now.
 func (s *manager) resolveUpdate(ctx context.Context, m *ManagementRequest) (err error) {
 	var said serverMembers
-	m.Metadata, err = s.rulebook.resolve(ctx, m.body, source{registrant: &m.Client.Origin, previous: m.Client, server: said.read})
-	if err != nil {
+	if err = s.rulebook.resolve(ctx, m.body, source{registrant: &m.Client.Origin, previous: m.Client, server: said.read}, &m.Metadata); err != nil {
 		return err
 	}
 	return s.compare(ctx, m.Client, said)

@@ -324,7 +324,8 @@ func (d *documents) resolve(ctx context.Context, id string, body []byte) (*Clien
 		return nil, err
 	}
 	who, said := &Registrant{Kind: KindDocument, ClientID: id, Anonymous: true}, documentMembers{id: id}
-	m, err := d.rulebook.resolve(ctx, body, source{registrant: who, server: said.read})
+	var m ClientMetadata
+	err = d.rulebook.resolve(ctx, body, source{registrant: who, server: said.read}, &m)
 	if err = firstOf(err, said.check(&m)); err != nil {
 		return nil, err
 	}

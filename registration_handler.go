@@ -123,8 +123,7 @@ func (s *registrar) read(ctx context.Context, r *http.Request, from caller) (*Re
 	if err != nil {
 		return registration, readingError(err)
 	}
-	registration.Metadata, err = s.rulebook.resolve(ctx, body, source{registrant: registration.Registrant})
-	return registration, err
+	return registration, s.rulebook.resolve(ctx, body, source{registrant: registration.Registrant}, &registration.Metadata)
 }
 
 // NewRegistrationResponse registers the client. The error is one for WriteRegistrationError.

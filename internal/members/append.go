@@ -51,7 +51,10 @@ func (r *Row[T]) append(dst []byte, m *T) ([]byte, error) {
 	if place.empty() {
 		return dst, nil
 	}
-	return place.append(AppendName(dst, r.Name))
+	if dst[len(dst)-1] != '{' {
+		dst = append(dst, ',')
+	}
+	return place.append(append(dst, r.label...))
 }
 
 // AppendName writes the name of a member and its colon into the open JSON object that dst ends in, behind a

@@ -10,6 +10,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"iter"
+
+	"github.com/fosite-contrib/fosite-dcr/internal/strictjson"
 )
 
 // Row is one member: everything about it. The fields that have no default named here may be left at zero.
@@ -44,7 +46,8 @@ type Row[T any] struct {
 	// read them: they are for whoever makes what Fit takes.
 	Values []string
 
-	kind string
+	kind  string
+	label string // the name as it stands in JSON, with its colon
 }
 
 // Group is a part of T that lies behind a pointer, which is nil where nothing of it is registered. The rows
@@ -123,6 +126,7 @@ func NewTable[T any](localized func(*T) *map[string]string, extensions func(*T) 
 	copy(t.rows, rows)
 	for i, start := 0, 0; i < len(t.rows); i++ {
 		row := &t.rows[i]
+		row.label = string(append(strictjson.AppendString(nil, row.Name), ':'))
 		t.named[row.Name] = row
 		if row.List != "" {
 			t.lists[row.List] = row

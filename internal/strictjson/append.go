@@ -42,7 +42,10 @@ func AppendStrings(dst []byte, list []string) []byte {
 
 // escaped reports whether an ASCII character does not stand for itself.
 func escaped(c byte) bool {
-	return c < ' ' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' || c == 0x7f
+	if c >= '?' { // letters, most of the time
+		return c == '\\' || c == 0x7f
+	}
+	return c < ' ' || c == '"' || c == '<' || c == '>' || c == '&'
 }
 
 // appendEscape appends the escape of an ASCII character.
