@@ -52,16 +52,13 @@ type lookups struct {
 	scope       string // Config.Registration.Scope
 }
 
-type lookupsKey struct{}
-
 var errOutside = errors.New("dcr: a built-in access rule was called outside of a registration")
 
 func lookupsOf(ctx context.Context) (*lookups, error) {
-	l, ok := ctx.Value(lookupsKey{}).(*lookups)
-	if !ok {
-		return nil, failure(errOutside)
+	if c := crossingOf(ctx); c != nil && c.lookups != nil {
+		return c.lookups.(*lookups), nil
 	}
-	return l, nil
+	return nil, failure(errOutside)
 }
 
 // AccessToken lets those register who present an OAuth access token of this server with the scope
@@ -256,8 +253,11 @@ var defaultPerCaller = Rate{Count: 60, Per: time.Minute}
 // defaultPerSubject is what a user has clients for, with room to spare.
 const defaultPerSubject = 100
 
-// callerOf returns who sent a request.
-func (a *admission) callerOf(r *http.Request) caller {
+// callerOf returns who sent a request, in which one of the handlers may have asked before.
+func (a *admission) callerOf(ctx context.Context, r *http.Request) caller {
+	if c := crossingOf(ctx); c != nil && !c.began.IsZero() {
+		return c.caller
+	}
 	return caller{
 		address:  ratelimit.Caller(r, a.limits.TrustedProxies),
 		began:    time.Now(),
@@ -299,7 +299,8 @@ func (a *admission) admit(ctx context.Context, r *http.Request, from caller) (*R
 
 // ask asks the rule. One that says neither yes nor no has said no.
 func (a *admission) ask(ctx context.Context, r *http.Request) (*Registrant, error) {
-	registrant, err := a.rule.Authorize(context.WithValue(ctx, lookupsKey{}, a.lookups), r)
+	crossingOf(ctx).lookups = a.lookups
+	registrant, err := a.rule.Authorize(ctx, r)
 	switch {
 	case err != nil:
 		var known *fosite.RFC6749Error
@@ -329,7 +330,7 @@ func (a *admission) take(ctx context.Context, kind string, from caller, bound Ra
 	if !bound.bounds() {
 		return nil
 	}
-	key := kind + ratelimit.Network(from.address, a.limits.Rate.IPv4Prefix, a.limits.Rate.IPv6Prefix)
+	key := ratelimit.Network(kind, from.address, a.limits.Rate.IPv4Prefix, a.limits.Rate.IPv6Prefix)
 	answer := ErrTooManyRequests
 	if from.unheeded { // for the operator, from reads the event: a proxy that is taken for one caller
 		answer = answer.WithDebug("The peer sent X-Forwarded-For. If it is a proxy of yours, name it in Config.Limits.TrustedProxies, or all behind it are one caller.")

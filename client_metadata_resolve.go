@@ -23,6 +23,7 @@ type source struct {
 	// server reads the members that only the server may set. Where it is nil they are skipped unread (RFC
 	// 7591, section 3.1: the server chooses them).
 	server func(name string, value strictjson.Value) error
+	size   int // of the body, in bytes
 }
 
 // rulebook turns the body of a registration or an update into metadata that the provider can support. It
@@ -48,7 +49,7 @@ type rulebook struct {
 // and the registrant can have, relations between members, policies. Every refusal names the member at
 // fault.
 func (b *rulebook) resolve(ctx context.Context, body []byte, s source, m *ClientMetadata) error {
-	*m = ClientMetadata{}
+	*m, s.size = ClientMetadata{}, len(body)
 	var lists members.Choices
 	if err := b.decode(body, m, &lists, s); err != nil {
 		return err
@@ -87,14 +88,14 @@ func (b *rulebook) judge(ctx context.Context, m *ClientMetadata, s source) error
 	var sent *ClientMetadata
 	if len(b.policies) > 0 || s.registrant.Policy != "" {
 		said := m.Clone()
-		sent = &said
+		sent, s.size = &said, int(b.record) // a policy may set what it likes
 	}
 	omitted := omissions{grantTypes: m.GrantTypes == nil, responseTypes: m.ResponseTypes == nil, scope: true}
 	check := &relationCheck{relationRules: b.relations}
 	if err := b.applyRules(ctx, m, s, omitted, check); err != nil {
 		return err
 	}
-	return firstOf(b.applyPolicies(ctx, m, sent, s, check), b.record.check(m, s.registrant))
+	return firstOf(b.applyPolicies(ctx, m, sent, s, check), b.record.check(m, s.registrant, s.size))
 }
 
 // resolveChoices chooses from what the client lists, and judges. Of the authentication methods it tries one after the

@@ -211,6 +211,7 @@ type crossing struct {
 	// parPath is the path of the request at the PAR endpoint, and empty elsewhere.
 	parPath  string
 	document *Client // the client of a document, once it was found
+	lookups  any     // *lookups, while the access rule is asked
 }
 
 type crossingKey struct{}

@@ -76,9 +76,9 @@ type recordBound int
 const recordBesides = 1 << 10
 
 // check refuses what is allowed member by member and too much in all, of a registrant for whom nobody vouches
-// (T66).
-func (bound recordBound) check(m *ClientMetadata, who *Registrant) error {
-	if !who.isAnonymous() {
+// (T66). What is stored is at most six times as long as what was sent, and some defaults.
+func (bound recordBound) check(m *ClientMetadata, who *Registrant, sent int) error {
+	if !who.isAnonymous() || 8*sent+1024 < int(bound)-recordBesides {
 		return nil
 	}
 	stored, err := m.appendMembers(append(make([]byte, 0, 1024), '{'))

@@ -81,10 +81,11 @@ type manager struct {
 // router. The client identifier is the path value "client_id" of the request, where the router sets one
 // with SetPathValue or as net/http does, and otherwise what follows the last slash of the path.
 func (s *manager) ManagementHandler() http.Handler {
-	methods := []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete}
-	return s.location.openTo(methods, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := r.Context()
-		defer request.Bound(ctx, w)()
+	return s.location.openTo([]string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := withCaller(r.Context(), s.admission.callerOf(r.Context(), r))
+		if r.Method == http.MethodPut {
+			defer request.Bound(ctx, w)()
+		}
 		management, err := s.NewManagementRequest(ctx, r)
 		if err != nil {
 			s.WriteManagementError(ctx, w, err)
@@ -116,7 +117,7 @@ func (s *manager) ManagementHandler() http.Handler {
 // The body is read until it ends. ManagementHandler stops at the end of the context; whoever calls this
 // method sets ReadTimeout of the http.Server.
 func (s *manager) NewManagementRequest(ctx context.Context, r *http.Request) (_ *ManagementRequest, err error) {
-	who := s.admission.callerOf(r)
+	who := s.admission.callerOf(ctx, r)
 	ctx, span := startSpan(withCaller(ctx, who), "dcr.NewManagementRequest")
 	defer endSpan(span, &err)
 	management, err := s.read(ctx, r, who)
@@ -249,10 +250,10 @@ func (s *manager) readAgain(ctx context.Context, m *ManagementRequest) error {
 	if m.Method != http.MethodPut {
 		return nil
 	}
-	if err := s.resolveUpdate(ctx, m); err != nil {
-		return m.refused(err)
+	if err = s.resolveUpdate(ctx, m); err != nil {
+		err = m.refused(err)
 	}
-	return nil
+	return err
 }
 
 // NewManagementResponse carries the request out. After a deletion it returns nil, and no error.

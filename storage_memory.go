@@ -176,7 +176,7 @@ func (c *Client) packRest(p *packed.Codec) {
 func CallerOf(ctx context.Context) (network string, document bool) {
 	c := crossingOf(ctx)
 	if c != nil && c.address.IsValid() {
-		network = ratelimit.Network(c.address, 32, 64)
+		network = ratelimit.Network("", c.address, 32, 64)
 	}
 	return network, c != nil && c.document != nil
 }

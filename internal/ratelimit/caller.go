@@ -43,19 +43,19 @@ func isProxy(address netip.Addr, trusted []netip.Prefix) bool {
 	return !address.IsValid()
 }
 
-// Network names a caller by the network that its address lies in, as in 192.0.2.0/24. The numbers say how many bits
-// of an address name a network. It is "unknown" where there is no address: with a Unix socket, or an adapter that
+// Network names a caller by the network that its address lies in, as in 192.0.2.0/24, behind a prefix that says what for.
+// The numbers say how many bits of an address name a network. It is "unknown" where there is no address: with a Unix socket, or an adapter that
 // leaves RemoteAddr empty.
-func Network(address netip.Addr, ipv4Bits, ipv6Bits int) string {
+func Network(prefix string, address netip.Addr, ipv4Bits, ipv6Bits int) string {
 	bits := ipv6Bits
 	if address.Is4() {
 		bits = ipv4Bits
 	}
 	network, err := address.Prefix(bits)
 	if err != nil || !network.IsValid() {
-		return "unknown"
+		return prefix + "unknown"
 	}
-	return network.String()
+	return string(network.AppendTo(append(make([]byte, 0, 64), prefix...)))
 }
 
 // Plain returns a copy of prefixes in the form in which Caller compares them: a prefix of IPv4 within IPv6 becomes

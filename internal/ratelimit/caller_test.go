@@ -126,7 +126,7 @@ func TestNetwork(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			address, _ := netip.ParseAddr(row.address)
-			require.Equal(t, row.want, ratelimit.Network(address, row.v4, row.v6))
+			require.Equal(t, row.want, ratelimit.Network("", address, row.v4, row.v6))
 		})
 	}
 }

@@ -44,6 +44,9 @@ func JSON(r *http.Request) error {
 	if len(content) != 1 {
 		return ErrMediaType
 	}
+	if content[0] == "application/json" {
+		return nil
+	}
 	media, _, err := mime.ParseMediaType(content[0])
 	if err != nil || media != "application/json" {
 		return ErrMediaType
