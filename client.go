@@ -321,7 +321,9 @@ func (c *Client) GetJSONWebKeys() *jose.JSONWebKeySet {
 }
 
 // GetJSONWebKeysURI returns the URL of the client's keys.
-func (c *Client) GetJSONWebKeysURI() string { return c.Metadata.JWKSURI }
+func (c *Client) GetJSONWebKeysURI() string {
+	return strings.Clone(c.Metadata.JWKSURI) // it is remembered for longer than the record, of which it may be part
+}
 
 // GetRequestObjectSigningAlgorithm returns the registered algorithm of request objects. Nothing means any
 // that fits a registered key.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v3"
@@ -25,7 +26,8 @@ type (
 // but for users of the password grant and keys of the JWT bearer grant (compose.ComposeAllEnabled).
 //
 // It is safe for many goroutines. Everything is bounded and shared out (MemoryLimits): a new entry is refused with ErrFull,
-// and only clients that were never used are evicted. Of used refresh tokens the last 64 of a grant are known.
+// and only clients that were never used are evicted. Of used refresh tokens the last 64 of a grant are known. A client's
+// times are in UTC.
 //
 // Sessions are copied, and get the client as it is when they are read. Where it is gone they are not found (ResolveClient).
 type MemoryStore struct {
@@ -126,6 +128,10 @@ func unpackClient(data string, keys *jose.JSONWebKeySet) *Client {
 	c.packHead(&r)
 	c.packRest(&r)
 	c.Metadata.JWKS = copyKeys(keys)
+	c.Metadata.Scope = strings.Clone(c.Metadata.Scope) // sessions have it, and the audience, for longer than the record lasts
+	for i, audience := range c.Audience {
+		c.Audience[i] = strings.Clone(audience)
+	}
 	return c
 }
 
@@ -152,7 +158,8 @@ func briefOf(data string) memory.Brief {
 func (c *Client) packHead(p *packed.Codec) {
 	p.Fixed(&c.LastUsedAt, &c.KeepUntil)
 	p.Times(&c.CreatedAt, &c.UpdatedAt, &c.UnusedUntil, &c.ExpiresAt)
-	p.Owned(&c.ID, &c.Issuer, &c.Origin.Kind, &c.Origin.Subject, &c.Origin.InitialAccessToken, &c.Origin.ClientID)
+	p.Owned(&c.ID)
+	p.Owned(&c.Issuer, &c.Origin.Kind, &c.Origin.Subject, &c.Origin.InitialAccessToken, &c.Origin.ClientID)
 }
 
 func (c *Client) packRest(p *packed.Codec) {
@@ -194,7 +201,7 @@ func (s *MemoryStore) AddClient(client fosite.Client) {
 	memory.PutStatic(s.clientRecords, client)
 }
 
-// GetClient returns a copy of a registered client, its times in UTC, or a static client.
+// GetClient returns a copy of a registered client, or a static client.
 func (s *MemoryStore) GetClient(_ context.Context, id string) (fosite.Client, error) {
 	switch record, static := memory.FindClient(s.clientRecords, id); {
 	case record != nil:

@@ -3,6 +3,7 @@ package memory
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/ory/fosite"
 )
@@ -54,6 +55,9 @@ func copyAuthorizeRequest(r fosite.AuthorizeRequester, base *fosite.Request) *fo
 	}
 	if uri := r.GetRedirectURI(); uri != nil {
 		u := *uri
+		for _, part := range []*string{&u.Scheme, &u.Opaque, &u.Host, &u.Path, &u.RawPath, &u.RawQuery, &u.Fragment, &u.RawFragment} {
+			*part = strings.Clone(*part) // it may be part of the client's record, which is not to be kept with it
+		}
 		c.RedirectURI = &u
 	}
 	if request, ok := r.(*fosite.AuthorizeRequest); ok {
