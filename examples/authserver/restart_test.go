@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"database/sql"
 	"encoding/base64"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -193,6 +195,24 @@ func TestTwoProcesses(t *testing.T) {
 	})
 }
 
+// TestAnotherIssuer: a process of another issuer does not start on the database, and says what to do.
+func TestAnotherIssuer(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, storage string) {
+		first := startProcess(t, "-storage", storage)
+		program, err := os.Executable()
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		second := exec.CommandContext(ctx, program, "-addr", "127.0.0.1:0", "-storage", storage)
+		second.Env = append(os.Environ(), asProgram+"=yes")
+		output, err := second.CombinedOutput()
+		require.ErrorContains(t, err, "exit status 1")
+		require.Regexp(t, `^authserver: -storage: .*: it belongs to the issuer `+first.options.issuer+`, and this process would be http://127\.0\.0\.1:\d+: `+
+			`start it with -issuer `+first.options.issuer+`, or with another -storage\n$`, string(output))
+		first.browser(t).publicClient(loopbackURI) // it goes on
+	})
+}
+
 // TestDocumentsOutliveTheProcess: a client with a document needs its host once, for all processes, and not to go on (CIMD-22).
 func TestDocumentsOutliveTheProcess(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, storage string) {
@@ -236,7 +256,7 @@ func TestPasswordIsNotShown(t *testing.T) {
 	inQuery.RawQuery = query.Encode()
 	for name, storage := range map[string]string{"of_the_user": withPassword.String(), "in_the_query": inQuery.String()} {
 		t.Run(name, func(t *testing.T) {
-			p := startProcess(t, "-storage", storage)
+			p := startProcess(t, "-storage", storage, "-issuer", "http://127.0.0.1:8080")
 			require.Contains(t, p.notice, "PostgreSQL, database "+source.Path[1:]+" at "+source.Host+": what is registered stays")
 			b := p.browser(t)
 			client := b.publicClient(loopbackURI)

@@ -57,7 +57,11 @@ type server struct {
 // newServer opens the storage and composes a server. The error names all that is wrong with the composition.
 // The server has to be closed.
 func newServer(ctx context.Context, o options, log *slog.Logger) (*server, error) {
-	store, keys, err := openStorage(ctx, o.storage)
+	issuer := o.issuer
+	if o.demo { // at another port each time
+		issuer = ""
+	}
+	store, keys, err := openStorage(ctx, o.storage, issuer)
 	if err != nil {
 		return nil, err
 	}

@@ -103,8 +103,8 @@ func postgresDatabase(source string) (*database, error) {
 	}, nil
 }
 
-// openStorage opens what -storage names, and returns the keys that go with it.
-func openStorage(ctx context.Context, value string) (store, *keys, error) {
+// openStorage opens what -storage names for an issuer, and returns the keys that go with it. The demo names no issuer.
+func openStorage(ctx context.Context, value, issuer string) (store, *keys, error) {
 	d, err := parseStorage(value)
 	if err != nil {
 		return nil, nil, err
@@ -113,14 +113,14 @@ func openStorage(ctx context.Context, value string) (store, *keys, error) {
 		k, err := newKeys()
 		return dcr.NewMemoryStore(), k, err
 	}
-	opened, k, err := d.open(ctx)
+	opened, k, err := d.open(ctx, issuer)
 	if err != nil {
 		return nil, nil, fmt.Errorf("-storage: %s, %s: %w", d.dialect, d.shown, err)
 	}
 	return opened, k, nil
 }
 
-func (d *database) open(ctx context.Context) (*sqlstore.Store, *keys, error) {
+func (d *database) open(ctx context.Context, issuer string) (*sqlstore.Store, *keys, error) {
 	if d.dialect == sqlstore.SQLite {
 		// The keys are in the file: nobody else on this machine may read it. SQLite gives its other files the same mode.
 		file, err := os.OpenFile(d.source, os.O_CREATE|os.O_RDWR, 0o600)
@@ -137,20 +137,44 @@ func (d *database) open(ctx context.Context) (*sqlstore.Store, *keys, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	k, err := d.keys(ctx)
+	k, err := d.keys(ctx, issuer)
 	if err != nil {
 		return nil, nil, errors.Join(err, opened.Close())
 	}
 	return opened, k, nil
 }
 
-func (d *database) keys(ctx context.Context) (*keys, error) {
+func (d *database) keys(ctx context.Context, issuer string) (k *keys, err error) {
 	db, err := sql.Open(d.driver, d.driverSource)
 	if err != nil {
 		return nil, err
 	}
-	k, err := sharedKeys(ctx, db)
+	if issuer != "" {
+		err = requireIssuer(ctx, db, issuer)
+	}
+	if err == nil {
+		k, err = sharedKeys(ctx, db)
+	}
 	return k, errors.Join(err, db.Close())
+}
+
+// requireIssuer keeps processes of another issuer away from a database: with the keys in it their tokens would be good here, and
+// the clients of one are unknown to the other. The first process says which issuer it is.
+func requireIssuer(ctx context.Context, db *sql.DB, issuer string) error {
+	_, failed := db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS authserver_issuer (id INTEGER PRIMARY KEY, value TEXT NOT NULL)`)
+	_, err := db.ExecContext(ctx, `INSERT INTO authserver_issuer (id, value) VALUES (1, $1) ON CONFLICT (id) DO NOTHING`, issuer)
+	var found string
+	if err == nil {
+		err = db.QueryRowContext(ctx, `SELECT value FROM authserver_issuer WHERE id = 1`).Scan(&found)
+	}
+	switch {
+	case err != nil: // that the table was not created matters only here, as in sharedKeys
+		return fmt.Errorf("the table authserver_issuer: %w", errors.Join(failed, err))
+	case found != issuer:
+		return fmt.Errorf("it belongs to the issuer %s, and this process would be %s: start it with -issuer %[1]s, or with another -storage",
+			found, issuer)
+	}
+	return nil
 }
 
 // closeStorage ends what a storage does in the background.

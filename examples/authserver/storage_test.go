@@ -94,7 +94,7 @@ func TestSharedKeys(t *testing.T) {
 		found := make([]*keys, 5)
 		for i := range found {
 			group.Go(func() {
-				store, k, err := openStorage(t.Context(), storage)
+				store, k, err := openStorage(t.Context(), storage, "https://as.example")
 				if err != nil {
 					t.Error(err)
 					return
@@ -118,7 +118,7 @@ func TestSharedKeys(t *testing.T) {
 		for value, want := range map[string]string{`{"Secret": "a-secret"`: "not the JSON of this program", `{"Secret": "YQ=="}`: "lacks a key"} {
 			_, err = db.Exec(`UPDATE authserver_keys SET value = $1`, value)
 			require.NoError(t, err)
-			_, _, err = openStorage(t.Context(), storage)
+			_, _, err = openStorage(t.Context(), storage, "https://as.example")
 			require.ErrorContains(t, err, want)
 			require.NotContains(t, err.Error(), "a-secret")
 		}
