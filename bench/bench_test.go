@@ -20,14 +20,7 @@ func TestRun(t *testing.T) {
 	var out, errOut strings.Builder
 	require.NoError(t, run(t.Context(), []string{"-rounds", "1", "-requests", "16", "-clients", "16"}, &out, &errOut))
 	for _, row := range rows(false) {
-		line := regexp.MustCompile(`(?m)^\| ` + regexp.QuoteMeta(row.name) + ` \| ([0-9.]+) \| ([0-9.]+) \| ` + row.peer + ` \| ([0-9.]+) \| ([0-9.]+) to ([0-9.]+) \|$`)
-		figures := line.FindStringSubmatch(out.String())
-		require.NotNil(t, figures, "%s in\n%s", row.name, &out)
-		for _, figure := range figures[1:] {
-			value, err := strconv.ParseFloat(figure, 64)
-			require.NoError(t, err)
-			require.Positive(t, value, figures[0])
-		}
+		positive(t, out.String(), `\| `+regexp.QuoteMeta(row.name)+` \| ([0-9.]+) \| ([0-9.]+) \| `+row.peer+` \| ([0-9.]+) \| ([0-9.]+) to ([0-9.]+) \|`, 1)
 	}
 	require.Len(t, regexp.MustCompile(`(?m)^\| (the package on fosite.*|a bare net/http handler) \| -?\d+ \| -?[0-9.]+ \|$`).FindAllString(out.String(), -1), 2)
 	// Two servers are filled with 4 and with 16 clients. Each operation runs 16 times on both in two rounds, one of which
@@ -35,6 +28,61 @@ func TestRun(t *testing.T) {
 	// begin a grant; on one two clients and a code. What two rows register is deleted.
 	const filled, operations, made, deleted = 2 * (4 + 16), 10 * 2 * 2 * 16, 4 * (2*2 + 2 + 3), 2 * 2 * 2 * 16
 	require.Contains(t, out.String(), strconv.Itoa(filled+operations+made+deleted)+" requests, 0 failed.")
+}
+
+// positive finds lines of a table by a pattern, and wants so many of them, with figures above 0.
+func positive(t *testing.T, out, pattern string, want int) {
+	t.Helper()
+	lines := regexp.MustCompile(`(?m)^`+pattern+`$`).FindAllStringSubmatch(out, -1)
+	require.Len(t, lines, want, "%s in\n%s", pattern, out)
+	for _, line := range lines {
+		for _, figure := range line[1:] {
+			value, err := strconv.ParseFloat(figure, 64)
+			require.NoError(t, err)
+			require.Positive(t, value, line[0])
+		}
+	}
+}
+
+// Each operation is measured with each number of clients.
+func TestScale(t *testing.T) {
+	t.Parallel()
+	var out, errOut strings.Builder
+	require.NoError(t, run(t.Context(), []string{"-scale", "-rounds", "1", "-requests", "16", "-clients", "1600"}, &out, &errOut))
+	require.Contains(t, out.String(), "| 16 clients | 160 clients | Ratio | 1600 clients | Ratio |")
+	const number = `([0-9.]+)`
+	for _, operation := range scaleOperations {
+		positive(t, out.String(), `\| `+operation.name+strings.Repeat(` \| `+number, 5)+` \|`, 1)
+	}
+	positive(t, out.String(), `\| (?:collecting|a collection|live heap, ).*?`+strings.Repeat(` \| `+number, 5)+` \|`, 3)
+	// Three servers are filled, in 4 requests each for the services and the others. Each operation runs in two rounds.
+	const filled, operations = 3 * (4 + 4), 3 * 5 * 2 * 16
+	require.Contains(t, out.String(), strconv.Itoa(filled+operations)+" requests, 0 failed.")
+}
+
+// Honest requests are measured in each phase, and in theirs clients were evicted and swept.
+func TestLatency(t *testing.T) {
+	t.Parallel()
+	var out, errOut strings.Builder
+	require.NoError(t, run(t.Context(), []string{"-latency", "-rounds", "2", "-requests", "20", "-clients", "2000"}, &out, &errOut))
+	for _, phase := range phases() {
+		positive(t, out.String(), `\| honest, beside `+phase.name+strings.Repeat(` \| ([0-9.]+)`, 4)+` \|`, 1)
+	}
+	positive(t, out.String(), `\| registrations that .*?`+strings.Repeat(` \| ([0-9.]+)`, 4)+` \|`, 2)
+	positive(t, out.String(), `.* (\d+) clients were swept, (\d+) were evicted\.`, 1)
+}
+
+// An attacker holds its connections, and is answered, while both servers answer the honest client.
+func TestAttack(t *testing.T) {
+	t.Parallel()
+	var out, errOut strings.Builder
+	require.NoError(t, run(t.Context(), []string{"-attack", "-rounds", "1", "-requests", "20", "-clients", "100"}, &out, &errOut))
+	const attacked = `: at least 100 connections held of 100, with a limit of \d+ open files\. The server used ([0-9.]+) processors\. ` +
+		`Answers a second: garbage: 400, (\d+); wrong registration access token: `
+	positive(t, out.String(), `- the package on fosite .*?`+attacked+`401, (\d+); wrong secret: 401, (\d+)`, 1)
+	positive(t, out.String(), `- fosite .*? without the package`+attacked+`404, (\d+); wrong secret: 401, (\d+)`, 1)
+	positive(t, out.String(), `\| (?:dcr|fosite), (?:idle|during the attack) \| 20`+strings.Repeat(` \| ([0-9.]+)`, 3)+` \|`, 4)
+	positive(t, out.String(), `\| (?:dcr|fosite), (?:resident|live heap)`+strings.Repeat(` \| ([0-9.]+)`, 3)+` \|`, 4)
 }
 
 // A run ends at the first request that is not answered as it should be, and names it.

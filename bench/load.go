@@ -29,6 +29,9 @@ type worker struct {
 	clients []*client
 	next    int // of clients
 	forNow  []*client
+	// services are clients without users, which get tokens.
+	services    []*client
+	nextService int
 	// What the operations at the token endpoint need, made when they first do.
 	service, app              *client
 	token                     string // of one round, since the oldest are dropped
@@ -57,22 +60,26 @@ func (p *process) round(n int, operation func(*worker) error) error {
 	return nil
 }
 
-func (w *worker) work(n int, operation func(*worker) error) (err error) {
-	if w.conn, err = net.Dial("tcp", w.address); err != nil {
+func (w *worker) work(n int, operation func(*worker) error) error {
+	if err := w.dial(); err != nil {
 		return err
 	}
 	defer w.conn.Close()
-	w.reader = bufio.NewReader(w.conn)
-	w.token = ""
-	if err := w.conn.SetDeadline(time.Now().Add(roundTime)); err != nil {
-		return err
-	}
 	for range n {
 		if err := operation(w); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (w *worker) dial() (err error) {
+	if w.conn, err = net.Dial("tcp", w.address); err != nil {
+		return err
+	}
+	w.reader = bufio.NewReader(w.conn)
+	w.token = ""
+	return w.conn.SetDeadline(time.Now().Add(roundTime))
 }
 
 // request is what a worker sends, and the one status that is no failure.

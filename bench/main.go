@@ -3,6 +3,9 @@
 //
 //	go run ./bench           beside a bare net/http handler, and beside fosite without the package
 //	go run ./bench -peers    beside servers of the npm registry; needs Node.js and npm
+//	go run ./bench -scale    with a thousand, a hundred thousand and a million clients
+//	go run ./bench -latency  how long requests take while clients are evicted, swept and listed
+//	go run ./bench -attack   how long requests take while others attack the server
 //
 // Each server is a program of its own, so the load is not in its figures. Both servers of a row get the same requests in
 // turn, in many short rounds, so what else the machine does meets both. What counts is the processor time of the server.
@@ -10,6 +13,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -39,28 +43,47 @@ func main() {
 
 // options is the command line.
 type options struct {
-	rounds, requests, clients int
-	peers, gorilla            bool
-	only                      *regexp.Regexp
+	rounds, requests, clients              int
+	peers, gorilla, scale, latency, attack bool
+	only                                   *regexp.Regexp
 }
 
 func parseOptions(args []string, errOut io.Writer) (o options, err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(errOut)
-	flags.IntVar(&o.rounds, "rounds", 100, "rounds of each row")
-	flags.IntVar(&o.requests, "requests", 400, "requests of a round to each server")
-	flags.IntVar(&o.clients, "clients", 20_000, "clients that are registered before the rounds, after a quarter as many that fill what is bounded")
 	flags.BoolVar(&o.peers, "peers", false, "measure beside servers of the npm registry, which npm installs")
+	flags.BoolVar(&o.scale, "scale", false, "measure with more and more clients")
+	flags.BoolVar(&o.latency, "latency", false, "measure how long requests take while clients are evicted, swept and listed")
+	flags.BoolVar(&o.attack, "attack", false, "measure how long requests take during an attack")
+	flags.IntVar(&o.rounds, "rounds", 0, "rounds (default 100; with -scale 40, -latency 3, -attack 3)")
+	flags.IntVar(&o.requests, "requests", 0, "requests of a round to each server, or of the honest client (default 400; with -latency 1000, -attack 2000)")
+	flags.IntVar(&o.clients, "clients", 0, "clients that are registered before the rounds, after a quarter as many that fill what is bounded (default 20000); "+
+		"with -scale those of the largest server (1000000), with -latency those of the full server (500000), with -attack connections of the attacker (10000)")
 	flags.BoolVar(&o.gorilla, "gorilla", false, "route with gorilla/mux instead of net/http in the server under test")
 	only := flags.String("only", "", "`pattern` of the rows to measure")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
+	usual := o.usual()
+	o.rounds, o.requests, o.clients = cmp.Or(o.rounds, usual.rounds), cmp.Or(o.requests, usual.requests), cmp.Or(o.clients, usual.clients)
 	if o.rounds < 1 || o.requests < 4*workers || o.clients < 4*workers {
 		return o, fmt.Errorf("want one round at least, and %d requests and clients", 4*workers)
 	}
 	o.only, err = regexp.Compile(*only)
 	return o, err
+}
+
+// usual are the numbers that are used where none is given.
+func (o options) usual() options {
+	switch {
+	case o.scale:
+		return options{rounds: 40, requests: 400, clients: 1_000_000}
+	case o.latency:
+		return options{rounds: 3, requests: 1000, clients: 500_000}
+	case o.attack:
+		return options{rounds: 3, requests: 2000, clients: 10_000}
+	}
+	return options{rounds: 100, requests: 400, clients: 20_000}
 }
 
 // run measures and prints the table. A request that fails ends it.
@@ -74,23 +97,40 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	b := &bench{options: o, folder: folder, servers: map[string]*process{}, log: errOut}
+	defer func() { err = errors.Join(err, b.stop()) }()
+	switch {
+	case o.scale:
+		return b.measureScale(ctx, out)
+	case o.latency:
+		return b.measureLatency(ctx, out)
+	case o.attack:
+		return b.measureAttack(ctx, out)
+	}
 	commands, err := prepare(ctx, o, folder)
 	if err != nil {
 		return err
 	}
-	b := &bench{options: o, servers: map[string]*process{}}
-	defer func() { err = errors.Join(err, b.stop()) }()
 	for name, command := range commands {
-		if b.servers[name], err = start(ctx, command...); err != nil {
-			delete(b.servers, name)
+		if err := b.start(ctx, name, command...); err != nil {
 			return err
 		}
-		fmt.Fprintln(errOut, name, "is at", b.servers[name].address)
 	}
 	if err := b.measure(); err != nil {
 		return err
 	}
 	return b.print(out)
+}
+
+// start starts a server.
+func (b *bench) start(ctx context.Context, name string, command ...string) error {
+	p, err := start(ctx, command...)
+	if err != nil {
+		return err
+	}
+	b.servers[name] = p
+	fmt.Fprintln(b.log, name, "is at", p.address)
+	return nil
 }
 
 // The servers, as rows name them.
@@ -107,13 +147,17 @@ const module = "github.com/fosite-contrib/fosite-dcr/bench"
 
 // prepare builds or installs the servers, and returns the command of each.
 func prepare(ctx context.Context, o options, folder string) (map[string][]string, error) {
-	if err := command(ctx, "go", "build", "-o", folder, module+"/server", module+"/bare"); err != nil {
+	server, err := build(ctx, folder, "server")
+	if err != nil {
 		return nil, err
 	}
-	server := filepath.Join(folder, "server")
 	commands := map[string][]string{tested: {server, fmt.Sprintf("-gorilla=%t", o.gorilla)}}
 	if !o.peers {
-		commands[bare] = []string{filepath.Join(folder, "bare")}
+		handler, err := build(ctx, folder, "bare")
+		if err != nil {
+			return nil, err
+		}
+		commands[bare] = []string{handler}
 		commands[alone], commands[fresh] = []string{server, "-alone"}, commands[tested]
 		return commands, nil
 	}
@@ -129,6 +173,11 @@ func prepare(ctx context.Context, o options, folder string) (map[string][]string
 		commands[name] = []string{"node", "--expose-gc", filepath.Join(peers, name+".mjs")}
 	}
 	return commands, nil
+}
+
+// build builds a program of this folder, and returns its path.
+func build(ctx context.Context, folder, name string) (string, error) {
+	return filepath.Join(folder, name), command(ctx, "go", "build", "-o", folder, module+"/"+name)
 }
 
 func command(ctx context.Context, name string, args ...string) error {
@@ -186,7 +235,9 @@ func rows(peers bool) []row {
 // bench is one run.
 type bench struct {
 	options
+	folder  string // of the programs
 	servers map[string]*process
+	log     io.Writer
 	results []*result
 	heaps   []heap
 }
@@ -260,20 +311,13 @@ func (b *bench) round(r *result, n int) error {
 
 // side measures one server. What it registered is deleted afterwards, so that the number of clients stays.
 func (b *bench) side(p *process, operation func(*worker) error, requests, n int, times *[]time.Duration) error {
-	before, err := p.idleCPU()
-	if err != nil {
-		return err
-	}
 	operations := b.options.requests / requests
-	if err := p.round(operations, operation); err != nil {
-		return err
-	}
-	after, err := p.idleCPU()
+	used, err := p.use(func() error { return p.round(operations, operation) })
 	if err != nil {
 		return err
 	}
 	if n > 0 {
-		*times = append(*times, (after-before)/time.Duration(operations*requests))
+		*times = append(*times, used/time.Duration(operations*requests))
 	}
 	return p.round(workers, (*worker).forget)
 }

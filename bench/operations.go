@@ -35,21 +35,20 @@ func (w *worker) register(metadata string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return new(client).keep(body)
+	c := new(client)
+	return c, json.Unmarshal(body, c)
 }
 
-// keep takes over what the client needs of an answer.
-func (c *client) keep(body []byte) (*client, error) {
+// UnmarshalJSON takes over what the client needs of an answer.
+func (c *client) UnmarshalJSON(body []byte) error {
 	var answer struct {
 		ID     string `json:"client_id"`
 		Secret string `json:"client_secret"`
 		Token  string `json:"registration_access_token"`
 	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, err
-	}
+	err := json.Unmarshal(body, &answer)
 	c.id, c.secret, c.token = answer.ID, answer.Secret, answer.Token
-	return c, nil
+	return err
 }
 
 func registerPublic(w *worker) error       { return w.registerForNow(public) }
@@ -65,13 +64,19 @@ func (w *worker) registerForNow(metadata string) error {
 }
 
 func (w *worker) forget() error {
-	for _, c := range w.forNow {
-		if err := w.delete(c); err != nil {
+	for len(w.forNow) > 0 {
+		if err := deleteNext(w); err != nil {
 			return err
 		}
 	}
-	w.forNow = nil
 	return nil
+}
+
+// deleteNext deletes one of the clients that registerForNow has registered.
+func deleteNext(w *worker) error {
+	c := w.forNow[0]
+	w.forNow = w.forNow[1:]
+	return w.delete(c)
 }
 
 // fill registers a client that the worker reads and updates later.
@@ -104,7 +109,7 @@ func (w *worker) update(c *client) error {
 		contentType: jsonBody, body: `{"client_id":"` + c.id + `",` + metadata[1:], want: http.StatusOK,
 	})
 	if err == nil {
-		_, err = c.keep(body)
+		err = json.Unmarshal(body, c)
 	}
 	return err
 }
@@ -141,6 +146,13 @@ func tokenRegistered(w *worker) (err error) {
 		}
 	}
 	_, err = w.clientCredentials(w.service)
+	return err
+}
+
+// tokenOfService is for one service after the other.
+func tokenOfService(w *worker) error {
+	w.nextService++
+	_, err := w.clientCredentials(w.services[w.nextService%len(w.services)])
 	return err
 }
 

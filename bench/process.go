@@ -72,18 +72,41 @@ func loopback(where string) (string, error) {
 	return u.Host, nil
 }
 
-// heap is the live heap after a collection, in bytes.
-func (p *process) heap() (float64, error) {
-	response, err := http.Get("http://" + p.address + "/heap")
+// heap is the live heap after two collections, in bytes.
+func (p *process) heap() (float64, error) { return p.number(http.MethodGet, "/heap") }
+
+// number asks the server for a number.
+func (p *process) number(method, path string) (float64, error) {
+	request, err := http.NewRequest(method, "http://"+p.address+path, nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return 0, err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s %s: status %d: %s", method, path, response.StatusCode, body)
+	}
 	if err != nil {
 		return 0, err
 	}
 	return strconv.ParseFloat(string(body), 64)
+}
+
+// use is the processor time that the server takes for something.
+func (p *process) use(do func() error) (time.Duration, error) {
+	before, err := p.idleCPU()
+	if err != nil {
+		return 0, err
+	}
+	if err := do(); err != nil {
+		return 0, err
+	}
+	after, err := p.idleCPU()
+	return after - before, err
 }
 
 // idleCPU is the processor time of the server since its start. It waits until the server does nothing more, such as

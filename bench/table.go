@@ -16,8 +16,7 @@ import (
 // print writes what was measured as Markdown, with what has to be known to repeat it.
 func (b *bench) print(out io.Writer) error {
 	text := new(strings.Builder)
-	fmt.Fprintf(text, "%s, %s, %s/%s, %s, %d processors, commit %s. %d rounds of %d requests over %d connections.\n\n", time.Now().UTC().Format(time.DateOnly),
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, processor(), runtime.NumCPU(), commit(), b.rounds, b.options.requests, workers)
+	fmt.Fprintf(text, "%s %d rounds of %d requests over %d connections.\n\n", machineNow(), b.rounds, b.options.requests, workers)
 	sent := 0
 	for _, name := range slices.Sorted(maps.Keys(b.servers)) {
 		requests, _ := b.servers[name].answered()
@@ -32,6 +31,12 @@ func (b *bench) print(out io.Writer) error {
 	fmt.Fprintf(text, "\n%d requests, 0 failed.\n", sent)
 	_, err := io.WriteString(out, text.String())
 	return err
+}
+
+// machineNow is what has to be known of the day, the machine and the code.
+func machineNow() string {
+	return fmt.Sprintf("%s, %s, %s/%s, %s, %d processors, commit %s.", time.Now().UTC().Format(time.DateOnly),
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, processor(), runtime.NumCPU(), commit())
 }
 
 // printTimes writes a line for each row: the median of each server's rounds, the ratio of the sums of all rounds, and the

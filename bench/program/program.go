@@ -36,6 +36,7 @@ func serve(name string, handler func(url string) (http.Handler, error)) error {
 	routes.Handle("/", served)
 	routes.Handle("/debug/pprof/", http.DefaultServeMux)
 	routes.HandleFunc("GET /heap", heap)
+	routes.HandleFunc("GET /allocated", allocated)
 	web := &http.Server{
 		Handler:           routes,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -60,4 +61,11 @@ func heap(w http.ResponseWriter, _ *http.Request) {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	fmt.Fprint(w, stats.HeapAlloc)
+}
+
+// allocated answers with the bytes that were allocated since the start.
+func allocated(w http.ResponseWriter, _ *http.Request) {
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	fmt.Fprint(w, stats.TotalAlloc)
 }

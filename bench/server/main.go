@@ -1,6 +1,6 @@
 // Command server is an authorization server with everything on: dynamic client registration and its management, limits,
 // a log that is formatted and thrown away, and the history of the operator's pages. With -alone it is the same provider
-// of fosite without the package, in the same storage.
+// of fosite without the package, in the same storage. With -strict the package has its default limits.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -27,15 +28,19 @@ import (
 func main() {
 	alone := flag.Bool("alone", false, "fosite without the package")
 	gorilla := flag.Bool("gorilla", false, "route with gorilla/mux instead of net/http")
+	strict := flag.Bool("strict", false, "the default limits of the package")
+	clients := flag.Int("clients", 0, "how many clients may be registered; 0 is no bound")
 	flag.Parse()
-	s := &server{alone: *alone, gorilla: *gorilla}
+	s := &server{alone: *alone, gorilla: *gorilla, strict: *strict, clients: *clients}
 	program.Serve(s.name(), s.compose)
 }
 
 type server struct {
-	alone, gorilla bool
-	provider       fosite.OAuth2Provider
-	extended       *dcr.Provider // nil for fosite alone
+	alone, gorilla, strict bool
+	clients                int          // that may be registered, if not 0
+	slow                   atomic.Int64 // by how much the clock of the package is, in nanoseconds
+	provider               fosite.OAuth2Provider
+	extended               *dcr.Provider // nil for fosite alone
 }
 
 // name says what this is, with the version of fosite.
@@ -69,8 +74,7 @@ func (s *server) compose(url string) (http.Handler, error) {
 		AudienceMatchingStrategy: fosite.DefaultAudienceMatchingStrategy,
 		JWKSFetcherStrategy:      fosite.NewDefaultJWKSFetcherStrategy(),
 	}
-	// Tokens have the default bounds, so their number stays, whatever the rounds.
-	store := dcr.NewMemoryStore(dcr.WithMemoryLimits(dcr.MemoryLimits{Clients: 1 << 30}))
+	store := dcr.NewMemoryStore(dcr.WithMemoryLimits(s.bounds()))
 	static, err := staticClient(config)
 	if err != nil {
 		return nil, err
@@ -85,7 +89,7 @@ func (s *server) compose(url string) (http.Handler, error) {
 		compose.OAuth2PKCEFactory,
 	}
 	if !s.alone {
-		factories = append(factories, dcr.NewFactory(registration()))
+		factories = append(factories, dcr.NewFactory(s.registration()))
 	}
 	s.provider = compose.Compose(config, store, compose.NewOAuth2HMACStrategy(config), factories...)
 	if !s.alone {
@@ -97,17 +101,33 @@ func (s *server) compose(url string) (http.Handler, error) {
 	return s.routes(), nil
 }
 
+// bounds are those of the store. Without a number of clients only theirs is out of reach: the others are the defaults, so the
+// number of tokens stays, whatever the rounds.
+func (s *server) bounds() dcr.MemoryLimits {
+	switch {
+	case s.strict:
+		return dcr.MemoryLimits{}
+	case s.clients > 0:
+		return dcr.MemoryLimits{Clients: s.clients, Tokens: 2*s.clients + 500_000}
+	}
+	return dcr.MemoryLimits{Clients: 1 << 30}
+}
+
 // registration is the configuration of the package.
-func registration() dcr.Config {
-	return dcr.Config{
+func (s *server) registration() dcr.Config {
+	config := dcr.Config{
+		Now:       s.now,
 		Access:    dcr.Open(),
 		Scopes:    []string{"profile", "email"},
 		Events:    dcr.EventSinks(admin.NewHistory(admin.HistoryOptions{}), dcr.LogEvents(slog.New(slog.NewTextHandler(io.Discard, nil)))),
 		Endpoints: dcr.Endpoints{AllowedOrigins: []string{"*"}},
-		// All requests come from one address, so the limit is counted, and never reached.
-		Limits:   dcr.Limits{Rate: dcr.RateLimit{PerCaller: dcr.Rate{Count: 1 << 30, Per: time.Minute}}},
-		Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}}, // to measure it; dangerous elsewhere (T56)
+		Metadata:  dcr.Metadata{AnonymousGrantTypes: []string{"client_credentials"}}, // to measure it; dangerous elsewhere (T56)
 	}
+	if !s.strict {
+		// All requests come from one address, so the limit is counted, and never reached.
+		config.Limits.Rate.PerCaller = dcr.Rate{Count: 1 << 30, Per: time.Minute}
+	}
+	return config
 }
 
 // staticClient is a client that was not registered through the protocol.
@@ -153,6 +173,7 @@ func (s *server) routes() http.Handler {
 	if !s.alone {
 		routes.Handle("/register", s.extended.RegistrationHandler())
 		routes.Handle("/register/{client_id}", s.extended.ManagementHandler())
+		s.operate(routes)
 	}
 	routes.HandleFunc("/authorize", s.authorize)
 	routes.HandleFunc("/token", s.token)

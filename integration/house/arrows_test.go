@@ -24,6 +24,7 @@ var arrows = []struct {
 }{
 	{"bench", nil},
 	{"bench/server", []string{"admin", ".", "bench/program"}},
+	{"bench/attacker", nil},
 	{"bench/bare", []string{"bench/program"}},
 	{"bench/program", nil},
 	{"admin", []string{"consent", ".", "cimd"}},
@@ -91,8 +92,8 @@ var only = map[string][]string{
 	"net/http": {
 		"access.go", "discovery.go", "errors.go", "events.go", "management_handler.go", "provider.go", "provider_token.go",
 		"registration_handler.go", "admin", "cimd", "examples", "internal/dcrtest", "internal/ratelimit", "internal/request",
-		"outbound", "internal/errorredirect", "internal/introspection", "internal/tokens", "bench", "bench/bare",
-		"bench/program", "bench/server",
+		"outbound", "internal/errorredirect", "internal/introspection", "internal/tokens", "bench", "bench/attacker",
+		"bench/bare", "bench/program", "bench/server",
 	},
 	"github.com/ory/fosite/compose":       {"compose.go", "examples", "internal/dcrtest", "bench/server"},
 	"github.com/gorilla/mux":              {"fosite_dcr.go", "examples", "internal/dcrtest", "bench/server"},
