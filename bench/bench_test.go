@@ -78,9 +78,9 @@ func TestAttack(t *testing.T) {
 	var out, errOut strings.Builder
 	require.NoError(t, run(t.Context(), []string{"-attack", "-rounds", "1", "-requests", "20", "-clients", "100"}, &out, &errOut))
 	const attacked = `: at least 100 connections held of 100, with a limit of \d+ open files\. The server used ([0-9.]+) processors\. ` +
-		`Answers a second: garbage: 400, (\d+); wrong registration access token: `
-	positive(t, out.String(), `- the package on fosite .*?`+attacked+`401, (\d+); wrong secret: 401, (\d+)`, 1)
-	positive(t, out.String(), `- fosite .*? without the package`+attacked+`404, (\d+); wrong secret: 401, (\d+)`, 1)
+		`Answers a second: garbage: 400, ([0-9.]+); wrong registration access token: `
+	positive(t, out.String(), `- the package on fosite .*?`+attacked+`401, ([0-9.]+); wrong secret: 401, ([0-9.]+)`, 1)
+	positive(t, out.String(), `- fosite .*? without the package`+attacked+`404, ([0-9.]+); wrong secret: 401, ([0-9.]+)`, 1)
 	positive(t, out.String(), `\| (?:dcr|fosite), (?:idle|during the attack) \| 20`+strings.Repeat(` \| ([0-9.]+)`, 3)+` \|`, 4)
 	positive(t, out.String(), `\| (?:dcr|fosite), (?:resident|live heap)`+strings.Repeat(` \| ([0-9.]+)`, 3)+` \|`, 4)
 }

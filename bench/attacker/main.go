@@ -1,5 +1,5 @@
 // Command attacker attacks a server of the benchmark from many addresses of this machine until its standard input ends. It
-// prints a line when its connections are open, and one of JSON at the end.
+// prints a line when the attack is under way, and one of JSON at the end.
 //
 // Most connections are held: half send a header of garbage and half the body of a registration, a byte each second, and
 // begin anew when the server ends them. A few send wrong secrets, wrong registration access tokens and lines of garbage, as
@@ -81,22 +81,36 @@ func (a *attacker) attack(connections int) error {
 	for i := range connections {
 		go a.hold(ctx, i)
 	}
-	for range 300 {
-		if time.Sleep(100 * time.Millisecond); int(a.opened.Load()) == connections || ctx.Err() != nil {
-			break
-		}
-	}
+	wait(ctx, func() bool { return int(a.opened.Load()) == connections })
 	held, began := int(a.open.Load()), time.Now()
 	for range each {
 		go a.repeat(ctx, "wrong secret", a.wrongSecret())
 		go a.repeat(ctx, "wrong registration access token", a.wrongToken())
 		go a.repeat(ctx, "garbage", "\x16\x03\x01 garbage\r\n\r\n")
 	}
+	wait(ctx, a.answered)
 	fmt.Println("ready")
 	<-ctx.Done()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return json.NewEncoder(os.Stdout).Encode(result{held, files, time.Since(began).Seconds(), a.answers})
+}
+
+// wait waits until something is so, half a minute at most.
+func wait(ctx context.Context, is func() bool) {
+	for range 300 {
+		if is() || ctx.Err() != nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// answered reports whether each kind of what is repeated was answered.
+func (a *attacker) answered() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.answers) >= 3
 }
 
 // files raises the limit of open files as far as it goes, and returns it.
