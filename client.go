@@ -79,6 +79,7 @@ type view struct {
 	redirectURIs  func() []string // instead of the registered ones
 	pushed        bool            // the request came through the PAR endpoint
 	secretMethod  string          // instead of the registered one
+	entry         *fosite.Request // of the registration access token that was made for it, without its client yet
 	responseModes []fosite.ResponseModeType
 }
 

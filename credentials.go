@@ -266,25 +266,34 @@ type registrationTokens struct {
 	now        func() time.Time
 }
 
+// issuedToken is a token that was made: itself, what the record of its client has of it, and its entry.
+type issuedToken struct {
+	token  string
+	record RegistrationTokenRecord
+	entry  *fosite.Request
+}
+
 // issue makes a token. Nothing of it is stored yet.
-func (t *registrationTokens) issue(ctx context.Context) (token string, record RegistrationTokenRecord, err error) {
-	token, signature, err := t.strategy.GenerateAccessToken(ctx, t.request(nil))
+func (t *registrationTokens) issue(ctx context.Context) (issuedToken, error) {
+	made := issuedToken{entry: t.request()}
+	token, signature, err := t.strategy.GenerateAccessToken(ctx, made.entry)
 	if err == nil && (token == "" || signature == "") {
 		err = errors.New("the access token strategy returned an empty token or signature")
 	}
 	if err != nil {
-		return "", record, failure(err)
+		return issuedToken{}, failure(err)
 	}
-	record.Signature = signature
+	made.token, made.record.Signature = token, signature
 	if t.config.Lifetime > 0 {
-		record.ExpiresAt = t.now().Add(t.config.Lifetime)
+		made.record.ExpiresAt = t.now().Add(t.config.Lifetime)
 	}
-	return token, record, nil
+	return made, nil
 }
 
-// store stores the entry of a token, for a client that exists.
-func (t *registrationTokens) store(ctx context.Context, client *Client, record RegistrationTokenRecord) error {
-	return t.entries.CreateAccessTokenSession(ctx, entryKey(record.Signature), t.request(client))
+// store stores the entry of the token that was made for a client that exists.
+func (t *registrationTokens) store(ctx context.Context, client *Client) error {
+	client.view.entry.Client = client
+	return t.entries.CreateAccessTokenSession(ctx, entryKey(client.RegistrationToken.Signature), client.view.entry)
 }
 
 // remove removes an entry. One that is missing is no error.
@@ -314,8 +323,8 @@ func (t *registrationTokens) clear(ctx context.Context, clientID string, records
 }
 
 // request is the request that the entry of a token holds. What matters lies in its ordinary parts: the
-// client and the scope.
-func (t *registrationTokens) request(client *Client) *fosite.Request {
+// client, for which somebody without a name stands, and the scope.
+func (t *registrationTokens) request() *fosite.Request {
 	made := &struct { // in one piece
 		fosite.Request
 		nobody fosite.DefaultClient
@@ -326,9 +335,6 @@ func (t *registrationTokens) request(client *Client) *fosite.Request {
 		RequestedScope: made.scopes[:1:1], GrantedScope: made.scopes[1:], RequestedAudience: fosite.Arguments{}, GrantedAudience: fosite.Arguments{},
 	}
 	made.Session.SetExpiresAt(fosite.AccessToken, made.RequestedAt.Add(entryLifetime))
-	if client != nil {
-		made.Client = client
-	}
 	return &made.Request
 }
 
@@ -343,7 +349,7 @@ func (t *registrationTokens) authenticate(ctx context.Context, issuer, id, token
 	unfit := func(why string) error {
 		return ErrInvalidToken.WithDebugf("At the URL of the client %q: %s.", asked, why)
 	}
-	question := t.request(nil)
+	question := t.request()
 	if err := t.strategy.ValidateAccessToken(ctx, question, token); err != nil {
 		return nil, record, unfit("this server did not make the token")
 	}
@@ -389,7 +395,7 @@ func (t *registrationTokens) ownerOf(ctx context.Context, signature string, sess
 
 // rotate puts a new token record into a client. The token that was presented stays valid for the grace,
 // where there is one.
-func (t *registrationTokens) rotate(client *Client, presented, next RegistrationTokenRecord) {
+func (t *registrationTokens) rotate(client *Client, presented RegistrationTokenRecord, next issuedToken) {
 	client.PreviousRegistrationToken = RegistrationTokenRecord{}
 	if t.config.Grace > 0 {
 		until := t.now().Add(t.config.Grace)
@@ -398,13 +404,13 @@ func (t *registrationTokens) rotate(client *Client, presented, next Registration
 		}
 		client.PreviousRegistrationToken = presented
 	}
-	client.RegistrationToken = next
+	client.RegistrationToken, client.view.entry = next.record, next.entry
 }
 
 // revoke removes the entry of a token that is the client's own (RFC 7009). It reports whether the token is one of
 // these; that of another client is fosite.ErrUnauthorizedClient.
 func (t *registrationTokens) revoke(ctx context.Context, client fosite.Client, token string) (known bool, err error) {
-	if t.strategy.ValidateAccessToken(ctx, t.request(nil), token) != nil {
+	if t.strategy.ValidateAccessToken(ctx, t.request(), token) != nil {
 		return false, nil
 	}
 	signature := t.strategy.AccessTokenSignature(ctx, token)

@@ -357,13 +357,12 @@ func (s *manager) replaceRecord(ctx context.Context, m *ManagementRequest, edit 
 	if err != nil {
 		return nil, err
 	}
-	token := m.token
+	issued := issuedToken{token: m.token}
 	if rotate {
-		var record RegistrationTokenRecord
-		if token, record, err = s.tokens.issue(ctx); err != nil {
+		if issued, err = s.tokens.issue(ctx); err != nil {
 			return nil, err
 		}
-		s.tokens.rotate(next, m.presented, record)
+		s.tokens.rotate(next, m.presented, issued)
 	} else if m.presented.Signature == next.RegistrationToken.Signature {
 		next.PreviousRegistrationToken = RegistrationTokenRecord{} // the new token has arrived
 	}
@@ -383,7 +382,7 @@ func (s *manager) replaceRecord(ctx context.Context, m *ManagementRequest, edit 
 		s.tokens.clear(ctx, next.ID, staleRecords(before, next)...)
 	}
 	s.recordChange(ctx, m.Method, rotate, before, next)
-	return information(next, secret, token, s.location.registrationEndpoint(ctx)), nil
+	return information(next, secret, issued.token, s.location.registrationEndpoint(ctx)), nil
 }
 
 func (s *manager) recordChange(ctx context.Context, method string, rotated bool, before, after *Client) {
@@ -400,7 +399,7 @@ func (s *manager) recordChange(ctx context.Context, method string, rotated bool,
 func (s *manager) commit(ctx context.Context, before, next *Client, rotate, moved bool) error {
 	err := s.records.inTransaction(ctx, func(ctx context.Context) error {
 		if rotate {
-			if err := s.tokens.store(ctx, next, next.RegistrationToken); err != nil {
+			if err := s.tokens.store(ctx, next); err != nil {
 				return failure(err)
 			}
 		}

@@ -200,8 +200,7 @@ type credentials struct {
 	secret        string
 	secretHash    []byte
 	secretExpires time.Time
-	token         string
-	record        RegistrationTokenRecord
+	issuedToken
 }
 
 // makeCredentials makes what the server chooses for a new client.
@@ -211,7 +210,7 @@ func (s *registrar) makeCredentials(ctx context.Context, method string) (made cr
 		return made, err
 	}
 	if s.management {
-		made.token, made.record, err = s.tokens.issue(ctx)
+		made.issuedToken, err = s.tokens.issue(ctx)
 	}
 	return made, err
 }
@@ -221,6 +220,7 @@ func (s *registrar) newClient(registration *RegistrationRequest, made credential
 	client := newClient(made.id, registration.issuer, registration.Registrant, registration.Metadata, s.lifetimes.now())
 	client.UnusedUntil, client.ExpiresAt = s.lifetimes.unusedUntil(registration.Registrant), s.lifetimes.maximum(registration.Metadata.decision.lifetime)
 	client.SecretHash, client.SecretExpiresAt, client.RegistrationToken = made.secretHash, made.secretExpires, made.record
+	client.view.entry = made.entry
 	return client
 }
 
@@ -308,7 +308,7 @@ func (c *creator) write(ctx context.Context, client *Client, create func(context
 		if client.RegistrationToken.Signature == "" {
 			return nil
 		}
-		return c.tokens.store(ctx, client, client.RegistrationToken)
+		return c.tokens.store(ctx, client)
 	})
 	if err == nil {
 		// Not in the transaction, in which others may not be seen.

@@ -149,10 +149,16 @@ func (h *History) Record(_ context.Context, e dcr.Event) {
 		// A sweep of many clients without a history pushes out no client that exists.
 		return
 	case !known:
-		if order.Len() >= most {
-			delete(h.clients, order.Remove(order.Back()).(*past).id)
+		if order.Len() >= most { // the oldest history makes room, and its memory serves the new one
+			element = order.Back()
+			oldest := element.Value.(*past)
+			delete(h.clients, oldest.id)
+			clear(oldest.entries)
+			*oldest = past{id: entry.ClientID, entries: oldest.entries[:0]}
+			order.MoveToFront(element)
+		} else {
+			element = order.PushFront(&past{id: entry.ClientID})
 		}
-		element = order.PushFront(&past{id: entry.ClientID})
 		h.clients[entry.ClientID] = element
 	}
 	if e.Kind != dcr.EventExpired {
