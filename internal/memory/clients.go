@@ -300,10 +300,11 @@ func (s *Clients[T, B]) evict(before time.Time) *T {
 func (s *Clients[T, B]) enqueue(id string) {
 	s.waitingMu.Lock()
 	defer s.waitingMu.Unlock()
-	s.waiting.Drop(id)
 	if at, _ := s.shard(id).find(id); at.data != "" {
 		if now := s.options.Brief(at.data); !now.Used {
 			s.waiting.Set(now.ID, now.Changed)
+			return
 		}
 	}
+	s.waiting.Drop(id)
 }

@@ -131,20 +131,30 @@ func (s *Clients[T, B]) removeIf(id string, f Filter[T]) *T {
 
 // count counts one record instead of another; either may be nil.
 func (s *Clients[T, B]) count(old, record *T) {
-	before, after := s.countKeys(old), s.countKeys(record)
+	before, after := s.counted(old), s.counted(record)
 	if before != after {
-		s.counts.Replace(before[:], after[:])
+		from, to := before.keys(), after.keys()
+		s.counts.Replace(from[:], to[:])
 	}
 }
 
-func (s *Clients[T, B]) countKeys(record *T) (keys [3]string) {
-	if record == nil {
-		return keys
+// counted is what a record is counted by.
+type counted struct {
+	issuer string
+	values [3]string
+}
+
+func (s *Clients[T, B]) counted(record *T) (c counted) {
+	if record != nil {
+		c.issuer, c.values = s.options.Counted(record)
 	}
-	issuer, values := s.options.Counted(record)
-	for i, value := range values {
-		if issuer != "" && value != "" {
-			keys[i] = countKey(i, issuer, value)
+	return c
+}
+
+func (c counted) keys() (keys [3]string) {
+	for i, value := range c.values {
+		if c.issuer != "" && value != "" {
+			keys[i] = countKey(i, c.issuer, value)
 		}
 	}
 	return keys

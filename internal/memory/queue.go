@@ -42,10 +42,11 @@ func (i instant) time() time.Time {
 	return time.Unix(0, int64(i)).UTC()
 }
 
-// Set adds a key, or moves one that is there, to a time.
+// Set adds a key, or moves one that is there, to a time. The memory of the key that is given takes the place of an earlier
+// one's: an assignment to a map replaces the key, too, where that is a string.
 func (q *Queue) Set(key string, at time.Time) {
 	if place, found := q.places[key]; found {
-		q.waiting[place].at = instantOf(at)
+		q.waiting[place], q.places[key] = waiting{key, instantOf(at)}, place
 		heap.Fix((*queueHeap)(q), int(place))
 		return
 	}
