@@ -168,7 +168,8 @@ func (p *Provider) WriteIntrospectionError(ctx context.Context, w http.ResponseW
 // Credentials in the query and two methods at once are refused. An empty hash never authenticates. A storage
 // that fails is a server error.
 func (p *Provider) ClientAuthentication(ctx context.Context, r *http.Request, form url.Values) (fosite.Client, error) {
-	if err := request.OneMethod(r, form); err != nil {
+	basic, err := request.OneMethod(r, form)
+	if err != nil {
 		return nil, fosite.ErrInvalidRequest.WithHintf("The request %s.", err)
 	}
 	c := crossingOf(ctx)
@@ -176,26 +177,19 @@ func (p *Provider) ClientAuthentication(ctx context.Context, r *http.Request, fo
 		c = &crossing{}
 		ctx = withCrossing(ctx, c)
 	}
-	c.secretMethod = secretMethod(r, form)
+	switch {
+	case basic:
+		c.secretMethod = capability.MethodClientSecretBasic
+	case form.Get("client_secret") != "":
+		c.secretMethod = capability.MethodClientSecretPost
+	}
 	var client fosite.Client
-	var err error
 	if form.Get("client_assertion_type") == assertion.Type && form.Get("client_assertion") != "" {
 		client, err = p.authenticateAssertion(ctx, form)
 	} else {
 		client, err = p.DefaultClientAuthenticationStrategy(ctx, r, form)
 	}
 	return client, translate(nil, err)
-}
-
-// secretMethod is how a request presents a client secret; empty where it presents none.
-func secretMethod(r *http.Request, form url.Values) string {
-	if _, _, basic := r.BasicAuth(); basic {
-		return capability.MethodClientSecretBasic
-	}
-	if form.Get("client_secret") != "" {
-		return capability.MethodClientSecretPost
-	}
-	return ""
 }
 
 // authenticateAssertion verifies a client assertion with the keys that the client registered.

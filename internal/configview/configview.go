@@ -5,7 +5,9 @@ package configview
 
 import (
 	"context"
+	"reflect"
 	"slices"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-retryablehttp"
 	"github.com/ory/fosite"
@@ -35,12 +37,14 @@ type Options struct {
 type config struct {
 	fosite.Configurator
 
-	own Options
+	own           Options
+	grants        kept[fosite.TokenEndpointHandler]
+	introspectors kept[fosite.TokenIntrospector]
 }
 
 // New returns a configuration as a provider works with it. It hides none of the optional interfaces that fosite asserts.
 func New(application fosite.Configurator, own Options) fosite.Configurator {
-	view := &config{application, own}
+	view := &config{Configurator: application, own: own}
 	par, hasConfig := application.(fosite.PushedAuthorizeRequestConfigProvider)
 	handlers, hasHandlers := application.(fosite.PushedAuthorizeRequestHandlersProvider)
 	switch {
@@ -75,19 +79,44 @@ func (v *config) GetSecretsHasher(context.Context) fosite.Hasher { return v.own.
 // GetTokenEndpointHandlers returns the application's. fosite's own for codes and refresh tokens narrow the access token to
 // the resources that the request names.
 func (v *config) GetTokenEndpointHandlers(ctx context.Context) fosite.TokenEndpointHandlers {
-	return resource.Handlers(v.Configurator.GetTokenEndpointHandlers(ctx), v.own.UnknownResource)
+	return v.grants.of(v.Configurator.GetTokenEndpointHandlers(ctx), func(handlers []fosite.TokenEndpointHandler) []fosite.TokenEndpointHandler {
+		return resource.Handlers(handlers, v.own.UnknownResource)
+	})
 }
 
 // GetTokenIntrospectionHandlers returns the application's, with fosite's own validator in a form that
 // recognises a storage which failed.
 func (v *config) GetTokenIntrospectionHandlers(ctx context.Context) fosite.TokenIntrospectionHandlers {
-	handlers := slices.Clone(v.Configurator.GetTokenIntrospectionHandlers(ctx))
-	for i, h := range handlers {
-		if core, ok := h.(*oauth2.CoreValidator); ok {
-			handlers[i] = validator{core, v.own.Failed}
+	return v.introspectors.of(v.Configurator.GetTokenIntrospectionHandlers(ctx), func(handlers []fosite.TokenIntrospector) []fosite.TokenIntrospector {
+		handlers = slices.Clone(handlers)
+		for i, h := range handlers {
+			if core, ok := h.(*oauth2.CoreValidator); ok {
+				handlers[i] = validator{core, v.own.Failed}
+			}
 		}
+		return handlers
+	})
+}
+
+// kept is a list that was made of the application's, for as long as that is the same. fosite asks for it several times in
+// each request.
+type kept[H any] struct {
+	last atomic.Pointer[struct{ from, made []H }]
+}
+
+func (k *kept[H]) of(list []H, make func([]H) []H) []H {
+	if last := k.last.Load(); last != nil && slices.EqualFunc(last.from, list, same[H]) {
+		return last.made
 	}
-	return handlers
+	made := make(list)
+	k.last.Store(&struct{ from, made []H }{slices.Clone(list), made})
+	return made
+}
+
+// same reports whether two handlers are one. Those that are no pointers, of which not all can be compared, never are.
+func same[H any](a, b H) bool {
+	kind := reflect.TypeOf(a)
+	return kind != nil && kind.Kind() == reflect.Pointer && any(a) == any(b)
 }
 
 // GetHTTPClient returns the guarded client where a guarded client has fosite fetch what it points at.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -35,29 +36,29 @@ func stored(form url.Values) error {
 		case "client_secret", "password", "code_verifier", "access_token":
 			continue
 		}
-		for _, text := range append(values, name) {
-			if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-				return fmt.Errorf("%w: %w", ErrUnreadable, errNoText)
-			}
+		if !storable(name) || slices.ContainsFunc(values, func(text string) bool { return !storable(text) }) {
+			return fmt.Errorf("%w: %w", ErrUnreadable, errNoText)
 		}
 	}
 	return nil
 }
+
+func storable(text string) bool { return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0 }
 
 func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl) }
 
 // replaceImpossible puts an unknown value in the place of each reference that can be none, so that it is answered like
 // an unknown one and reaches no storage.
 func replaceImpossible(r *http.Request) {
-	for name, possible := range map[string]func(string) bool{
-		"client_id": IsIdentifier,
-		"code":      IsToken, "refresh_token": IsToken, "token": IsToken, "device_code": IsToken,
-	} {
-		if r.Form.Has(name) && !possible(r.Form.Get(name)) {
-			r.Form.Set(name, unknown)
+	for _, name := range []string{"client_id", "code", "refresh_token", "token", "device_code"} {
+		possible := IsToken
+		if name == "client_id" {
+			possible = IsIdentifier
 		}
-		if r.PostForm.Has(name) && !possible(r.PostForm.Get(name)) {
-			r.PostForm.Set(name, unknown)
+		for _, form := range []url.Values{r.Form, r.PostForm} {
+			if form.Has(name) && !possible(form.Get(name)) {
+				form.Set(name, unknown)
+			}
 		}
 	}
 }

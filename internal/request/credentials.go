@@ -18,10 +18,10 @@ var (
 )
 
 // OneMethod refuses credentials in the query, where logs and the Referer header carry them away (T40), and more than one
-// method (RFC 6749, section 2.3). The form is what the endpoint reads.
-func OneMethod(r *http.Request, form url.Values) error {
+// method (RFC 6749, section 2.3). The form is what the endpoint reads. It reports whether the method is Basic.
+func OneMethod(r *http.Request, form url.Values) (basic bool, err error) {
 	if err := NoQueryCredentials(r); err != nil {
-		return err
+		return false, err
 	}
 	methods := len(form["client_secret"])
 	if methods == 1 && form.Get("client_secret") == "" {
@@ -35,16 +35,19 @@ func OneMethod(r *http.Request, form url.Values) error {
 		methods++
 	}
 	if methods > 1 {
-		return ErrMethods
+		return basic, ErrMethods
 	}
 	if id, err := url.QueryUnescape(basicID); basic && form.Get("client_id") != "" && (err != nil || id != form.Get("client_id")) {
-		return ErrOtherClient
+		return basic, ErrOtherClient
 	}
-	return nil
+	return basic, nil
 }
 
 // NoQueryCredentials refuses credentials in the query.
 func NoQueryCredentials(r *http.Request) error {
+	if r.URL.RawQuery == "" {
+		return nil
+	}
 	query := r.URL.Query()
 	if query.Has("client_secret") || query.Has("client_assertion") {
 		return ErrQueryCredentials

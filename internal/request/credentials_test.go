@@ -36,7 +36,9 @@ func TestOneMethod(t *testing.T) {
 			}
 			form, err := url.ParseQuery(row.form)
 			require.NoError(t, err)
-			require.Equal(t, row.want, request.OneMethod(r, form))
+			basic, err := request.OneMethod(r, form)
+			require.Equal(t, row.want, err)
+			require.Equal(t, row.basic != "" && row.query == "", basic)
 		})
 	}
 }

@@ -29,7 +29,7 @@ func Form(r *http.Request, limit int) error {
 		r.Body = http.MaxBytesReader(nil, r.Body, int64(limit))
 	}
 	err := r.ParseForm()
-	if err == nil {
+	if err == nil && r.Header.Get("Content-Type") != "application/x-www-form-urlencoded" {
 		// This one forgets an error of the other, and has none at a second try.
 		err = r.ParseMultipartForm(int64(limit))
 	}

@@ -82,6 +82,9 @@ func (h codes) HandleTokenEndpointRequest(ctx context.Context, request fosite.Ac
 
 // PopulateTokenEndpointResponse is fosite's, on a view of its storage and its strategy.
 func (h codes) PopulateTokenEndpointResponse(ctx context.Context, request fosite.AccessRequester, response fosite.AccessResponder) error {
+	if !h.CanHandleTokenEndpointRequest(ctx, request) {
+		return fosite.ErrUnknownRequest // without the stack trace that fosite's has for each request of another grant
+	}
 	if !names(request) {
 		return h.AuthorizeExplicitGrantHandler.PopulateTokenEndpointResponse(ctx, request, response)
 	}
@@ -109,6 +112,9 @@ func (h refreshes) HandleTokenEndpointRequest(ctx context.Context, request fosit
 
 // PopulateTokenEndpointResponse is fosite's, on a view of its storage and its strategy.
 func (h refreshes) PopulateTokenEndpointResponse(ctx context.Context, request fosite.AccessRequester, response fosite.AccessResponder) error {
+	if !h.CanHandleTokenEndpointRequest(ctx, request) {
+		return fosite.ErrUnknownRequest // without the stack trace that fosite's has for each request of another grant
+	}
 	if !names(request) {
 		return h.RefreshTokenGrantHandler.PopulateTokenEndpointResponse(ctx, request, response)
 	}

@@ -15,7 +15,7 @@ import (
 
 // HandlesGrant reports whether a handler takes the grant type of a request, or there is none to take.
 func HandlesGrant(ctx context.Context, handlers fosite.TokenEndpointHandlers, grantType string) bool {
-	request := &fosite.AccessRequest{GrantTypes: fosite.RemoveEmpty(strings.Split(grantType, " "))}
+	request := &fosite.AccessRequest{GrantTypes: strings.Fields(grantType)}
 	return len(request.GrantTypes) == 0 || slices.ContainsFunc(handlers, func(h fosite.TokenEndpointHandler) bool {
 		return h.CanHandleTokenEndpointRequest(ctx, request)
 	})
