@@ -214,6 +214,9 @@ func (r *refusedDocument) Unwrap() error { return r.RFC6749Error }
 
 // asFault returns the answer to the failure in the chain of err, or nil.
 func asFault(err error) error {
+	if err == nil {
+		return nil
+	}
 	var f *fault
 	if errors.As(err, &f) {
 		return f.answer()

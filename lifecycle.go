@@ -208,9 +208,12 @@ func (g *grants) refuseStale(ctx context.Context, client *Client, requestID stri
 	if g.revoker == nil || client.isDocument() { // it is in no storage
 		return nil
 	}
+	now, err := g.records.get(ctx, client.ID)
+	if err == nil && now.GrantsRevoked == client.GrantsRevoked && now.GrantsRevoked%2 == 0 && now.CreatedAt.Equal(client.CreatedAt) {
+		return nil
+	}
 	cleanup, cancel := cleanupContext(ctx)
 	defer cancel()
-	now, err := g.records.get(cleanup, client.ID)
 	for tries := 0; err != nil && !errors.Is(err, fosite.ErrNotFound) && tries < 2; tries++ {
 		now, err = g.records.get(cleanup, client.ID)
 	}

@@ -41,7 +41,7 @@ func (e *Endpoint) answer(ctx context.Context, r *http.Request, session fosite.S
 	if request.OneToken(r) != nil {
 		return inactive(), e.TwoTokens
 	}
-	if err := request.NoQueryCredentials(r); err != nil || r.URL.Query().Has("access_token") {
+	if err := request.NoQueryCredentials(r); err != nil || r.URL.RawQuery != "" && r.URL.Query().Has("access_token") {
 		return inactive(), fosite.ErrRequestUnauthorized.WithHint("Client credentials must not be sent in the query of the URL.").WithWrap(err)
 	}
 	caller, err := e.caller(ctx, r, session)
