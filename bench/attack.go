@@ -198,7 +198,7 @@ func (b *bench) printAttack(out io.Writer, all []*attacked) error {
 				answers[what] += number
 			}
 		}
-		fmt.Fprintf(text, "- %s: at least %d connections held of %d, with a limit of %d open files. The server used %.2f processors. Answers a second:",
+		fmt.Fprintf(text, "- %s: %d of %d connections held when it began, with a limit of %d open files. The server used %.2f processors. Answers a second:",
 			s.process.name, held, b.clients, files, processors)
 		for i, what := range slices.Sorted(maps.Keys(answers)) {
 			fmt.Fprintf(text, "%s %s, %.1f", map[bool]string{true: ";"}[i > 0], what, float64(answers[what])/seconds)
