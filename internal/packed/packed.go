@@ -40,6 +40,10 @@ func (c *Codec) Number(n uint64) uint64 {
 		c.out = binary.AppendUvarint(c.out, n)
 		return n
 	}
+	if len(c.in) > 0 && c.in[0] < 0x80 { // most are short
+		n, c.in = uint64(c.in[0]), c.in[1:]
+		return n
+	}
 	n = 0
 	for i := range min(len(c.in), binary.MaxVarintLen64) {
 		b := c.in[i]
@@ -203,8 +207,7 @@ func (c *Codec) Fixed(fields ...*time.Time) {
 	for _, field := range fields {
 		switch {
 		case !c.reading:
-			c.out = binary.BigEndian.AppendUint64(c.out, uint64(field.Unix()))
-			c.out = binary.BigEndian.AppendUint32(c.out, uint32(field.Nanosecond()))
+			c.out = appendFixed(c.out, *field)
 		case len(c.in) < fixed:
 			*field, c.in = time.Time{}, ""
 		default:
@@ -215,21 +218,25 @@ func (c *Codec) Fixed(fields ...*time.Time) {
 	}
 }
 
+func appendFixed(out []byte, t time.Time) []byte {
+	out = binary.BigEndian.AppendUint64(out, uint64(t.Unix()))
+	return binary.BigEndian.AppendUint32(out, uint32(t.Nanosecond()))
+}
+
 // Later returns a string whose first times, those of Fixed, are moved to the given ones, each for itself, if that is
 // later; where none is it returns the string itself.
 func Later(in string, times ...time.Time) string {
 	var buffer [4 * fixed]byte
-	moved, r, w := false, Reader(in), Writer(buffer[:0])
-	for i := range times {
+	front, moved, r := buffer[:0], false, Reader(in)
+	for _, next := range times {
 		var t time.Time
-		r.Fixed(&t)
-		if times[i].After(t) {
-			t, moved = times[i], true
+		if r.Fixed(&t); next.After(t) {
+			t, moved = next, true
 		}
-		w.Fixed(&t)
+		front = appendFixed(front, t)
 	}
 	if !moved {
 		return in
 	}
-	return string(w.out) + r.in
+	return string(front) + r.in
 }
