@@ -306,9 +306,16 @@ func (j *journal) unauthenticated(ctx context.Context, err error) {
 	j.record(ctx, Event{Kind: EventAuthenticationFailed, ClientID: c.clientID, Err: answerOf(err)})
 }
 
-// cleanupContext is for what has to be done although the caller may be gone.
+// cleanup is a context for what has to be done although the caller may be gone.
+type cleanup struct{ context.Context }
+
+// cleanupContext returns such a context. What is done in one takes place in its time.
 func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	if _, ok := ctx.(cleanup); ok {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	return cleanup{ctx}, cancel
 }
 
 // startSpan begins a span in fosite's way: with the tracer provider of the span that the context has, and

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/ory/fosite"
@@ -99,11 +100,11 @@ func (h *shard[B]) set(id string, next stored[B]) {
 	}
 }
 
-// all returns the records of the shard.
-func (h *shard[B]) all() []stored[B] {
+// all appends the records of the shard to a list.
+func (h *shard[B]) all(list []stored[B]) []stored[B] {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	list := make([]stored[B], 0, len(h.records))
+	list = slices.Grow(list, len(h.records))
 	for id, data := range h.records {
 		if data != "" {
 			list = append(list, stored[B]{data, h.beside[id]})

@@ -19,8 +19,10 @@ type Filter[T any] struct {
 // for as long as it takes to note what is there.
 func (s *Clients[T, B]) each(ctx context.Context, f Filter[T], do func(at stored[B]) bool) error {
 	head := new(T)
+	var list []stored[B]
 	for i := range s.shards {
-		for _, at := range s.shards[i].all() {
+		list = s.shards[i].all(list[:0])
+		for _, at := range list {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
