@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -221,11 +222,12 @@ func (o *operator) Sweep(ctx context.Context) (int, error) {
 		for _, client := range clients {
 			o.grants.tokens.clear(ctx, client.ID, client.tokenRecords()...)
 			o.grants.expired(ctx, client)
+			runtime.Gosched() // requests come first
 		}
 		if err != nil || len(clients) < sweepBatch {
 			return removed, err
 		}
-		time.Sleep(min(time.Since(began), 10*time.Millisecond)) // requests have the processor for as long
+		time.Sleep(min(time.Since(began), 10*time.Millisecond)) // and have the processor for as long
 	}
 }
 

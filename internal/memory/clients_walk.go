@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +23,7 @@ func (s *Clients[T, B]) each(ctx context.Context, f Filter[T], do func(at stored
 	var list []stored[B]
 	for i := range s.shards {
 		list = s.shards[i].all(list[:0])
+		runtime.Gosched()
 		for _, at := range list {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -112,6 +114,7 @@ func RemoveClients[T, B any](ctx context.Context, s *Clients[T, B], of any, f Fi
 		last := len(w.found) - 1
 		if gone := s.removeIf(w.found[last], f); gone != nil {
 			removed = append(removed, gone)
+			runtime.Gosched() // requests come first
 		}
 		w.found = w.found[:last]
 	}
