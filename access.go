@@ -52,13 +52,16 @@ type lookups struct {
 	scope       string // Config.Registration.Scope
 }
 
+type lookupsKey struct{}
+
 var errOutside = errors.New("dcr: a built-in access rule was called outside of a registration")
 
 func lookupsOf(ctx context.Context) (*lookups, error) {
-	if c := crossingOf(ctx); c != nil && c.lookups != nil {
-		return c.lookups.(*lookups), nil
+	l, ok := ctx.Value(lookupsKey{}).(*lookups)
+	if !ok {
+		return nil, failure(errOutside)
 	}
-	return nil, failure(errOutside)
+	return l, nil
 }
 
 // AccessToken lets those register who present an OAuth access token of this server with the scope
@@ -253,11 +256,8 @@ var defaultPerCaller = Rate{Count: 60, Per: time.Minute}
 // defaultPerSubject is what a user has clients for, with room to spare.
 const defaultPerSubject = 100
 
-// callerOf returns who sent a request, in which one of the handlers may have asked before.
-func (a *admission) callerOf(ctx context.Context, r *http.Request) caller {
-	if c := crossingOf(ctx); c != nil && !c.began.IsZero() {
-		return c.caller
-	}
+// callerOf returns who sent a request.
+func (a *admission) callerOf(r *http.Request) caller {
 	return caller{
 		address:  ratelimit.Caller(r, a.limits.TrustedProxies),
 		began:    time.Now(),
@@ -299,8 +299,7 @@ func (a *admission) admit(ctx context.Context, r *http.Request, from caller) (*R
 
 // ask asks the rule. One that says neither yes nor no has said no.
 func (a *admission) ask(ctx context.Context, r *http.Request) (*Registrant, error) {
-	crossingOf(ctx).lookups = a.lookups
-	registrant, err := a.rule.Authorize(ctx, r)
+	registrant, err := a.rule.Authorize(context.WithValue(ctx, lookupsKey{}, a.lookups), r)
 	switch {
 	case err != nil:
 		var known *fosite.RFC6749Error

@@ -211,7 +211,6 @@ type crossing struct {
 	// parPath is the path of the request at the PAR endpoint, and empty elsewhere.
 	parPath  string
 	document *Client // the client of a document, once it was found
-	lookups  any     // *lookups, while the access rule is asked
 }
 
 type crossingKey struct{}
@@ -306,16 +305,9 @@ func (j *journal) unauthenticated(ctx context.Context, err error) {
 	j.record(ctx, Event{Kind: EventAuthenticationFailed, ClientID: c.clientID, Err: answerOf(err)})
 }
 
-// cleanup is a context for what has to be done although the caller may be gone.
-type cleanup struct{ context.Context }
-
-// cleanupContext returns such a context. What is done in one takes place in its time.
+// cleanupContext is for what has to be done although the caller may be gone.
 func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.(cleanup); ok {
-		return ctx, func() {}
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	return cleanup{ctx}, cancel
+	return context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 }
 
 // startSpan begins a span in fosite's way: with the tracer provider of the span that the context has, and

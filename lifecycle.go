@@ -249,8 +249,6 @@ func (g *grants) revokeRequest(ctx, cleanup context.Context, clientID, requestID
 // clear removes what a client leaves behind that was removed: the entries of its registration access tokens
 // (ENTRY-01) and its grants. What can't be removed is dead all the same, and an event.
 func (g *grants) clear(ctx context.Context, removed *Client) {
-	ctx, cancel := cleanupContext(ctx)
-	defer cancel()
 	g.tokens.clear(ctx, removed.ID, removed.tokenRecords()...)
 	g.revoke(ctx, removed.ID)
 }

@@ -76,9 +76,10 @@ type recordBound int
 const recordBesides = 1 << 10
 
 // check refuses what is allowed member by member and too much in all, of a registrant for whom nobody vouches
-// (T66). What is stored is at most six times as long as what was sent, and some defaults.
+// (T66). Without a statement, which an update need not repeat, what is stored is at most six times as long as what was
+// sent, the scopes, and some defaults.
 func (bound recordBound) check(m *ClientMetadata, who *Registrant, sent int) error {
-	if !who.isAnonymous() || 8*sent+1024 < int(bound)-recordBesides {
+	if !who.isAnonymous() || m.SoftwareStatement == "" && 8*sent+6*len(m.Scope)+1024 < int(bound)-recordBesides {
 		return nil
 	}
 	stored, err := m.appendMembers(append(make([]byte, 0, 1024), '{'))

@@ -82,7 +82,7 @@ type manager struct {
 // with SetPathValue or as net/http does, and otherwise what follows the last slash of the path.
 func (s *manager) ManagementHandler() http.Handler {
 	return s.location.openTo([]string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := withCaller(r.Context(), s.admission.callerOf(r.Context(), r))
+		ctx := r.Context()
 		if r.Method == http.MethodPut {
 			defer request.Bound(ctx, w)()
 		}
@@ -117,7 +117,7 @@ func (s *manager) ManagementHandler() http.Handler {
 // The body is read until it ends. ManagementHandler stops at the end of the context; whoever calls this
 // method sets ReadTimeout of the http.Server.
 func (s *manager) NewManagementRequest(ctx context.Context, r *http.Request) (_ *ManagementRequest, err error) {
-	who := s.admission.callerOf(ctx, r)
+	who := s.admission.callerOf(r)
 	ctx, span := startSpan(withCaller(ctx, who), "dcr.NewManagementRequest")
 	defer endSpan(span, &err)
 	management, err := s.read(ctx, r, who)

@@ -349,7 +349,7 @@ func (p *Provider) requestScopes(request fosite.Requester) {
 // atEndpoint returns a context for one of fosite's endpoints, at which a client authenticates. parPath is
 // the path of the request at the PAR endpoint, and empty elsewhere.
 func (p *Provider) atEndpoint(ctx context.Context, r *http.Request, parPath string) context.Context {
-	return withCrossing(ctx, &crossing{caller: p.admission.callerOf(ctx, r), authenticates: true, parPath: parPath})
+	return withCrossing(ctx, &crossing{caller: p.admission.callerOf(r), authenticates: true, parPath: parPath})
 }
 
 // answer is translate at an endpoint where a client authenticates, and records one that did not.

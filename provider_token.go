@@ -177,6 +177,7 @@ func (p *Provider) ClientAuthentication(ctx context.Context, r *http.Request, fo
 		c = &crossing{}
 		ctx = withCrossing(ctx, c)
 	}
+	c.secretMethod = ""
 	switch {
 	case basic:
 		c.secretMethod = capability.MethodClientSecretBasic

@@ -69,7 +69,7 @@ type registrar struct {
 // of the http.Server, too.
 func (s *registrar) RegistrationHandler() http.Handler {
 	return s.location.openTo([]string{http.MethodPost}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := withCaller(r.Context(), s.admission.callerOf(r.Context(), r))
+		ctx := r.Context()
 		defer request.Bound(ctx, w)()
 		registration, err := s.NewRegistrationRequest(ctx, r)
 		if err != nil {
@@ -91,7 +91,7 @@ func (s *registrar) RegistrationHandler() http.Handler {
 // The body is read until it ends. RegistrationHandler stops at the end of the context; whoever calls this
 // method sets ReadTimeout of the http.Server.
 func (s *registrar) NewRegistrationRequest(ctx context.Context, r *http.Request) (_ *RegistrationRequest, err error) {
-	who := s.admission.callerOf(ctx, r)
+	who := s.admission.callerOf(r)
 	ctx, span := startSpan(withCaller(ctx, who), "dcr.NewRegistrationRequest")
 	defer endSpan(span, &err)
 	registration, err := s.read(ctx, r, who)

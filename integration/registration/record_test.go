@@ -23,6 +23,14 @@ func longRedirects(count int) []string {
 	return uris
 }
 
+func scopes(n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("a-scope-of-thirty-two-signs-%04d", i)
+	}
+	return list
+}
+
 // TestAnonymousRecord: what an anonymous registrant has stored is bounded in all, not member by member alone (T66).
 func TestAnonymousRecord(t *testing.T) {
 	t.Parallel()
@@ -44,6 +52,7 @@ func TestAnonymousRecord(t *testing.T) {
 		"texts":               {body: texts(20, 1000), status: 400},
 		"texts_by_a_policy":   {body: texts(0, 0), config: dcr.Config{Policies: []dcr.Policy{policy.Defaults(largeMetadata())}}, status: 400},
 		"small_bound":         {body: map[string]any{"redirect_uris": longRedirects(64)}, config: dcr.Config{Limits: dcr.Limits{AnonymousRecord: 4096}}, status: 400},
+		"default_scopes":      {body: texts(0, 0), config: dcr.Config{Scopes: scopes(100), Limits: dcr.Limits{AnonymousRecord: 4096}}, status: 400},
 		"large_bound":         {body: texts(20, 1000), config: dcr.Config{Limits: dcr.Limits{AnonymousRecord: 32 << 10}}, status: 201},
 		"somebody_vouches":    {body: texts(20, 1000), config: dcr.Config{Access: dcr.SignedIn(signedIn, nil)}, status: 201},
 		"longer_when_escaped": {body: map[string]any{"redirect_uris": []string{dcrtest.RedirectURI}, "contacts": quotes(10)}, status: 400},
@@ -60,6 +69,16 @@ func TestAnonymousRecord(t *testing.T) {
 			}
 		})
 	}
+	t.Run("T66/statement_of_before", func(t *testing.T) {
+		t.Parallel()
+		d := dcrtest.NewDirectory(t, "1")
+		setup := dcrtest.Setup{Config: d.Trusted()}
+		setup.Config.Limits.AnonymousRecord = 8 << 10
+		s := dcrtest.Start(t, setup)
+		client := s.Register(t, map[string]any{"software_statement": d.Sign(t, dcrtest.StatementClaims("pad", strings.Repeat("p", 4500)))})
+		put := map[string]any{"client_id": client.ID(), "contacts": []string{strings.Repeat("x", 250), strings.Repeat("y", 250)}}
+		dcrtest.RequireRefusal(t, s.Manage(t, http.MethodPut, client, put), http.StatusBadRequest, dcrtest.BadMetadata, "as a whole", "anonymous")
+	})
 	t.Run("T66/largest", func(t *testing.T) {
 		t.Parallel()
 		s := dcrtest.Start(t, dcrtest.Setup{})

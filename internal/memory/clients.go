@@ -281,7 +281,7 @@ func (s *Clients[T, B]) evict(before time.Time) *T {
 		switch {
 		case now.Used: // this moment
 			s.waiting.Drop(id)
-		case now.Changed.After(since):
+		case instantOf(now.Changed) > instantOf(since):
 			s.waiting.Set(id, now.Changed)
 		case !since.Before(before):
 			return nil

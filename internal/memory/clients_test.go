@@ -164,6 +164,19 @@ func TestClientsEvicting(t *testing.T) {
 	require.Equal(t, []string{"0", "1", "new", "newer"}, ids)
 }
 
+// TestClientsEvictingFarTimes: a record that was changed beyond the times that the queue tells apart waits like any other.
+func TestClientsEvictingFarTimes(t *testing.T) {
+	t.Parallel()
+	for year, evicted := range map[int]bool{1: true, 1600: true, 2300: false, 9999: false} {
+		s := newClients(1)
+		changed := time.Date(year, 5, 4, 3, 2, 1, 0, time.UTC)
+		require.NoError(t, s.CreateClient(t.Context(), &record{id: "far", changed: changed}))
+		found, err := s.CreateClientEvicting(t.Context(), &record{id: "new", changed: start}, start.Add(time.Hour))
+		require.Equal(t, evicted, found != nil, year)
+		require.Equal(t, !evicted, errors.Is(err, errFull), year)
+	}
+}
+
 // TestClientsContext: a context that is done does nothing.
 func TestClientsContext(t *testing.T) {
 	t.Parallel()

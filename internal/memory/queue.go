@@ -22,7 +22,7 @@ type waiting struct {
 }
 
 // instant is a time in nanoseconds since 1970, without a pointer to a zone; the least one is the zero time, "never". It
-// holds the years 1678 to 2262.
+// holds the years 1678 to 2262, and takes what lies beyond for their begin or end.
 type instant int64
 
 const never instant = math.MinInt64
@@ -30,6 +30,12 @@ const never instant = math.MinInt64
 func instantOf(t time.Time) instant {
 	if t.IsZero() {
 		return never
+	}
+	switch seconds := t.Unix(); {
+	case seconds <= math.MinInt64/int64(time.Second):
+		return never + 1
+	case seconds >= math.MaxInt64/int64(time.Second):
+		return math.MaxInt64
 	}
 	return instant(t.UnixNano())
 }
