@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -135,6 +136,12 @@ func TestDefects(t *testing.T) {
 			t.Parallel()
 			for _, name := range d.caught {
 				err := rows[name].Check(t.Context(), newBroken(d.make))
+				for range 200 { // whether calls that begin at once meet is chance
+					if err != nil || !strings.HasPrefix(name, "race/") {
+						break
+					}
+					err = rows[name].Check(t.Context(), newBroken(d.make))
+				}
 				require.Error(t, err, "the row %s does not catch it", name)
 				require.NotErrorIs(t, err, storagetest.ErrNotRun, name)
 			}
