@@ -20,6 +20,7 @@ const (
 // registered.
 type worker struct {
 	address string
+	number  int // of the process's workers
 	conn    net.Conn
 	reader  *bufio.Reader
 	buffer  []byte

@@ -225,10 +225,10 @@ func rows(peers bool) []row {
 		same("update", bare, update),
 		{"life cycle", tested, bare, lifeCycle, lifeCycle, 4},
 		besideFosite("token, static client", tokenStatic, tokenStatic),
-		besideFosite("token, registered client", tokenRegistered, tokenStatic),
+		besideFosite("token, registered client", tokenRegistered, tokenOwn),
 		besideFosite("introspection, static client", introspectStatic, introspectStatic),
 		besideFosite("refresh, static client", refreshStatic, refreshStatic),
-		besideFosite("refresh, registered client", refreshRegistered, refreshStatic),
+		besideFosite("refresh, registered client", refreshRegistered, refreshOwn),
 	}
 }
 

@@ -149,6 +149,17 @@ func tokenRegistered(w *worker) (err error) {
 	return err
 }
 
+// tokenOwn is for a static client of the worker's own, as the registered one of tokenRegistered is, so both servers hold
+// as many tokens.
+func tokenOwn(w *worker) error {
+	_, err := w.clientCredentials(w.ownStatic())
+	return err
+}
+
+func (w *worker) ownStatic() *client {
+	return &client{id: fmt.Sprint(static.id, w.number), secret: static.secret}
+}
+
 // tokenOfService is for one service after the other.
 func tokenOfService(w *worker) error {
 	w.nextService++
@@ -172,6 +183,8 @@ func introspectStatic(w *worker) error {
 }
 
 func refreshStatic(w *worker) error { return w.refreshAs(&static, &w.staticRefresh) }
+
+func refreshOwn(w *worker) error { return w.refreshAs(w.ownStatic(), &w.appRefresh) }
 
 func refreshRegistered(w *worker) (err error) {
 	if w.app == nil {

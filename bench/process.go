@@ -49,8 +49,8 @@ func start(ctx context.Context, command ...string) (*process, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s did not start: %w", command[0], err), p.stop())
 	}
-	for range workers {
-		p.workers = append(p.workers, &worker{address: p.address})
+	for number := range workers {
+		p.workers = append(p.workers, &worker{address: p.address, number: number})
 	}
 	return p, nil
 }

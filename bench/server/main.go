@@ -75,11 +75,13 @@ func (s *server) compose(url string) (http.Handler, error) {
 		JWKSFetcherStrategy:      fosite.NewDefaultJWKSFetcherStrategy(),
 	}
 	store := dcr.NewMemoryStore(dcr.WithMemoryLimits(s.bounds()))
-	static, err := staticClient(config)
+	secret, err := config.ClientSecretsHasher.Hash(context.Background(), []byte("the-secret-of-the-static-client"))
 	if err != nil {
 		return nil, err
 	}
-	store.AddClient(static)
+	for _, id := range []string{"static", "static0", "static1", "static2", "static3"} {
+		store.AddClient(staticClient(id, secret))
+	}
 	factories := []compose.Factory{
 		compose.OAuth2AuthorizeExplicitFactory,
 		compose.OAuth2RefreshTokenGrantFactory,
@@ -131,16 +133,15 @@ func (s *server) registration() dcr.Config {
 }
 
 // staticClient is a client that was not registered through the protocol.
-func staticClient(config *fosite.Config) (fosite.Client, error) {
-	hash, err := config.ClientSecretsHasher.Hash(context.Background(), []byte("the-secret-of-the-static-client"))
+func staticClient(id string, secret []byte) fosite.Client {
 	return &fosite.DefaultClient{
-		ID:            "static",
-		Secret:        hash,
+		ID:            id,
+		Secret:        secret,
 		RedirectURIs:  []string{"https://service.example/callback"},
 		GrantTypes:    []string{"authorization_code", "refresh_token", "client_credentials"},
 		ResponseTypes: []string{"code"},
 		Scopes:        []string{"profile", "email"},
-	}, err
+	}
 }
 
 // quick is the hasher of the static client's secret. One that is slow on purpose would hide what all the rest costs.
