@@ -384,7 +384,7 @@ func (c Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String(
 // LogValue shows the identifier and nothing else.
 func (c Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// Clone returns a deep copy of the record, for storages that keep records in memory.
+// Clone returns a deep copy, for storages that keep records in memory.
 func (c *Client) Clone() *Client {
 	d := *c
 	d.view = view{}

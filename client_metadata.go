@@ -353,8 +353,7 @@ type Member struct {
 	Values  []string // Values are supported by every server, for a member that is not "registered"
 }
 
-// Members returns the members that this package knows, in the order in which answers show them. Policies
-// and documentation may read it.
+// Members returns the members that this package knows, in the order of answers.
 func Members() []Member {
 	var list []Member
 	for row := range table.Rows() {
@@ -375,8 +374,10 @@ func (m *ClientMetadata) Value(name string) any {
 	return table.Value(m, name)
 }
 
-// Fill copies into m every member of from that m does not have, members with a language tag and extension
-// members included.
+// Differing returns the names of the members that differ, in any order.
+func (m *ClientMetadata) Differing(other *ClientMetadata) []string { return table.Differing(m, other) }
+
+// Fill copies into m every member of from that m does not have.
 func (m *ClientMetadata) Fill(from ClientMetadata) {
 	from = from.Clone()
 	table.Fill(m, &from)

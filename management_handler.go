@@ -350,8 +350,9 @@ func (s *manager) update(ctx context.Context, m *ManagementRequest) (*ClientInfo
 // and has changed nothing.
 func (s *manager) replaceRecord(ctx context.Context, m *ManagementRequest, edit func(*Client) (string, error), rotate bool) (*ClientInformation, error) {
 	before := m.Client
-	next := before.Clone()
-	next.view.now = s.lifetimes.now
+	changed := *before // no list is changed in its place
+	next := &changed
+	next.view = view{now: s.lifetimes.now}
 	next.Version++
 	secret, err := edit(next)
 	if err != nil {

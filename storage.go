@@ -97,16 +97,25 @@ type ClientStorage interface {
 // returns the record to store in place of stored, a copy of next that keeps the later uses. It returns
 // fosite.ErrNotFound where stored is nil, and ErrConflict where it has another version than the given one.
 func Replace(stored, next *Client, version int64) (*Client, error) {
+	record, err := replacement(stored, next, version)
+	if err != nil {
+		return nil, err
+	}
+	return record.Clone(), nil
+}
+
+// replacement is Replace for who copies the record while storing it: it shares what it holds with next.
+func replacement(stored, next *Client, version int64) (*Client, error) {
 	switch {
 	case stored == nil:
 		return nil, fosite.ErrNotFound
 	case stored.Version != version:
 		return nil, ErrConflict
 	}
-	next = next.Clone()
-	next.LastUsedAt = later(next.LastUsedAt, stored.LastUsedAt)
-	next.KeepUntil = later(next.KeepUntil, stored.KeepUntil)
-	return next, nil
+	record := *next
+	record.LastUsedAt = later(next.LastUsedAt, stored.LastUsedAt)
+	record.KeepUntil = later(next.KeepUntil, stored.KeepUntil)
+	return &record, nil
 }
 
 func later(a, b time.Time) time.Time {

@@ -108,7 +108,7 @@ func NewMemoryStore(options ...MemoryOption) *MemoryStore {
 		RefreshGrace: s.grace, RefreshGraceUses: s.graceUses,
 	})
 	s.clientRecords = memory.NewClients(memory.ClientOptions[Client, jose.JSONWebKeySet]{
-		Limit: l.Clients, ID: func(c *Client) string { return c.ID }, Replace: Replace,
+		Limit: l.Clients, ID: func(c *Client) string { return c.ID }, Replace: replacement,
 		Pack: packClient, Unpack: unpackClient, Head: unpackHead, Brief: briefOf,
 		Counted: counted, Taken: ErrClientExists, Full: func() error { return memoryFull("registered client") },
 	})

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-jose/go-jose/v3"
 	"github.com/ory/fosite"
 
 	dcr "github.com/fosite-contrib/fosite-dcr"
@@ -89,7 +88,6 @@ type HistoryOptions struct {
 // up to 110 MB.
 type History struct {
 	options HistoryOptions
-	members []string // the names of those that the package knows
 
 	mu        sync.Mutex
 	clients   map[string]*list.Element // of *past
@@ -121,9 +119,6 @@ func NewHistory(options HistoryOptions) *History {
 	defaults(&options.EventsPerClient, 40)
 	defaults(&options.Others, 200)
 	h := &History{options: options, clients: map[string]*list.Element{}, order: list.New(), documents: list.New()}
-	for _, member := range dcr.Members() {
-		h.members = append(h.members, member.Name)
-	}
 	return h
 }
 
@@ -131,7 +126,7 @@ func NewHistory(options HistoryOptions) *History {
 func (h *History) Record(_ context.Context, e dcr.Event) {
 	entry := newEntry(e)
 	if (e.Kind == dcr.EventUpdated || e.Kind == dcr.EventDocumentChanged) && e.Before != nil && e.After != nil {
-		entry.Changed = h.changed(e.Before, e.After)
+		entry.Changed = changed(e.Before, e.After)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -349,15 +344,11 @@ func cut(s string, most int) string {
 }
 
 // changed returns the names of what differs between two records: members of the metadata in order, then the rest.
-func (h *History) changed(before, after *dcr.Client) []string {
-	var names []string
-	for _, name := range h.members {
-		if !same(before.Metadata.Value(name), after.Metadata.Value(name)) {
-			names = append(names, name)
-		}
+func changed(before, after *dcr.Client) []string {
+	names := before.Metadata.Differing(&after.Metadata)
+	for i, name := range names {
+		names[i] = short(name)
 	}
-	names = differing(names, before.Metadata.Localized, after.Metadata.Localized, func(a, b string) bool { return a == b })
-	names = differing(names, before.Metadata.Extensions, after.Metadata.Extensions, func(a, b json.RawMessage) bool { return string(a) == string(b) })
 	slices.Sort(names)
 	if string(before.SecretHash) != string(after.SecretHash) {
 		names = append(names, "client_secret")
@@ -366,42 +357,6 @@ func (h *History) changed(before, after *dcr.Client) []string {
 		names = append(names, "expires_at")
 	}
 	return names[:min(len(names), 40)]
-}
-
-// same compares two values of one member, which dcr.ClientMetadata.Value returned.
-func same(a, b any) bool {
-	switch was := a.(type) {
-	case []string:
-		is, ok := b.([]string)
-		return ok && slices.Equal(was, is)
-	case *jose.JSONWebKeySet:
-		is, ok := b.(*jose.JSONWebKeySet)
-		if !ok {
-			return false
-		}
-		before, errBefore := json.Marshal(was)
-		after, errAfter := json.Marshal(is)
-		return errBefore == nil && errAfter == nil && string(before) == string(after)
-	}
-	if _, list := b.([]string); list {
-		return false // which == can not compare
-	}
-	return a == b
-}
-
-// differing adds the names in either map whose values are not equal.
-func differing[V any](names []string, before, after map[string]V, equal func(a, b V) bool) []string {
-	for name, was := range before {
-		if is, ok := after[name]; !ok || !equal(was, is) {
-			names = append(names, short(name))
-		}
-	}
-	for name := range after {
-		if _, ok := before[name]; !ok {
-			names = append(names, short(name))
-		}
-	}
-	return names
 }
 
 // members returns the members of the metadata, as JSON.

@@ -114,7 +114,7 @@ func (e *Endpoint) caller(ctx context.Context, r *http.Request, session fosite.S
 	if r.Method != http.MethodPost || session == nil {
 		return who, nil
 	}
-	token := fosite.AccessTokenFromRequest(r)
+	token := accessToken(r)
 	switch {
 	case !request.IsToken(token):
 		return who, fosite.ErrRequestUnauthorized.WithHint("The access token is malformed.")
@@ -139,6 +139,15 @@ func (e *Endpoint) caller(ctx context.Context, r *http.Request, session fosite.S
 		return who, fosite.ErrRequestUnauthorized.WithHint("OAuth 2.0 Client credentials are invalid.").WithWrap(err)
 	}
 	return caller{id: authenticated.GetID(), ownOnly: true}, nil
+}
+
+// accessToken is fosite.AccessTokenFromRequest of a request whose form was read.
+func accessToken(r *http.Request) string {
+	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if ok && strings.EqualFold(scheme, "Bearer") {
+		return token
+	}
+	return r.Form.Get("access_token")
 }
 
 // bearer is a caller with an access token of the Bearer scheme.

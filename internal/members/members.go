@@ -7,7 +7,6 @@
 package members
 
 import (
-	"bytes"
 	"encoding/json"
 	"iter"
 
@@ -190,16 +189,44 @@ func (t *Table[T]) Value(m *T, name string) any {
 	return nil
 }
 
-// Same reports whether a member is written alike in a and b, or absent in both. A key set that can not be
+// Same reports whether a member has the same value in a and b, or is absent in both. A key set that can not be
 // written is like no other.
 func (t *Table[T]) Same(name string, a, b *T) bool {
 	row := t.named[name]
-	if row == nil {
-		return true
+	return row == nil || row.same(a, b)
+}
+
+// Differing returns the names of the members whose values differ, in any order: those of rows, those with a language
+// tag, and those that have no row.
+func (t *Table[T]) Differing(a, b *T) []string {
+	var names []string
+	for _, s := range t.sections {
+		if s.group != nil && !s.group.Has(a) && !s.group.Has(b) {
+			continue
+		}
+		for i := range s.rows {
+			if row := &s.rows[i]; !row.same(a, b) {
+				names = append(names, row.Name)
+			}
+		}
 	}
-	inA, errA := row.append([]byte{'{'}, a)
-	inB, errB := row.append([]byte{'{'}, b)
-	return errA == nil && errB == nil && bytes.Equal(inA, inB)
+	names = differing(names, *t.localized(a), *t.localized(b))
+	return differing(names, *t.extensions(a), *t.extensions(b))
+}
+
+// differing adds the names in either map whose values differ.
+func differing[V ~string | ~[]byte](names []string, a, b map[string]V) []string {
+	for name, value := range a {
+		if other, ok := b[name]; !ok || string(value) != string(other) {
+			names = append(names, name)
+		}
+	}
+	for name := range b {
+		if _, ok := a[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Type returns "string", "array of strings", "boolean", "integer" or "JWK Set", for a row of a table.
@@ -208,6 +235,11 @@ func (r *Row[T]) Type() string { return r.kind }
 // Has reports whether m has the member.
 func (r *Row[T]) Has(m *T) bool {
 	return r.hasGroup(m) && !r.at(m).empty()
+}
+
+func (r *Row[T]) same(a, b *T) bool {
+	has := r.Has(a)
+	return has == r.Has(b) && (!has || r.at(a).same(r.at(b)))
 }
 
 // Text returns the value of a string member, and "" where it is absent or of another kind.

@@ -8,7 +8,9 @@ func (t *Table[T]) Pack(c *packed.Codec, m *T) {
 	if c.Reading() {
 		for n := c.Number(0); n > 0 && n <= uint64(len(t.rows)); n = c.Number(0) {
 			row := &t.rows[n-1]
-			row.make(m)
+			if !row.hasGroup(m) {
+				row.Group.Make(m)
+			}
 			row.pack(c, m)
 		}
 	} else {

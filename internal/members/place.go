@@ -1,6 +1,7 @@
 package members
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -29,6 +30,8 @@ type place interface {
 	check(rules []Rule, most func(*Limits) int, l *Limits) (element, phrase string)
 	// covered reports whether the value is honoured. Nothing, and a promise that is not made, always are.
 	covered(h Honoured) bool
+	// same compares the value with that of a place of the same kind; both are there.
+	same(as place) bool
 	// append writes the value of a member that is there.
 	append(dst []byte) ([]byte, error)
 	// copy takes the value of a place of the same kind.
@@ -65,12 +68,13 @@ const kindText = "string"
 
 type textPlace struct{ field *string }
 
-func (p textPlace) kind() string    { return kindText }
-func (p textPlace) empty() bool     { return *p.field == "" }
-func (p textPlace) clear()          { *p.field = "" }
-func (p textPlace) value() any      { return *p.field }
-func (p textPlace) copy(from place) { *p.field = *from.(textPlace).field }
-func (p textPlace) unshare()        {}
+func (p textPlace) kind() string       { return kindText }
+func (p textPlace) empty() bool        { return *p.field == "" }
+func (p textPlace) clear()             { *p.field = "" }
+func (p textPlace) value() any         { return *p.field }
+func (p textPlace) copy(from place)    { *p.field = *from.(textPlace).field }
+func (p textPlace) same(as place) bool { return *p.field == *as.(textPlace).field }
+func (p textPlace) unshare()           {}
 
 func (p textPlace) read(v strictjson.Value, _ *Limits) (phrase string) {
 	*p.field, phrase = readText(v)
@@ -100,12 +104,13 @@ func (p textPlace) append(dst []byte) ([]byte, error) {
 
 type listPlace struct{ field *[]string }
 
-func (p listPlace) kind() string    { return "array of strings" }
-func (p listPlace) empty() bool     { return *p.field == nil }
-func (p listPlace) clear()          { *p.field = nil }
-func (p listPlace) value() any      { return *p.field }
-func (p listPlace) copy(from place) { *p.field = *from.(listPlace).field }
-func (p listPlace) unshare()        { *p.field = slices.Clone(*p.field) }
+func (p listPlace) kind() string       { return "array of strings" }
+func (p listPlace) empty() bool        { return *p.field == nil }
+func (p listPlace) clear()             { *p.field = nil }
+func (p listPlace) value() any         { return *p.field }
+func (p listPlace) copy(from place)    { *p.field = *from.(listPlace).field }
+func (p listPlace) same(as place) bool { return slices.Equal(*p.field, *as.(listPlace).field) }
+func (p listPlace) unshare()           { *p.field = slices.Clone(*p.field) }
 
 func (p listPlace) read(v strictjson.Value, _ *Limits) string {
 	list, ok := v.Texts()
@@ -140,12 +145,13 @@ func (p listPlace) append(dst []byte) ([]byte, error) {
 
 type boolPlace struct{ field **bool }
 
-func (p boolPlace) kind() string    { return "boolean" }
-func (p boolPlace) empty() bool     { return *p.field == nil }
-func (p boolPlace) clear()          { *p.field = nil }
-func (p boolPlace) value() any      { return **p.field }
-func (p boolPlace) copy(from place) { *p.field = *from.(boolPlace).field }
-func (p boolPlace) unshare()        { *p.field = clone(*p.field) }
+func (p boolPlace) kind() string       { return "boolean" }
+func (p boolPlace) empty() bool        { return *p.field == nil }
+func (p boolPlace) clear()             { *p.field = nil }
+func (p boolPlace) value() any         { return **p.field }
+func (p boolPlace) copy(from place)    { *p.field = *from.(boolPlace).field }
+func (p boolPlace) same(as place) bool { return **p.field == **as.(boolPlace).field }
+func (p boolPlace) unshare()           { *p.field = clone(*p.field) }
 
 func (p boolPlace) read(v strictjson.Value, _ *Limits) string {
 	b, ok := v.Bool()
@@ -168,12 +174,13 @@ func (p boolPlace) append(dst []byte) ([]byte, error) {
 
 type integerPlace struct{ field **int64 }
 
-func (p integerPlace) kind() string    { return "integer" }
-func (p integerPlace) empty() bool     { return *p.field == nil }
-func (p integerPlace) clear()          { *p.field = nil }
-func (p integerPlace) value() any      { return **p.field }
-func (p integerPlace) copy(from place) { *p.field = *from.(integerPlace).field }
-func (p integerPlace) unshare()        { *p.field = clone(*p.field) }
+func (p integerPlace) kind() string       { return "integer" }
+func (p integerPlace) empty() bool        { return *p.field == nil }
+func (p integerPlace) clear()             { *p.field = nil }
+func (p integerPlace) value() any         { return **p.field }
+func (p integerPlace) copy(from place)    { *p.field = *from.(integerPlace).field }
+func (p integerPlace) same(as place) bool { return **p.field == **as.(integerPlace).field }
+func (p integerPlace) unshare()           { *p.field = clone(*p.field) }
 
 func (p integerPlace) read(v strictjson.Value, _ *Limits) string {
 	n, ok := v.Integer()
@@ -204,6 +211,13 @@ func (p keysPlace) empty() bool     { return *p.field == nil }
 func (p keysPlace) clear()          { *p.field = nil }
 func (p keysPlace) value() any      { return *p.field }
 func (p keysPlace) copy(from place) { *p.field = *from.(keysPlace).field }
+
+// same takes a set that can not be written for one like no other.
+func (p keysPlace) same(as place) bool {
+	set, err := p.append(nil)
+	other, otherErr := as.append(nil)
+	return err == nil && otherErr == nil && bytes.Equal(set, other)
+}
 
 func (p keysPlace) unshare() {
 	if *p.field != nil {

@@ -95,11 +95,16 @@ func (c *Codec) Flags(fields ...*bool) {
 // Texts are strings.
 func (c *Codec) Texts(fields ...*string) {
 	for _, field := range fields {
-		n := max(0, c.size(len(*field)))
-		if c.reading {
-			*field, c.in = c.in[:n], c.in[n:]
-		} else {
+		switch {
+		case !c.reading:
+			c.size(len(*field))
 			c.out = append(c.out, *field...)
+		case len(c.in) > 0 && c.in[0]-1 < 0x7f && int(c.in[0]) <= len(c.in): // most are short
+			n := c.in[0]
+			*field, c.in = c.in[1:n], c.in[n:]
+		default:
+			n := max(0, c.size(0))
+			*field, c.in = c.in[:n], c.in[n:]
 		}
 	}
 }
@@ -187,9 +192,16 @@ func Map[V ~string | ~[]byte](c *Codec, field *map[string]V) {
 // year1 is the zero time in seconds since 1970.
 const year1 = -62135596800
 
+// zeroTime is how Times writes the zero time.
+const zeroTime = "\x00\x00"
+
 // Times are times, which are read in UTC.
 func (c *Codec) Times(fields ...*time.Time) {
 	for _, field := range fields {
+		if c.reading && strings.HasPrefix(c.in, zeroTime) { // most are never
+			*field, c.in = time.Time{}, c.in[len(zeroTime):]
+			continue
+		}
 		seconds, nanoseconds := field.Unix()-year1, uint64(field.Nanosecond())
 		c.Ints(&seconds)
 		nanoseconds = c.Number(nanoseconds)

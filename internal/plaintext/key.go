@@ -12,6 +12,9 @@ import (
 // width, repeated spaces and what can't be seen do not count. It is the Key of itself. Names that differ
 // only after LongestName characters have one Key.
 func Key(name string) string {
+	if isPlain(name) {
+		return lower(name)
+	}
 	key := onceKey(name)
 	for range mostRounds { // NFKC makes spaces and marks, which Line drops
 		next := onceKey(key)
@@ -27,12 +30,14 @@ func Key(name string) string {
 const mostRounds = 4
 
 func onceKey(name string) string {
-	if !isASCII(name) || len(name) > LongestName || strings.ContainsFunc(name, unicode.IsControl) {
+	if !isPlain(name) {
 		name = norm.NFKC.String(strings.Map(withoutSelectors, Line(name)))
 		name = cases.Fold().String(name)
 	}
-	return strings.Join(strings.Fields(strings.ToLower(name)), " ")
+	return lower(name)
 }
+
+func lower(name string) string { return strings.Join(strings.Fields(strings.ToLower(name)), " ") }
 
 // withoutSelectors leaves out what only chooses the form of the characters beside it.
 func withoutSelectors(c rune) rune {
@@ -40,6 +45,16 @@ func withoutSelectors(c rune) rune {
 		return -1
 	}
 	return c
+}
+
+// isPlain reports whether a name is short, and ASCII without control characters.
+func isPlain(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return len(name) <= LongestName
 }
 
 func isASCII(s string) bool {

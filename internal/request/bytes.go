@@ -45,15 +45,29 @@ func stored(form url.Values) error {
 
 func storable(text string) bool { return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0 }
 
-func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl) }
+func isText(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= utf8.RuneSelf:
+			return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+		case c < ' ', c == 0x7f:
+			return false
+		}
+	}
+	return true
+}
 
 // replaceImpossible puts an unknown value in the place of each reference that can be none, so that it is answered like
 // an unknown one and reaches no storage.
 func replaceImpossible(r *http.Request) {
-	for _, name := range []string{"client_id", "code", "refresh_token", "token", "device_code"} {
+	for name := range r.Form { // which has all of PostForm
 		possible := IsToken
-		if name == "client_id" {
+		switch name {
+		case "client_id":
 			possible = IsIdentifier
+		case "code", "refresh_token", "token", "device_code":
+		default:
+			continue
 		}
 		for _, form := range []url.Values{r.Form, r.PostForm} {
 			if form.Has(name) && !possible(form.Get(name)) {

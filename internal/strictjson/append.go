@@ -10,12 +10,15 @@ func AppendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(s); {
-		if c := s[i]; c < utf8.RuneSelf {
-			if escaped(c) {
-				dst = appendEscape(append(dst, s[start:i]...), c)
-				start = i + 1
-			}
+		c := s[i]
+		if asIs[c] {
 			i++
+			continue
+		}
+		if c < utf8.RuneSelf {
+			dst = appendEscape(append(dst, s[start:i]...), c)
+			i++
+			start = i
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(s[i:])
@@ -40,13 +43,13 @@ func AppendStrings(dst []byte, list []string) []byte {
 	return append(dst, ']')
 }
 
-// escaped reports whether an ASCII character does not stand for itself.
-func escaped(c byte) bool {
-	if c >= '?' { // letters, most of the time
-		return c == '\\' || c == 0x7f
+// asIs has the characters of ASCII that stand for themselves.
+var asIs = func() (table [256]bool) {
+	for c := byte(' '); c < 0x7f; c++ {
+		table[c] = c != '"' && c != '\\' && c != '<' && c != '>' && c != '&'
 	}
-	return c < ' ' || c == '"' || c == '<' || c == '>' || c == '&'
-}
+	return table
+}()
 
 // appendEscape appends the escape of an ASCII character.
 func appendEscape(dst []byte, c byte) []byte {
