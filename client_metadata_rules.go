@@ -226,7 +226,7 @@ func redirectsThatFositeTakes(c *relationCheck, ctx context.Context, m *ClientMe
 		secure = fosite.IsRedirectURISecure
 	}
 	for i, raw := range m.RedirectURIs {
-		u, err := url.Parse(raw)
+		u, err := redirecturi.Parse(raw)
 		if err == nil && u.Scheme == "http" && strings.EqualFold(u.Hostname(), "localhost") && u.Hostname() != "localhost" {
 			return ErrInvalidRedirectURI.WithDescription("redirect_uris[" + strconv.Itoa(i) + "] has localhost with capital letters: write it in small ones.")
 		}

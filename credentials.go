@@ -310,13 +310,8 @@ func (t *registrationTokens) remove(ctx context.Context, record RegistrationToke
 
 // clear removes entries of tokens that are dead already. What can't be removed is an event.
 func (t *registrationTokens) clear(ctx context.Context, clientID string, records ...RegistrationTokenRecord) {
-	if len(records) == 0 {
-		return
-	}
-	cleanup, cancel := cleanupContext(ctx)
-	defer cancel()
 	for _, record := range records {
-		if err := t.remove(cleanup, record); err != nil {
+		if err := afterwards(ctx, func(ctx context.Context) error { return t.remove(ctx, record) }); err != nil {
 			t.journal.cleanupFailed(ctx, clientID, err)
 		}
 	}

@@ -310,6 +310,17 @@ func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 }
 
+// afterwards does what has to be done although the caller may be gone: where ctx ends meanwhile, once more without it.
+func afterwards(ctx context.Context, do func(context.Context) error) error {
+	err := do(ctx)
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	cleanup, cancel := cleanupContext(ctx)
+	defer cancel()
+	return do(cleanup)
+}
+
 // startSpan begins a span in fosite's way: with the tracer provider of the span that the context has, and
 // at no cost where it has none.
 func startSpan(ctx context.Context, name string) (context.Context, trace.Span) {

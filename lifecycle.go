@@ -258,9 +258,8 @@ func (g *grants) revoke(ctx context.Context, clientID string) {
 	if g.revoker == nil {
 		return
 	}
-	cleanup, cancel := cleanupContext(ctx)
-	defer cancel()
-	if err := g.revoker.RevokeClientGrants(cleanup, clientID); err != nil {
+	err := afterwards(ctx, func(ctx context.Context) error { return g.revoker.RevokeClientGrants(ctx, clientID) })
+	if err != nil {
 		g.journal.cleanupFailed(ctx, clientID, err)
 	}
 }

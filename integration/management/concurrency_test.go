@@ -330,3 +330,48 @@ func TestCancelledManagement(t *testing.T) {
 		})
 	}
 }
+
+// TestLostManagement: what follows the commit is done although the client has gone meanwhile, by a storage that refuses a
+// context that has ended.
+func TestLostManagement(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		method, commit string
+		afterwards     []string
+		events         []dcr.EventKind
+	}{
+		{"PUT", "UpdateClient", []string{"DeleteAccessTokenSession"}, []dcr.EventKind{dcr.EventUpdated, dcr.EventTokenRotated}},
+		{"DELETE", "DeleteClient", []string{"DeleteAccessTokenSession", "RevokeClientGrants"}, []dcr.EventKind{dcr.EventDeleted}},
+	} {
+		t.Run("HTTP-04/"+row.method, func(t *testing.T) {
+			t.Parallel()
+			store, events := dcrtest.NewWatchedStore(), new(dcrtest.Events)
+			s := dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{Events: events}})
+			client := s.Register(t, dcrtest.Managed())
+			events.Take()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var refused, done []string
+			store.Watch(func(inside context.Context, name string, do func() error) error {
+				if err := inside.Err(); err != nil {
+					refused = append(refused, name)
+					return err
+				}
+				err := do()
+				if ctx.Err() != nil {
+					done = append(done, name)
+				}
+				if name == row.commit {
+					cancel()
+				}
+				return err
+			})
+			request := httptest.NewRequestWithContext(ctx, row.method, client.URI(), bytes.NewReader(dcrtest.JSONBody(t, dcrtest.NumberedUpdate(client, 1))))
+			request.Header = http.Header{"Authorization": {"Bearer " + client.Token()}, "Content-Type": {"application/json"}}
+			s.Provider.ManagementHandler().ServeHTTP(httptest.NewRecorder(), request)
+			require.Equal(t, row.afterwards, refused)
+			require.Equal(t, row.afterwards, done)
+			require.Equal(t, row.events, events.Kinds())
+		})
+	}
+}

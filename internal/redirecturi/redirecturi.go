@@ -187,6 +187,19 @@ func IsPlain(raw string) bool {
 	return true
 }
 
+// Parse is url.Parse of a URI that Check or CheckURL accepts, without parsing where there is nothing to parse.
+func Parse(raw string) (*url.URL, error) {
+	if !IsPlain(raw) {
+		return url.Parse(raw)
+	}
+	scheme, rest, _ := strings.Cut(raw, "://")
+	end := strings.IndexByte(rest, '/')
+	if end < 0 {
+		end = len(rest)
+	}
+	return &url.URL{Scheme: scheme, Host: rest[:end], Path: rest[end:]}, nil
+}
+
 // tooLong returns the phrase for a URI of more than limit bytes, and nil for any other.
 func tooLong(raw string, limit int) error {
 	if limit <= 0 {
