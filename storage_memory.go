@@ -108,7 +108,7 @@ func NewMemoryStore(options ...MemoryOption) *MemoryStore {
 		RefreshGrace: s.grace, RefreshGraceUses: s.graceUses,
 	})
 	s.clientRecords = memory.NewClients(memory.ClientOptions[Client, jose.JSONWebKeySet]{
-		Limit: l.Clients, ID: func(c *Client) string { return c.ID }, Replace: replacement,
+		Limit: l.Clients, ID: func(c *Client) string { return c.ID }, Replace: replacePacked,
 		Pack: packClient, Unpack: unpackClient, Head: unpackHead, Brief: briefOf,
 		Counted: counted, Taken: ErrClientExists, Full: func() error { return memoryFull("registered client") },
 	})
@@ -154,17 +154,25 @@ func briefOf(data string) memory.Brief {
 	return memory.Brief{ID: c.ID, CreatedAt: c.CreatedAt, Changed: c.UpdatedAt, Used: !c.LastUsedAt.IsZero()}
 }
 
-// packHead writes or reads what a walk looks at. What others keep of a client is Owned.
+func replacePacked(data string, next *Client, version int64) (*Client, error) {
+	var stored Client
+	unpackHead(data, &stored)
+	return replacement(&stored, next, version)
+}
+
+// packHead writes or reads what most look at. What others keep of a client is Owned.
 func (c *Client) packHead(p *packed.Codec) {
 	p.Fixed(&c.LastUsedAt, &c.KeepUntil)
 	p.Times(&c.CreatedAt, &c.UpdatedAt, &c.UnusedUntil, &c.ExpiresAt)
 	p.Owned(&c.ID)
 	p.Owned(&c.Issuer, &c.Origin.Kind, &c.Origin.Subject, &c.Origin.InitialAccessToken, &c.Origin.ClientID)
+	p.Ints(&c.Version)
+	p.Texts(&c.Metadata.ClientName)
 }
 
 func (c *Client) packRest(p *packed.Codec) {
 	token, previous := &c.RegistrationToken, &c.PreviousRegistrationToken
-	p.Ints(&c.Version, &c.GrantsRevoked)
+	p.Ints(&c.GrantsRevoked)
 	p.Flags(&c.Origin.Anonymous, &c.AlwaysAskConsent, &c.RequirePKCE, &c.Shared)
 	p.Texts(&c.Origin.Policy, &c.StatementIssuer, &token.Signature, &previous.Signature)
 	p.Times(&c.SecretExpiresAt, &token.ExpiresAt, &previous.ExpiresAt)
@@ -175,7 +183,7 @@ func (c *Client) packRest(p *packed.Codec) {
 		p.Data(&c.RotatedSecrets[i].Hash)
 		p.Times(&c.RotatedSecrets[i].ExpiresAt)
 	}
-	table.Pack(p, &c.Metadata)
+	table.Pack(p, &c.Metadata, "client_name")
 }
 
 // CallerOf is for storages that share out room: the network of who sends the request of ctx ("": not known), and whether its
@@ -232,7 +240,9 @@ func (s *MemoryStore) DeleteExpiredClients(ctx context.Context, e Expiry, limit 
 }
 
 // counted are the values that clients have in common, under one issuer, so that quotas and consent pages cost no walk.
-func counted(c *Client) (issuer string, values [3]string) {
+func counted(data string) (issuer string, values [3]string) {
+	var c Client
+	unpackHead(data, &c)
 	return c.Issuer, [3]string{c.Origin.Subject, c.Origin.InitialAccessToken, c.NameKey()}
 }
 
@@ -257,7 +267,7 @@ func (s *MemoryStore) ListClients(ctx context.Context, filter ClientFilter, from
 // walk asks as much of a filter as the head of a record can tell, and then all of it if that is more.
 func walk(filter ClientFilter, from ClientCursor) memory.Filter[Client] {
 	head := filter
-	head.SoftwareID, head.RedirectHost, head.NameKey, head.Search = "", "", "", ""
+	head.SoftwareID, head.RedirectHost = "", ""
 	f := memory.Filter[Client]{Head: func(c *Client) bool { return from.Follows(c) && head.Matches(c) }}
 	if head != filter {
 		f.Whole = filter.Matches

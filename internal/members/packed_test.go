@@ -8,7 +8,7 @@ import (
 	"github.com/fosite-contrib/fosite-dcr/internal/packed"
 )
 
-// TestPack: what was packed comes back, but for key sets and groups without a member.
+// TestPack: what was packed comes back, but for key sets, groups without a member, and what is kept elsewhere.
 func TestPack(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
@@ -26,6 +26,14 @@ func TestPack(t *testing.T) {
 		table.Pack(&r, &out)
 		require.Nil(t, out.Keys)
 		in.Keys = nil
+		require.Equal(t, in, out, text)
+
+		w = packed.Writer(nil)
+		table.Pack(&w, &in, "name", "tags")
+		out = document{}
+		r = packed.Reader(string(w.Bytes()))
+		table.Pack(&r, &out)
+		in.Name, in.Tags = "", nil
 		require.Equal(t, in, out, text)
 	}
 }

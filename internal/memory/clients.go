@@ -29,9 +29,9 @@ type ClientOptions[T, B any] struct {
 	// Brief reads what Clients itself asks for.
 	Brief func(data string) Brief
 	// Replace returns the record to store in place of another one, or why not.
-	Replace func(stored, next *T, version int64) (*T, error)
+	Replace func(stored string, next *T, version int64) (*T, error)
 	// Counted are values of a record by which records are counted under its issuer. An empty one is not.
-	Counted func(*T) (issuer string, values [3]string)
+	Counted func(data string) (issuer string, values [3]string)
 	// Taken is the error for an identifier that is taken, Full makes the one of a table without room.
 	Taken error
 	Full  func() error
@@ -96,21 +96,20 @@ func (s *Clients[T, B]) unpack(at stored[B]) *T { return s.options.Unpack(at.dat
 func PutClient[T, B any](s *Clients[T, B], record *T) {
 	id, next := s.pack(record)
 	s.registered.Add(1)
-	s.put(id, next, nil, record)
+	s.put(id, next, nil)
 }
 
 // PutStatic stores a static client in place of any client with that identifier. It is not copied.
 func PutStatic[T, B any](s *Clients[T, B], client fosite.Client) {
-	s.put(client.GetID(), stored[B]{}, client, nil)
+	s.put(client.GetID(), stored[B]{}, client)
 }
 
-func (s *Clients[T, B]) put(id string, next stored[B], static fosite.Client, record *T) {
-	var old *T
-	if at := s.shard(id).put(id, next, static); at.data != "" {
-		old = s.unpack(at)
+func (s *Clients[T, B]) put(id string, next stored[B], static fosite.Client) {
+	old := s.shard(id).put(id, next, static)
+	if old.data != "" {
 		s.registered.Add(-1)
 	}
-	s.count(old, record)
+	s.count(old.data, next.data)
 	s.enqueue(id)
 }
 
@@ -140,7 +139,7 @@ func (s *Clients[T, B]) CreateClient(ctx context.Context, client *T) error {
 		s.registered.Add(-1)
 		return s.options.Taken
 	}
-	s.count(nil, client)
+	s.count("", next.data)
 	s.enqueue(id)
 	return nil
 }
@@ -173,13 +172,12 @@ func (s *Clients[T, B]) UpdateClient(ctx context.Context, client *T, version int
 		if err != nil {
 			return err
 		}
-		old := s.unpack(at)
-		record, err := s.options.Replace(old, client, version)
+		record, err := s.options.Replace(at.data, client, version)
 		if err != nil {
 			return err
 		}
 		if id, next := s.pack(record); s.swap(id, at, next) {
-			s.count(old, record)
+			s.count(at.data, next.data)
 			return nil
 		}
 	}
@@ -201,15 +199,15 @@ func (s *Clients[T, B]) DeleteClient(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		if s.remove(id, at, s.unpack(at)) {
+		if s.remove(id, at) {
 			return nil
 		}
 	}
 }
 
 // remove removes a record, if it is still stored.
-func (s *Clients[T, B]) remove(id string, at stored[B], record *T) bool {
-	taken := s.take(id, at, record)
+func (s *Clients[T, B]) remove(id string, at stored[B]) bool {
+	taken := s.take(id, at)
 	if taken {
 		s.registered.Add(-1)
 		s.enqueue(id)
@@ -218,10 +216,10 @@ func (s *Clients[T, B]) remove(id string, at stored[B], record *T) bool {
 }
 
 // take is remove without the bound and the queue of those that wait.
-func (s *Clients[T, B]) take(id string, at stored[B], record *T) bool {
+func (s *Clients[T, B]) take(id string, at stored[B]) bool {
 	taken := s.shard(id).swap(id, at, stored[B]{})
 	if taken {
-		s.count(record, nil)
+		s.count(at.data, "")
 	}
 	return taken
 }
@@ -258,7 +256,7 @@ func (s *Clients[T, B]) CreateClientEvicting(ctx context.Context, client *T, bef
 		return nil, s.options.Full()
 	}
 	if s.shard(id).swap(id, stored[B]{}, next) {
-		s.count(nil, client)
+		s.count("", next.data)
 	} else { // PutClient or PutStatic has replaced it already
 		s.registered.Add(-1)
 	}
@@ -286,9 +284,9 @@ func (s *Clients[T, B]) evict(before time.Time) *T {
 		case !since.Before(before):
 			return nil
 		default:
-			if record := s.unpack(at); s.take(id, at, record) { // unless it was used or changed this moment
+			if s.take(id, at) { // unless it was used or changed this moment
 				s.waiting.Drop(id)
-				return record
+				return s.unpack(at)
 			}
 		}
 	}

@@ -44,14 +44,14 @@ func newClients(limit int, options ...func(*memory.ClientOptions[record, int])) 
 			r := head(data)
 			return memory.Brief{ID: r.id, Changed: r.changed, Used: !r.used.IsZero()}
 		},
-		Replace: func(stored, next *record, version int64) (*record, error) {
-			if stored.version != version {
+		Replace: func(stored string, next *record, version int64) (*record, error) {
+			if head(stored).version != version {
 				return nil, errOld
 			}
 			c := *next
 			return &c, nil
 		},
-		Counted: func(r *record) (string, [3]string) { return "issuer", [3]string{r.owner} },
+		Counted: func(data string) (string, [3]string) { return "issuer", [3]string{head(data).owner} },
 		Taken:   errTaken, Full: func() error { return errFull },
 	}
 	for _, option := range options {

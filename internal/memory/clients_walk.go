@@ -128,30 +128,30 @@ func (s *Clients[T, B]) removeIf(id string, f Filter[T]) *T {
 		return nil
 	}
 	record := s.unpack(at)
-	if f.Head != nil && !f.Head(record) || f.Whole != nil && !f.Whole(record) || !s.remove(id, at, record) {
+	if f.Head != nil && !f.Head(record) || f.Whole != nil && !f.Whole(record) || !s.remove(id, at) {
 		return nil
 	}
 	return record
 }
 
-// count counts one record instead of another; either may be nil.
-func (s *Clients[T, B]) count(old, record *T) {
-	before, after := s.counted(old), s.counted(record)
+// count counts one record instead of another; either may be empty.
+func (s *Clients[T, B]) count(old, next string) {
+	before, after := s.counted(old), s.counted(next)
 	if before != after {
 		from, to := before.keys(), after.keys()
 		s.counts.Replace(from[:], to[:])
 	}
 }
 
-// counted is what a record is counted by.
+// counted is what a record is counted by. It shares the memory of the record.
 type counted struct {
 	issuer string
 	values [3]string
 }
 
-func (s *Clients[T, B]) counted(record *T) (c counted) {
-	if record != nil {
-		c.issuer, c.values = s.options.Counted(record)
+func (s *Clients[T, B]) counted(data string) (c counted) {
+	if data != "" {
+		c.issuer, c.values = s.options.Counted(data)
 	}
 	return c
 }
