@@ -11,7 +11,8 @@
 //		History:      history,
 //	})
 //	...
-//	mux.Handle("/admin/", handler)
+//	router.PathPrefix("/admin/").Handler(handler) // of gorilla/mux
+//	routes.Handle("/admin/", handler)             // of http.ServeMux
 //
 // The first page is at Prefix + "/". The API has these paths under Prefix:
 //
@@ -110,7 +111,8 @@ type Options struct {
 	// http.StripPrefix: the handler expects the whole path. Empty means the root, "/".
 	Prefix string
 	// History is where events are read from: a History, or a database of the application. Nil
-	// means that the server keeps no history, and the pages say so.
+	// means that the server keeps no history, and the pages say so. A History has to be in
+	// dcr.Config.Events too, or it stays empty.
 	History Events
 	// Documents are those of dcr.Config.Documents. Operators then see the clients whose identifiers are
 	// URLs too, and can block them. Nil means that there are no such pages.

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 
+	"github.com/gorilla/mux"
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/compose"
 
@@ -45,15 +46,15 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/admin/", handler) // https://as.example/admin/ in a browser
+	router := mux.NewRouter().UseEncodedPath()
+	router.PathPrefix("/admin/").Handler(handler) // https://as.example/admin/ in a browser
 
 	send := func(password, method, path, body string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, path, strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")
 		r.SetBasicAuth("olga", password)
 		w := httptest.NewRecorder()
-		mux.ServeHTTP(w, r)
+		router.ServeHTTP(w, r)
 		return w
 	}
 	refused := send("a guess", http.MethodGet, "/admin/", "")
