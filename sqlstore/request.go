@@ -42,6 +42,7 @@ type storedPushed struct {
 	HandledResponseTypes fosite.Arguments        `json:"handled_response_types,omitempty"`
 	RedirectURI          string                  `json:"redirect_uri,omitempty"`
 	State                string                  `json:"state,omitempty"`
+	StateInForm          bool                    `json:"state_in_form,omitempty"` // and not in State
 	ResponseMode         fosite.ResponseModeType `json:"response_mode,omitempty"`
 	DefaultResponseMode  fosite.ResponseModeType `json:"default_response_mode,omitempty"`
 }
@@ -69,8 +70,17 @@ func encodeRequest(kind kind, r fosite.Requester) (request, session []byte, err 
 	if stored.Expiries, session, err = encodeSession(r.GetSession()); err != nil {
 		return nil, nil, fmt.Errorf("sqlstore: the session can't be stored: %w", err)
 	}
-	request, err = json.Marshal(stored)
+	request, err = encode(stored)
 	return request, session, err
+}
+
+// encode returns the JSON of a value, in which "<", ">" and "&" stay one byte each: no page shows it (T15).
+func encode(value any) ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(value)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
 }
 
 func clientID(r fosite.Requester) string {
@@ -84,7 +94,10 @@ func clientID(r fosite.Requester) string {
 // a pushed request as it was sent.
 var credentials = []string{"client_secret", "client_assertion", "client_assertion_type", "request", "code", "code_verifier", "refresh_token", "password"}
 
-// storable leaves out what must not lie in a database.
+// unread are parameters of tokens that nobody reads again. What was asked for has members of its own.
+var unread = []string{"response_type", "scope"}
+
+// storable leaves out what must not lie in a database, or need not.
 func storable(kind kind, form url.Values) url.Values {
 	form = maps.Clone(form)
 	for _, name := range credentials {
@@ -93,13 +106,21 @@ func storable(kind kind, form url.Values) url.Values {
 	if kind != pushedRequest { // whose hint is yet to be compared with the user
 		delete(form, "id_token_hint")
 	}
+	if kind == accessToken || kind == refreshToken {
+		for _, name := range unread {
+			delete(form, name)
+		}
+	}
 	return form
 }
 
 func pushedPart(r fosite.AuthorizeRequester) *storedPushed {
 	part := &storedPushed{
-		ResponseTypes: r.GetResponseTypes(), State: r.GetState(),
+		ResponseTypes: r.GetResponseTypes(), StateInForm: r.GetState() == r.GetRequestForm().Get("state"),
 		ResponseMode: r.GetResponseMode(), DefaultResponseMode: r.GetDefaultResponseMode(),
+	}
+	if !part.StateInForm {
+		part.State = r.GetState()
 	}
 	if uri := r.GetRedirectURI(); uri != nil {
 		part.RedirectURI = uri.String()
@@ -133,7 +154,7 @@ func encodeSession(session fosite.Session) (ends map[fosite.TokenType]int64, tex
 			return nil, nil, fmt.Errorf("the method Clone of a %T copies no more than a reference to its expiries", session)
 		}
 	}
-	text, err = json.Marshal(bare)
+	text, err = encode(bare)
 	return ends, text, err
 }
 
@@ -188,6 +209,9 @@ func decodeRequest(request, session []byte, like fosite.Session) (*fosite.Author
 	if part := stored.Pushed; part != nil {
 		r.ResponseTypes, r.HandledResponseTypes = part.ResponseTypes, part.HandledResponseTypes
 		r.State, r.ResponseMode, r.DefaultResponseMode = part.State, part.ResponseMode, part.DefaultResponseMode
+		if part.StateInForm {
+			r.State = r.Form.Get("state")
+		}
 		uri, err := url.Parse(part.RedirectURI)
 		if err != nil {
 			return nil, stored, fmt.Errorf("sqlstore: a stored redirect URI: %w", err)

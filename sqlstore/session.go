@@ -108,7 +108,7 @@ func (s *Store) createWith(ctx context.Context, k kind, key string, partner []by
 	}
 	var founder []byte
 	if k.hasGrant() {
-		if founder, err = json.Marshal(storedRequest{ID: r.GetID(), Client: clientID(r), RequestedAt: notYet}); err != nil {
+		if founder, err = encode(storedRequest{ID: r.GetID(), Client: clientID(r), RequestedAt: notYet}); err != nil {
 			return err
 		}
 	}
@@ -215,7 +215,7 @@ func (s *Store) clientOf(ctx context.Context, id string, row row) (fosite.Client
 
 // inGrace reports whether a refresh token may be used again.
 func (s *Store) inGrace(now time.Time, row row) bool {
-	return row.state == used && row.grantRevoked == 0 && row.uses < int64(s.options.RefreshGraceUses) &&
+	return row.state == used && string(row.request) != noRequest && row.grantRevoked == 0 && row.uses < int64(s.options.RefreshGraceUses) &&
 		nanoseconds(now) < row.spentAt+int64(s.options.RefreshGrace)
 }
 

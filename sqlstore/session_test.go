@@ -46,7 +46,7 @@ func (s *sessions) grant(id string, lifetime time.Duration) *fosite.Request {
 	request.RequestedAt = time.Now().UTC().Truncate(time.Second)
 	request.RequestedScope, request.GrantedScope = fosite.Arguments{"openid", "profile"}, fosite.Arguments{"openid"}
 	request.RequestedAudience, request.GrantedAudience = fosite.Arguments{"https://a.example", "b"}, fosite.Arguments{"b"}
-	request.Form = url.Values{"nonce": {"n"}, "scope": {"openid", "again"}}
+	request.Form = url.Values{"nonce": {"n"}, "client_id": {"client"}, "grant_type": {"authorization_code", "again"}}
 	session := openid.NewDefaultSession()
 	session.Subject, session.Username = "alice", "Alice"
 	session.Claims = &jwt.IDTokenClaims{Subject: "alice", Nonce: "n", Extra: map[string]any{"role": "owner"}}

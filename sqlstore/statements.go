@@ -9,7 +9,7 @@ import (
 )
 
 // statements is what a store says to its database, one list for each dialect. {prefix} begins the names of tables, {never}
-// and {notyet} are the times of that name.
+// and {notyet} are the times of that name, {none} is noRequest.
 type statements struct {
 	LockWriter, Tables, Version string
 
@@ -49,6 +49,8 @@ const (
 	never = math.MaxInt64
 	// notYet is when something happened that has not.
 	notYet = -math.MaxInt64
+	// noRequest is what stays of the request of a token that is good for nothing: its grant has who it was (T59).
+	noRequest = "{}"
 )
 
 // The times that fit into a column. Times beyond are stored as these.
@@ -231,19 +233,19 @@ var postgresStatements = statements{
 		LEFT JOIN {prefix}clients c ON c.key = t.client
 		WHERE t.key = $1 AND t.expires_at > $2 AND t.epoch >= coalesce(r.epoch, 0)`,
 	SpendToken: `UPDATE {prefix}tokens SET state = 1, spent_at = $2, expires_at = CASE WHEN expires_at = {never} THEN $3 ELSE expires_at END,
-			session = CASE WHEN $4 = 1 THEN session ELSE NULL END
+			session = CASE WHEN $4 = 1 THEN session ELSE NULL END, request = CASE WHEN $4 = 1 THEN request ELSE {none} END
 		WHERE key = $1 AND state = 0 AND expires_at > $2 AND ` + live + notRevoked,
 	RepeatToken: `UPDATE {prefix}tokens SET uses = uses + 1
 		WHERE key = $1 AND state = 1 AND spent_at > $2 AND uses < $3 AND expires_at > $4 AND ` + live + notRevoked,
 	TokenLeft: `SELECT 1 FROM {prefix}tokens WHERE key = $1 AND expires_at > $2 AND ` + live,
-	EndToken: `UPDATE {prefix}tokens SET state = 2, spent_at = $2, session = NULL,
+	EndToken: `UPDATE {prefix}tokens SET state = 2, spent_at = $2, session = NULL, request = {none},
 			expires_at = CASE WHEN expires_at = {never} THEN $3 ELSE expires_at END
 		WHERE key = $1 AND state = 0 AND expires_at > $2`,
-	EndPartner: `UPDATE {prefix}tokens SET state = 2, spent_at = $2, session = NULL
+	EndPartner: `UPDATE {prefix}tokens SET state = 2, spent_at = $2, session = NULL, request = {none}
 		WHERE key = (SELECT t.partner FROM {prefix}tokens t WHERE t.key = $1) AND state = 0`,
 	EndTokens: `WITH doomed AS MATERIALIZED (SELECT key FROM {prefix}tokens WHERE grant_id = $1 AND kind IN ($2, $3) AND state = 0
 			ORDER BY key LIMIT $6)
-		UPDATE {prefix}tokens SET state = 2, spent_at = $4, session = NULL,
+		UPDATE {prefix}tokens SET state = 2, spent_at = $4, session = NULL, request = {none},
 			expires_at = CASE WHEN expires_at = {never} THEN $5 ELSE expires_at END
 		WHERE key IN (SELECT key FROM doomed)`,
 	DeleteToken:   `DELETE FROM {prefix}tokens WHERE key = $1`,
@@ -290,7 +292,8 @@ var postgresStatements = statements{
 		DELETE FROM {prefix}grants WHERE id IN (SELECT id FROM doomed)`,
 	SettleRevocation: `UPDATE {prefix}revocations SET pending = 0 WHERE client = $1 AND epoch = $2` + nothingLeft,
 	DeleteRevocation: `DELETE FROM {prefix}revocations WHERE client = $1 AND epoch = $2` + nothingLeft,
-}.each(strings.NewReplacer("{never}", strconv.FormatInt(never, 10), "{notyet}", strconv.FormatInt(notYet, 10)).Replace)
+}.each(strings.NewReplacer("{never}", strconv.FormatInt(never, 10), "{notyet}", strconv.FormatInt(notYet, 10),
+	"{none}", "CAST('"+noRequest+"' AS BYTEA)").Replace)
 
 // sqliteStatements are those of PostgreSQL in the words of SQLite. Nothing locks a row, since there is one writer.
 var sqliteStatements = func() statements {
