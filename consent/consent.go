@@ -5,9 +5,10 @@
 //
 //	client := request.GetClient()
 //	key := user + " " + consent.Key(client)
-//	if consent.Needed(request) || client.IsPublic() || !covers(consents[key], request.GetRequestedScopes()) {
-//		shown := page{Key: key, Host: consent.Host(request.GetRedirectURI()), Scopes: request.GetRequestedScopes()}
-//		if registered, ok := client.(*dcr.Client); ok {
+//	wants := slices.Concat([]string{"sign-in"}, request.GetRequestedScopes(), request.GetRequestedAudience())
+//	if consent.Needed(request) || client.IsPublic() || !covers(remembered(key), wants) {
+//		shown := page{Key: key, Host: consent.Host(request.GetRedirectURI()), Wants: wants}
+//		if registered, ok := dcr.RegisteredClient(client); ok { // and a client of yours you know
 //			shown.Client, err = consent.Describe(ctx, provider, registered, r.Header.Get("Accept-Language"))
 //			// With an error, names were not counted, and everything else is there: log it.
 //		}
@@ -15,9 +16,10 @@
 //		return
 //	}
 //
-// The safe rule is to ask every time, unless the client can prove itself (it is confidential)
-// and is answered over https. When the user allows the request of such a client, the application
-// stores the allowed scopes under the key. This package stores nothing.
+// "sign-in" stands for the consent itself, so that a request without scopes and audiences is asked about, too. The
+// safe rule is to ask every time, unless the client can prove itself (it is confidential) and is answered over https.
+// When the user allows the request of such a client, the application stores what it wants under the key. This package
+// stores nothing.
 package consent
 
 import (

@@ -36,7 +36,7 @@ func Example() {
 		key := user + " " + consent.Key(client)
 		covered := !slices.ContainsFunc(scopes, func(scope string) bool { return !slices.Contains(consents[key], scope) })
 		if consent.Needed(request) || client.IsPublic() || !covered {
-			if registered, ok := client.(*dcr.Client); ok {
+			if registered, ok := dcr.RegisteredClient(client); ok {
 				var provider consent.Counter // a *dcr.Provider; without one, names are not counted
 				shown, _ := consent.Describe(context.Background(), provider, registered, "en")
 				fmt.Printf("%q wants %v, and returns to %s\n", shown.Name, scopes, consent.Host(request.GetRedirectURI()))
