@@ -49,6 +49,7 @@ func Example() {
 	}
 	router := mux.NewRouter().UseEncodedPath()
 	provider.Mount(router)
+	go provider.RunSweeper(context.Background(), time.Minute) // removes clients that expired, until the context ends
 
 	status, client := post(router, `{"client_name": "An App", "redirect_uris": ["https://app.example/cb"], "scope": "profile admin"}`)
 	fmt.Println(status, client["client_name"], client["token_endpoint_auth_method"], client["scope"], client["grant_types"])

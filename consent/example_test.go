@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"html"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 
@@ -124,6 +126,11 @@ func authorizeEndpoint(provider *dcr.Provider) http.HandlerFunc {
 			fmt.Fprintln(w, html.EscapeString(problem.GetDescription()))
 		}
 	}
+	logFailure := func(err error) { // of the server, such as a failed storage; a refusal is none
+		if problem := fosite.ErrorToRFC6749Error(err); problem.CodeField >= http.StatusInternalServerError {
+			slog.Error("authorization failed", "cause", problem.DebugField)
+		}
+	}
 	authorize := func(w http.ResponseWriter, r *http.Request) {
 		ctx, user := r.Context(), signedIn(r)
 		var err error
@@ -133,10 +140,12 @@ func authorizeEndpoint(provider *dcr.Provider) http.HandlerFunc {
 		} else {
 			request, err = provider.NewAuthorizeRequest(ctx, r)
 		}
-		if err != nil && provider.ShowsAuthorizeError(request, err, user != "") { // the first question
-			showError(w, fosite.ErrorToRFC6749Error(err))
-			return
-		} else if err != nil {
+		if err != nil {
+			logFailure(err)
+			if provider.ShowsAuthorizeError(request, err, user != "") { // the first question
+				showError(w, fosite.ErrorToRFC6749Error(err))
+				return
+			}
 			provider.WriteAuthorizeError(ctx, w, request, err)
 			return
 		}
@@ -162,6 +171,7 @@ func authorizeEndpoint(provider *dcr.Provider) http.HandlerFunc {
 		}
 		response, err := provider.NewAuthorizeResponse(ctx, request, &fosite.DefaultSession{Subject: user})
 		if err != nil {
+			logFailure(err)
 			provider.WriteAuthorizeError(ctx, w, request, err)
 			return
 		}
@@ -234,8 +244,14 @@ func (o *outage) GetClient(ctx context.Context, id string) (fosite.Client, error
 }
 
 // A page says what the user can do: connect an app anew that is not known, and wait while the server has a
-// problem (AUTH-02, AUTH-05).
+// problem, whose cause the log has (AUTH-02, AUTH-05).
 func Example_errorPage() {
+	log.SetOutput(os.Stdout) // where slog writes
+	log.SetFlags(0)
+	defer func() {
+		log.SetOutput(os.Stderr)
+		log.SetFlags(log.LstdFlags)
+	}()
 	storage := &outage{MemoryStore: dcr.NewMemoryStore()}
 	provider := composed(storage)
 	authorize := authorizeEndpoint(provider)
@@ -256,7 +272,9 @@ func Example_errorPage() {
 	// Output:
 	// 401 Remove it and connect it anew.
 	// 400 The &#39;redirect_uri&#39; parameter does not match any of the OAuth 2.0 Client&#39;s pre-registered redirect urls.
+	// ERROR authorization failed cause="dcr: the storage is not available"
 	// 503 Try again later.
+	// ERROR authorization failed cause="connection reset"
 	// 500 Try again later.
 }
 

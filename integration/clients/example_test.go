@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 
@@ -69,6 +70,7 @@ func mcpRoutes(provider *dcr.Provider, issuer, resource string) http.Handler {
 		failed := err != nil && fosite.ErrorToRFC6749Error(err).CodeField >= http.StatusInternalServerError
 		switch {
 		case failed: // the storage is down: the token may be good
+			slog.Error("introspection failed", "cause", fosite.ErrorToRFC6749Error(err).DebugField)
 			http.Error(w, "Try again later.", fosite.ErrorToRFC6749Error(err).CodeField)
 		case err != nil || use != fosite.AccessToken || !oauthex.MatchesResource(found.GetGrantedAudience(), resource):
 			refuse(http.StatusUnauthorized, `error="invalid_token", `)
