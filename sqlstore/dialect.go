@@ -57,6 +57,18 @@ var PostgreSQL = &Dialect{
 	},
 }
 
+// checkFile refuses what SQLite would take for the name of a file. It may hold a password, so the error does not repeat it.
+func checkFile(source string) error {
+	lower := strings.ToLower(source)
+	switch {
+	case source == "" || strings.HasPrefix(source, ":memory:"):
+		return errors.New("sqlstore: a database in memory would be another one for each connection: name a file")
+	case strings.HasPrefix(lower, "file:"), strings.HasPrefix(lower, "sqlite:"), strings.Contains(source, "://"):
+		return errors.New(`sqlstore: the source of SQLite is a path such as "auth.db", and no URL`)
+	}
+	return nil
+}
+
 // sqliteSource names a file for modernc.org/sqlite. A transaction takes the write lock at its beginning: SQLite may refuse
 // it to one that has read before. Who waits for a lock waits a moment in the database, and then in the store.
 func sqliteSource(file string) string {

@@ -163,6 +163,17 @@ func TestOpenNowhere(t *testing.T) {
 	require.NotContains(t, err.Error(), "topsecret")
 }
 
+// TestNoFile: what is no path makes no file with its name, and is not repeated.
+func TestNoFile(t *testing.T) {
+	t.Parallel()
+	for _, source := range []string{
+		"sqlite:x.db", "SQLite:x.db", "file:u.db?_pragma=busy_timeout(1000)", "file::memory:?cache=shared", "postgres://user:topsecret@db.example/x",
+	} {
+		_, err := sqlstore.Open(t.Context(), sqlstore.SQLite, source, sqlstore.Options{})
+		require.EqualError(t, err, `sqlstore: the source of SQLite is a path such as "auth.db", and no URL`, source)
+	}
+}
+
 // TestSQLiteWriters: two stores on one file, as two processes have them, write at the same time while others read.
 func TestSQLiteWriters(t *testing.T) {
 	t.Parallel()

@@ -23,7 +23,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -153,14 +152,16 @@ func New(ctx context.Context, db *sql.DB, dialect *Dialect, options Options) (*S
 	return s, nil
 }
 
-// Open opens a database and returns a store in it. The source is a file for SQLite, and for PostgreSQL what pgx takes:
-// postgres://USER:PASSWORD@HOST:PORT/DATABASE. The pool has up to 16 connections. Close closes the database, too.
+// Open opens a database and returns a store in it. The source is the path of a file for SQLite, no URL, and for PostgreSQL
+// what pgx takes: postgres://USER:PASSWORD@HOST:PORT/DATABASE. The pool has up to 16 connections. Close closes the database, too.
 func Open(ctx context.Context, dialect *Dialect, source string, options Options) (*Store, error) {
 	if !slices.Contains(sql.Drivers(), dialect.driver) {
 		return nil, fmt.Errorf("sqlstore: no driver for %s: import _ %q", dialect.name, dialect.module)
 	}
-	if dialect == SQLite && (source == "" || strings.HasPrefix(source, ":memory:")) {
-		return nil, errors.New("sqlstore: a database in memory would be another one for each connection: name a file")
+	if dialect == SQLite {
+		if err := checkFile(source); err != nil {
+			return nil, err
+		}
 	}
 	db, err := sql.Open(dialect.driver, dialect.source(source))
 	if err != nil {
