@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
@@ -30,6 +31,14 @@ type Dialect struct {
 
 // String is the name of the database.
 func (d *Dialect) String() string { return d.name }
+
+// check refuses a dialect that is none.
+func (d *Dialect) check() error {
+	if d == nil || d.name == "" {
+		return errors.New("sqlstore: the dialect is missing: it is sqlstore.SQLite or sqlstore.PostgreSQL")
+	}
+	return nil
+}
 
 // SQLite is version 3.37 or later. The file is brought into WAL mode. It must lie on a local disk: SQLite can't lock files
 // on network file systems.
@@ -76,6 +85,27 @@ func sqliteSource(file string) string {
 		"_txlock": {"immediate"}, "_pragma": {"busy_timeout(1000)"},
 	}.Encode()}
 	return source.String()
+}
+
+// inFile adds the file to an error of SQLite, which names none.
+func inFile(file string, err error) error {
+	if sqliteCode(err) == 14 { // SQLITE_CANTOPEN
+		return fmt.Errorf("%w: %q has to be a file that can be written, in a folder that is there", err, file)
+	}
+	return fmt.Errorf("%w: in the file %q", err, file)
+}
+
+// opening explains an error of the first statements. pgx repeats a source that it can't parse, with the password where the
+// source is unusual: this part is left out.
+func (d *Dialect) opening(err error) error {
+	if d.oneWriter && sqlState(err) != "" || !d.oneWriter && sqliteCode(err) != 0 {
+		return fmt.Errorf("%w: is %s the dialect of the database?", err, d)
+	}
+	before, rest, found := strings.Cut(err.Error(), "cannot parse `")
+	if end := strings.LastIndex(rest, "`: "); found && end >= 0 {
+		return errors.New(before + "the source can't be parsed: " + rest[end+len("`: "):])
+	}
+	return err
 }
 
 // sqliteCode is the code of an error of SQLite without its details, and 0 for other errors.

@@ -1,12 +1,14 @@
 package sqlstore_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -146,21 +148,60 @@ func TestPrefixes(t *testing.T) {
 	})
 }
 
-// TestOpenNowhere: a database that is not there is an error, without the password that was given.
+// TestOpenNowhere: a database that is not there is an error that names the file, and never the password that was given.
 func TestOpenNowhere(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
 	defer stop()
-	_, err := sqlstore.Open(ctx, sqlstore.SQLite, filepath.Join(t.TempDir(), "no such folder", "clients.db"), sqlstore.Options{})
-	require.Error(t, err)
-	_, err = sqlstore.Open(ctx, sqlstore.SQLite, ":memory:", sqlstore.Options{})
+	folder := t.TempDir()
+	text := filepath.Join(folder, "text")
+	require.NoError(t, os.WriteFile(text, bytes.Repeat([]byte("text"), 1000), 0o600))
+	for file, want := range map[string]string{
+		folder: "in a folder that is there", filepath.Join(folder, "no such folder", "clients.db"): "in a folder that is there", text: "in the file",
+	} {
+		_, err := sqlstore.Open(ctx, sqlstore.SQLite, file, sqlstore.Options{})
+		require.ErrorContains(t, err, strconv.Quote(file))
+		require.ErrorContains(t, err, want)
+	}
+	_, err := sqlstore.Open(ctx, sqlstore.SQLite, ":memory:", sqlstore.Options{})
 	require.ErrorContains(t, err, "name a file")
-	_, err = sqlstore.Open(ctx, sqlstore.PostgreSQL, "postgres://user:topsecret@127.0.0.1:1/none", sqlstore.Options{})
-	require.Error(t, err)
-	require.NotContains(t, err.Error(), "topsecret")
-	_, err = sqlstore.Open(ctx, sqlstore.PostgreSQL, "postgres://user:topsecret@127.0.0.1:x/none", sqlstore.Options{})
-	require.Error(t, err)
-	require.NotContains(t, err.Error(), "topsecret")
+	for source, want := range map[string]string{
+		"postgres://user:topsecret@127.0.0.1:1/none":                     "127.0.0.1:1",
+		"postgres://user:topsecret@127.0.0.1:x/none":                     "can't be parsed: invalid port",
+		"postgres://user:a@topsecret@127.0.0.1:x/none":                   "can't be parsed: invalid port",
+		"host=127.0.0.1 port=1 password = topsecret sslmode=bogus":       "sslmode is invalid",
+		`host=127.0.0.1 port=1 password='a\'topsecret' sslmode=bogus`:    "sslmode is invalid",
+		"postgres://127.0.0.1:1/none?sslmode=bogus&password=topsecret":   "sslmode is invalid",
+		" postgres://user:topsecret@127.0.0.1:1/none":                    "can't be parsed",
+		"postgres://user:topsecret%zz@127.0.0.1:1/none?sslmode=disable":  "can't be parsed",
+		"postgres://user:top/secret@127.0.0.1:1/none?connect_timeout=10": "can't be parsed",
+	} {
+		_, err := sqlstore.Open(ctx, sqlstore.PostgreSQL, source, sqlstore.Options{})
+		require.ErrorContains(t, err, want, source)
+		require.NotContains(t, err.Error(), "secret", source)
+	}
+}
+
+// TestMissing: what New and Open need is named where it is missing, and so is the dialect where it is that of another database.
+func TestMissing(t *testing.T) {
+	onEach(t, func(t *testing.T, d database) {
+		ctx, source := t.Context(), d.create(t)
+		db := d.raw(t, source)
+		for _, dialect := range []*sqlstore.Dialect{nil, {}} {
+			_, err := sqlstore.New(ctx, db, dialect, sqlstore.Options{})
+			require.ErrorContains(t, err, "the dialect is missing")
+			_, err = sqlstore.Open(ctx, dialect, source, sqlstore.Options{})
+			require.ErrorContains(t, err, "the dialect is missing")
+		}
+		_, err := sqlstore.New(ctx, nil, d.dialect, sqlstore.Options{})
+		require.ErrorContains(t, err, "New needs a database")
+		other := databases[0].dialect
+		if d.dialect == other {
+			other = databases[1].dialect
+		}
+		_, err = sqlstore.New(ctx, db, other, sqlstore.Options{})
+		require.ErrorContains(t, err, "is "+other.String()+" the dialect of the database?")
+	})
 }
 
 // TestNoFile: what is no path makes no file with its name, and is not repeated.

@@ -134,15 +134,18 @@ type Store struct {
 // Close ends what the store does in the background; the database is the application's to close.
 func New(ctx context.Context, db *sql.DB, dialect *Dialect, options Options) (*Store, error) {
 	options, err := options.withDefaults()
-	if err != nil {
+	if err := errors.Join(dialect.check(), err); err != nil {
 		return nil, err
+	}
+	if db == nil {
+		return nil, errors.New("sqlstore: New needs a database, which sql.Open opens")
 	}
 	s := &Store{db: db, dialect: dialect, options: options, sql: dialect.statements(options.Prefix)}
 	if dialect.oneWriter {
 		s.writer = make(chan struct{}, 1)
 	}
 	if err := s.prepare(ctx); err != nil {
-		return nil, err
+		return nil, dialect.opening(err)
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
@@ -155,6 +158,9 @@ func New(ctx context.Context, db *sql.DB, dialect *Dialect, options Options) (*S
 // Open opens a database and returns a store in it. The source is the path of a file for SQLite, no URL, and for PostgreSQL
 // what pgx takes: postgres://USER:PASSWORD@HOST:PORT/DATABASE. The pool has up to 16 connections. Close closes the database, too.
 func Open(ctx context.Context, dialect *Dialect, source string, options Options) (*Store, error) {
+	if err := dialect.check(); err != nil {
+		return nil, err
+	}
 	if !slices.Contains(sql.Drivers(), dialect.driver) {
 		return nil, fmt.Errorf("sqlstore: no driver for %s: import _ %q", dialect.name, dialect.module)
 	}
@@ -172,6 +178,9 @@ func Open(ctx context.Context, dialect *Dialect, source string, options Options)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	s, err := New(ctx, db, dialect, options)
 	if err != nil {
+		if dialect == SQLite {
+			err = inFile(source, err)
+		}
 		return nil, errors.Join(err, db.Close())
 	}
 	s.owned = true
