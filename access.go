@@ -261,6 +261,7 @@ func (a *admission) callerOf(r *http.Request) caller {
 	return caller{
 		address:  ratelimit.Caller(r, a.limits.TrustedProxies),
 		began:    time.Now(),
+		prefixes: [2]int{a.limits.Rate.IPv4Prefix, a.limits.Rate.IPv6Prefix},
 		unheeded: len(a.limits.TrustedProxies) == 0 && r.Header.Get("X-Forwarded-For") != "",
 	}
 }
@@ -308,7 +309,7 @@ func (a *admission) ask(ctx context.Context, r *http.Request) (*Registrant, erro
 		}
 		return nil, failure(err)
 	case registrant == nil:
-		return nil, ErrAccessDenied
+		return nil, ErrAccessDenied.WithDebug("Config.Access returned neither a registrant nor an error.")
 	}
 	known := *registrant
 	known.Anonymous = registrant.isAnonymous()

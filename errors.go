@@ -150,6 +150,7 @@ type caller struct {
 	began   time.Time  // when the request arrived
 	// unheeded says that the peer named another caller in X-Forwarded-For, and is no trusted proxy.
 	unheeded bool
+	prefixes [2]int // the bits of an IPv4 and of an IPv6 network that count as one caller
 }
 
 // problem is the one error type inside this package: what is answered, and what the answer and the event

@@ -110,13 +110,14 @@ const pushedBy = "dcr.pushed_by"
 
 // pushedCredentials are parameters of a pushed request that have done their work when the client is
 // authenticated; fosite would hand them to the storage with the rest (T27).
-var pushedCredentials = []string{"client_secret", "client_assertion", "client_assertion_type"}
+var pushedCredentials = []string{"client_secret", "client_assertion", "client_assertion_type", "password", "code_verifier", "access_token", "token"}
 
 // NewPushedAuthorizeResponse is fosite's; a storage that is down for a while is 503.
 func (p *Provider) NewPushedAuthorizeResponse(ctx context.Context, request fosite.AuthorizeRequester, session fosite.Session) (fosite.PushedAuthorizeResponder, error) {
 	address, _ := netip.ParseAddr(request.GetRequestForm().Get(pushedBy)) // not valid where there is none
 	request.GetRequestForm().Del(pushedBy)
-	ctx = withCrossing(ctx, &crossing{caller: caller{address: address}})
+	rate := p.admission.limits.Rate
+	ctx = withCrossing(ctx, &crossing{caller: caller{address: address, prefixes: [2]int{rate.IPv4Prefix, rate.IPv6Prefix}}})
 	response, err := p.Fosite.NewPushedAuthorizeResponse(ctx, request, session)
 	return response, translate(nil, err)
 }
@@ -215,7 +216,10 @@ func (p *Provider) WritePushedAuthorizeError(ctx context.Context, w http.Respons
 
 // formError is the protocol error for parameters that could not be read.
 func formError(err error) error {
+	var list request.ListError
 	switch {
+	case errors.As(err, &list):
+		return fosite.ErrInvalidRequest.WithHint(list.Error())
 	case err == nil || errors.Is(err, request.ErrTooLarge):
 		return readingError(err)
 	case errors.Is(err, request.ErrRepeated):

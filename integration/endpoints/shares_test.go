@@ -1,6 +1,7 @@
 package endpoints_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -19,7 +20,7 @@ func crowded(t *testing.T, limits dcr.MemoryLimits) *dcrtest.Server {
 	store := dcr.NewMemoryStore(dcr.WithMemoryLimits(limits))
 	store.AddClient(dcrtest.Introspector(t))
 	return dcrtest.Start(t, dcrtest.Setup{Storage: store, Config: dcr.Config{
-		Limits:   dcr.Limits{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}},
+		Limits:   dcr.Limits{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Rate: dcr.RateLimit{IPv6Prefix: 48}},
 		Metadata: dcr.Metadata{AnonymousGrantTypes: []string{"authorization_code", "refresh_token", "client_credentials"}},
 	}})
 }
@@ -78,7 +79,7 @@ func TestClientCredentialsInALoop(t *testing.T) {
 // TestPushedInALoop: what is pushed in the name of a public client takes no room of others who use it.
 func TestPushedInALoop(t *testing.T) {
 	t.Parallel() // T59
-	s := crowded(t, dcr.MemoryLimits{Codes: 200})
+	s := crowded(t, dcr.MemoryLimits{Codes: 400})
 	client := dcrtest.RegisterFor(t, s, "none")
 	push := func(address string, pairs ...string) string {
 		form := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, pairs...)
@@ -89,6 +90,9 @@ func TestPushedInALoop(t *testing.T) {
 	honest, first := push("192.0.2.1"), push("192.0.2.2")
 	for range 150 {
 		push("192.0.2.2")
+	}
+	for i := range 300 { // of one caller
+		push(fmt.Sprintf("2001:db8:1:%x::1", i))
 	}
 	large := strings.Repeat("x", 30_000)
 	for range 20 {

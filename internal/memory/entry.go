@@ -30,11 +30,14 @@ type entry struct {
 	pushed   *fosite.AuthorizeRequest // of a pushed request, besides
 	grant    *grant                   // of a grant with refresh tokens, besides
 
-	weight  int    // bytes of its parameters
+	weight  int    // bytes of its parameters and lists
 	partner string // of a refresh token: the access token that was issued with it
 	shares  []share
 	places  []*list.Element // with its owners, in the order of shares
 }
+
+// perValue is what a value of a list takes besides its text, in bytes: it stands among what is requested and what is granted.
+const perValue = 32
 
 // newEntry copies a request for storage.
 func newEntry(now time.Time, key string, request fosite.Requester, x expiry) *entry {
@@ -48,6 +51,11 @@ func newEntry(now time.Time, key string, request fosite.Requester, x expiry) *en
 	for name, values := range e.request.Form {
 		for _, value := range values {
 			e.weight += len(name) + len(value)
+		}
+	}
+	for _, list := range []fosite.Arguments{e.request.RequestedScope, e.request.RequestedAudience} { // what is granted is of these
+		for _, value := range list {
+			e.weight += len(value) + perValue
 		}
 	}
 	e.at = x.at(now, e.request.Session)

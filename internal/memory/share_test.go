@@ -103,22 +103,31 @@ func TestShareWithoutUser(t *testing.T) {
 	}
 }
 
-// TestShareOfLargeGrants: a grant counts as its latest token weighs.
+// TestShareOfLargeGrants: a grant counts as its latest token weighs, with its parameters and lists.
 func TestShareOfLargeGrants(t *testing.T) {
 	t.Parallel()
-	f := sharing(t)
-	refresh, ctx := kinds[4], t.Context()
-	grown := requestBy("alice", "0")
-	require.NoError(t, refresh.create(ctx, f, "grown", grown))
-	for i := range 99 {
-		require.NoError(t, refresh.create(ctx, f, strconv.Itoa(i), requestBy("alice", "0")))
+	for name, grow := range map[string]func(r *fosite.Request){
+		"parameter": func(r *fosite.Request) { r.Form = url.Values{"nonce": {strings.Repeat("x", 32<<10)}} },
+		"audience":  func(r *fosite.Request) { r.RequestedAudience = fosite.Arguments{strings.Repeat("x", 32<<10)} },
+		"scopes":    func(r *fosite.Request) { r.RequestedScope = make(fosite.Arguments, 1<<10) },
+	} {
+		t.Run("T59/"+name, func(t *testing.T) {
+			t.Parallel()
+			f := sharing(t)
+			refresh, ctx := kinds[4], t.Context()
+			grown := requestBy("alice", "0")
+			require.NoError(t, refresh.create(ctx, f, "grown", grown))
+			for i := range 99 {
+				require.NoError(t, refresh.create(ctx, f, strconv.Itoa(i), requestBy("alice", "0")))
+			}
+			refresh.require(t, f, nil, "0", "98")
+			require.NoError(t, f.RotateRefreshToken(ctx, grown.ID, "grown"))
+			grow(grown)
+			require.NoError(t, refresh.create(ctx, f, "grown again", grown))
+			refresh.require(t, f, nil, "grown again", "8", "98")
+			refresh.require(t, f, fosite.ErrNotFound, "0", "7")
+		})
 	}
-	refresh.require(t, f, nil, "0", "98")
-	require.NoError(t, f.RotateRefreshToken(ctx, grown.ID, "grown"))
-	grown.Form = url.Values{"nonce": {strings.Repeat("x", 32<<10)}}
-	require.NoError(t, refresh.create(ctx, f, "grown again", grown))
-	refresh.require(t, f, nil, "grown again", "8", "98")
-	refresh.require(t, f, fosite.ErrNotFound, "0", "7")
 }
 
 // TestGrantsThatGrow: however large the parameters of a refresh are, a table has no more units than its bound.
