@@ -55,7 +55,7 @@ func Parse(raw []byte, l Limits) (*jose.JSONWebKeySet, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := &jose.JSONWebKeySet{Keys: make([]jose.JSONWebKey, 0, len(keys))}
+	set, certificates := &jose.JSONWebKeySet{Keys: make([]jose.JSONWebKey, 0, len(keys))}, 0
 	for _, raw := range keys {
 		key, known, err := parseKey(raw, l.Stored)
 		if err != nil {
@@ -63,6 +63,10 @@ func Parse(raw []byte, l Limits) (*jose.JSONWebKeySet, error) {
 		}
 		if known {
 			set.Keys = append(set.Keys, key)
+			certificates += len(key.Certificates)
+		}
+		if certificates > maxCertificates {
+			return nil, errCertificates
 		}
 	}
 	if len(set.Keys) == 0 {

@@ -367,6 +367,14 @@ func TestParseCertificates(t *testing.T) {
 		require.Equal(t, sum[:], parsed.Keys[0].CertificateThumbprintSHA256)
 		requireSound(t, parsed)
 	})
+	t.Run("T66/x5c", func(t *testing.T) {
+		t.Parallel()
+		_, err := Parse(encode(t, set(key.with(object{"x5c": slices.Repeat(x5c, 10)}))), Limits{})
+		require.NoError(t, err)
+		long := key.with(object{"kid": "1", "x5c": slices.Repeat(x5c, 6)})
+		_, err = Parse(encode(t, set(long, key.with(object{"kid": "2", "x5c": slices.Repeat(x5c, 5)}))), Limits{})
+		require.Equal(t, errCertificates, err)
+	})
 	t.Run("7591-2-12/x5c_of_another_key", func(t *testing.T) {
 		t.Parallel()
 		_, err := Parse(encode(t, set(ecKey(t, elliptic.P256()).with(object{"x5c": x5c}))), Limits{})
@@ -384,7 +392,7 @@ func TestPhrases(t *testing.T) {
 	t.Parallel()
 	for _, p := range []phrase{
 		errSet, errEmpty, errTooMany, errNoneUsable, errDuplicate, errKey, errKeyType, errPrivate, errSymmetric,
-		errMisfit, errAlgorithm, errKeyID, errUse, errAlgorithmID, errCertificate, errRSAMembers, errRSASize, errRSAExponent, errCurveMembers,
+		errMisfit, errAlgorithm, errKeyID, errUse, errAlgorithmID, errCertificate, errCertificates, errRSAMembers, errRSASize, errRSAExponent, errCurveMembers,
 		errCurvePoint, errEdMembers, errEdPoint,
 	} {
 		require.Regexp(t, `^(is|has|holds) [ !#-\[\]-~]+$`, p.Error())
