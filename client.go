@@ -254,7 +254,7 @@ func (c *Client) GetHashedSecret() []byte {
 	return c.SecretHash
 }
 
-// GetRotatedHashes returns the hashes of earlier secrets that still authenticate.
+// GetRotatedHashes returns hashes of earlier secrets that still authenticate.
 func (c *Client) GetRotatedHashes() [][]byte {
 	if !c.hasSecret() {
 		return nil
@@ -301,7 +301,7 @@ func (c *Client) GetScopes() fosite.Arguments { return strings.Fields(c.Metadata
 // IsPublic reports whether the client authenticates with nothing ("none").
 func (c *Client) IsPublic() bool { return c.Metadata.TokenEndpointAuthMethod == capability.MethodNone }
 
-// GetAudience returns the audiences that the application allows for the client.
+// GetAudience returns the audiences that the application allows the client.
 func (c *Client) GetAudience() fosite.Arguments { return c.Audience }
 
 // GetRequestURIs returns the registered URLs of request objects.
@@ -375,7 +375,7 @@ func (c *Client) GetResponseModes() []fosite.ResponseModeType {
 	}
 }
 
-// String shows the identifier and nothing else, so that no hash or signature reaches a log.
+// String shows the identifier alone: no hash or signature reaches a log.
 func (c Client) String() string { return "dcr.Client(" + c.ID + ")" }
 
 // Format prints String, whatever the verb.

@@ -47,8 +47,7 @@ func information(client *Client, secret, token, endpoint string) *ClientInformat
 
 // MarshalJSON writes the information as the protocol has it.
 func (i *ClientInformation) MarshalJSON() ([]byte, error) {
-	dst := make([]byte, 1, 1024)
-	dst[0] = '{'
+	dst := append(make([]byte, 0, 1024), '{')
 	dst = members.AppendText(dst, memberClientID, i.ClientID)
 	dst = members.AppendText(dst, memberClientSecret, i.ClientSecret)
 	if i.hasSecret || i.ClientSecret != "" {

@@ -252,6 +252,14 @@ func IsRegistrationTokenEntry(signature string) bool {
 	return strings.HasPrefix(signature, entryPrefix)
 }
 
+// RegistrationTokenEntries are the signatures of the entries of its tokens.
+func (c *Client) RegistrationTokenEntries() (signatures []string) {
+	for _, record := range c.tokenRecords() {
+		signatures = append(signatures, entryKey(record.Signature))
+	}
+	return signatures
+}
+
 func newSession() fosite.Session { return new(fosite.DefaultSession) }
 
 // registrationTokens makes and checks registration access tokens. Of each token the record of its client
@@ -346,7 +354,7 @@ func (t *registrationTokens) authenticate(ctx context.Context, issuer, id, token
 	}
 	question := t.request()
 	if err := t.strategy.ValidateAccessToken(ctx, question, token); err != nil {
-		return nil, record, unfit("this server did not make the token")
+		return nil, record, unfit("this server did not make the token, or its GlobalSecret has changed")
 	}
 	client, err := t.records.get(ctx, id)
 	if errors.Is(err, fosite.ErrNotFound) {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/ory/fosite"
 
@@ -154,7 +153,7 @@ func (s *manager) read(ctx context.Context, r *http.Request, from caller) (*Mana
 	if m.issuer, err = s.location.realm(ctx); err != nil {
 		return m, err
 	}
-	client, presented, err := s.tokens.authenticate(ctx, m.issuer, clientIDOf(r), m.token, s.lifetimes.expiry())
+	client, presented, err := s.tokens.authenticate(ctx, m.issuer, request.ClientID(r), m.token, s.lifetimes.expiry())
 	if err != nil {
 		return m, err
 	}
@@ -478,23 +477,4 @@ func staleRecords(before, next *Client) []RegistrationTokenRecord {
 		}
 	}
 	return stale
-}
-
-// clientIDOf returns the client identifier that the path names. Anything but an identifier as this package
-// makes them is no client's.
-func clientIDOf(r *http.Request) string {
-	id := r.PathValue("client_id")
-	if id == "" {
-		path := r.URL.EscapedPath()
-		id = path[strings.LastIndexByte(path, '/')+1:]
-	}
-	if len(id) > 64 {
-		return ""
-	}
-	for _, c := range []byte(id) {
-		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
-			return ""
-		}
-	}
-	return id
 }

@@ -89,7 +89,8 @@ type ClientStorage interface {
 
 	// DeleteClient removes the record of a registered client. It returns fosite.ErrNotFound where
 	// GetDynamicClient would. Of several calls at once exactly one succeeds. From then on GetClient does
-	// not find the client either; its tokens may be removed later or never (see GrantRevoker).
+	// not find the client either; its tokens may be removed later or never (see GrantRevoker). What the removed record names
+	// (RegistrationTokenEntries) should go with it: an update that came in between has stored one that nobody else knows.
 	DeleteClient(ctx context.Context, id string) error
 }
 
@@ -249,7 +250,7 @@ type ClientFilter struct {
 	CreatedFrom, CreatedBefore time.Time
 }
 
-// Matches reports whether a client fits. It says what a storage has to do by other means.
+// Matches reports whether a client fits, as a storage has to decide.
 func (f *ClientFilter) Matches(c *Client) bool {
 	is := func(wanted, value string) bool { return wanted == "" || wanted == value }
 	switch {
@@ -308,7 +309,7 @@ type ClientLister interface {
 	CountClients(ctx context.Context, filter ClientFilter, most int) (int, error)
 }
 
-// Follows reports whether a client comes after the cursor in the order of ListClients.
+// Follows reports whether a client comes after the cursor (ListClients).
 func (c ClientCursor) Follows(client *Client) bool {
 	if c.isZero() {
 		return true

@@ -110,7 +110,7 @@ func NewMemoryStore(options ...MemoryOption) *MemoryStore {
 	s.clientRecords = memory.NewClients(memory.ClientOptions[Client, jose.JSONWebKeySet]{
 		Limit: l.Clients, ID: func(c *Client) string { return c.ID }, Replace: replacePacked,
 		Pack: packClient, Unpack: unpackClient, Head: unpackHead, Brief: briefOf,
-		Counted: counted, Taken: ErrClientExists, Full: func() error { return memoryFull("registered client") },
+		Counted: counted, Deleted: s.clearEntries, Taken: ErrClientExists, Full: func() error { return memoryFull("registered client") },
 	})
 	return s
 }
@@ -133,6 +133,13 @@ func unpackClient(data string, keys *jose.JSONWebKeySet) *Client {
 		c.Audience[i] = strings.Clone(audience)
 	}
 	return c
+}
+
+// clearEntries removes the entries that a record names, as ClientStorage.DeleteClient has it.
+func (s *MemoryStore) clearEntries(removed *Client) {
+	for _, entry := range removed.RegistrationTokenEntries() {
+		_ = s.DeleteAccessTokenSession(context.Background(), entry) // never fails
+	}
 }
 
 func copyKeys(keys *jose.JSONWebKeySet) *jose.JSONWebKeySet {
@@ -191,7 +198,7 @@ func (c *Client) packRest(p *packed.Codec) {
 func CallerOf(ctx context.Context) (network string, document bool) {
 	c := crossingOf(ctx)
 	if c != nil && c.address.IsValid() {
-		network = ratelimit.Network("", c.address, 32, 64)
+		network = ratelimit.Network("", c.address, c.prefixes[0], c.prefixes[1])
 	}
 	return network, c != nil && c.document != nil
 }

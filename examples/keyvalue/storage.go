@@ -178,9 +178,20 @@ func (s *Storage) UpdateClient(ctx context.Context, client *dcr.Client, version 
 	})
 }
 
-// DeleteClient removes a record.
+// DeleteClient removes a record, and the entries of the registration access tokens that it names.
 func (s *Storage) DeleteClient(ctx context.Context, id string) error {
-	return s.change(ctx, id, func(*dcr.Client) (*dcr.Client, error) { return nil, nil })
+	var removed *dcr.Client
+	err := s.change(ctx, id, func(stored *dcr.Client) (*dcr.Client, error) {
+		removed = stored
+		return nil, nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, entry := range removed.RegistrationTokenEntries() {
+		_ = s.DeleteAccessTokenSession(ctx, entry) // what is left works no longer
+	}
+	return nil
 }
 
 // TouchClient records a use.

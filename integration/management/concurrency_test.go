@@ -194,7 +194,7 @@ func TestOvertakenUpdate(t *testing.T) {
 		require.Empty(t, second.Secret(), "the client has one already")
 		requireSecret(t, s, client, "client_secret_basic", first.Secret(), true)
 	})
-	t.Run("7592-2.3-01/rotated_while_deleting", func(t *testing.T) {
+	t.Run("7592-2.3-01/ENTRY-01/rotated_while_deleting", func(t *testing.T) {
 		t.Parallel()
 		store, s, client := startWatched(t, dcr.RegistrationToken{})
 		var updated dcrtest.Answer

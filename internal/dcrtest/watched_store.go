@@ -68,7 +68,9 @@ func (s *WatchedStore) Stored() map[string]fosite.Requester {
 	defer s.mu.Unlock()
 	now := make(map[string]fosite.Requester, len(s.entries))
 	for key, request := range s.entries {
-		now[key] = request
+		if _, err := s.MemoryStore.GetAccessTokenSession(context.Background(), key, nil); err == nil {
+			now[key] = request
+		}
 	}
 	return now
 }
@@ -143,16 +145,7 @@ func (s *WatchedStore) TouchClient(ctx context.Context, id string, lastUsed, kee
 
 // RevokeClientGrants calls the MemoryStore under the Watcher, and notes the call.
 func (s *WatchedStore) RevokeClientGrants(ctx context.Context, id string) error {
-	return s.call(ctx, "RevokeClientGrants", func() error {
-		s.mu.Lock()
-		for key, request := range s.entries {
-			if request.GetClient().GetID() == id {
-				delete(s.entries, key)
-			}
-		}
-		s.mu.Unlock()
-		return s.MemoryStore.RevokeClientGrants(ctx, id)
-	})
+	return s.call(ctx, "RevokeClientGrants", func() error { return s.MemoryStore.RevokeClientGrants(ctx, id) })
 }
 
 // CreateAccessTokenSession calls the MemoryStore under the Watcher, and notes the call.

@@ -82,3 +82,22 @@ func OneToken(r *http.Request) error {
 	}
 	return nil
 }
+
+// ClientID returns the client identifier that the path names. Anything but an identifier as this package
+// makes them is no client's.
+func ClientID(r *http.Request) string {
+	id := r.PathValue("client_id")
+	if id == "" {
+		path := r.URL.EscapedPath()
+		id = path[strings.LastIndexByte(path, '/')+1:]
+	}
+	if len(id) > 64 {
+		return ""
+	}
+	for _, c := range []byte(id) {
+		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return ""
+		}
+	}
+	return id
+}
