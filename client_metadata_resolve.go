@@ -388,7 +388,7 @@ func (b *rulebook) policiesOf(who *Registrant) ([]Policy, error) {
 	own, ok := b.named[who.Policy]
 	if !ok {
 		// A client must not outgrow a policy that the configuration has lost.
-		return nil, ErrAccessDenied.WithDescription("The policy for this client is not known to this server any more.")
+		return nil, ErrAccessDenied.WithDescription("The policy for this client is not known to this server any more.").WithDebugf("Config.NamedPolicies has no %q.", who.Policy)
 	}
 	return append([]Policy{own}, b.policies...), nil
 }

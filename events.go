@@ -173,7 +173,7 @@ func (l logEvents) Record(ctx context.Context, e Event) {
 		switch {
 		case errors.As(e.Err, &other):
 			add("cause", other.Error())
-		case answer.CodeField >= 500, e.Kind == EventLimited, answer.ErrorField == ErrInvalidToken.ErrorField:
+		case answer.CodeField >= 500, e.Kind == EventLimited, answer.ErrorField == ErrInvalidToken.ErrorField, answer.ErrorField == ErrAccessDenied.ErrorField:
 			add("cause", answer.DebugField)
 		}
 	}

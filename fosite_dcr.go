@@ -363,9 +363,9 @@ func (p *Provider) Warnings() []string {
 			found = append(found, text)
 		}
 	}
-	for _, grant := range cfg.Metadata.AnonymousGrantTypes {
-		warn(!slices.Contains(p.can.GrantTypes, grant), fmt.Sprintf(
-			"Config.Metadata.AnonymousGrantTypes has %q, which no composed factory handles: add the factory, or leave it out", grant))
+	for _, grant := range slices.Concat(cfg.Metadata.AnonymousGrantTypes, cfg.Metadata.DefaultGrantTypes) {
+		warn(!slices.Contains(p.can.GrantTypes, grant) && grant != capability.GrantRefreshToken, fmt.Sprintf(
+			"Config.Metadata.AnonymousGrantTypes or DefaultGrantTypes has %q, which no composed factory handles: add the factory, or leave it out", grant))
 	}
 	scopes := p.parts.fosite.GetRefreshTokenScopes(ctx)
 	refreshes := capability.Handles(ctx, p.parts.fosite, cfg.Storage.NewSession, capability.GrantRefreshToken)
@@ -383,7 +383,8 @@ func (p *Provider) Warnings() []string {
 	}
 	warn(p.parts.fosite.GetClientAuthenticationStrategy(ctx) != nil, "fosite's configuration has a ClientAuthenticationStrategy of its own: "+
 		"registered clients go to ClientAuthentication of the provider that Extend returned, or they escape its checks (docs/adopting.md)")
-	warn(len(scopes) > 0 && refreshes, fmt.Sprintf("clients get a refresh token only if one of fosite's RefreshTokenScopes %q is granted, which few ask for: "+
+	meant := len(scopes) == 1 && slices.Contains(cfg.Scopes, scopes[0]) // as with OpenID Connect; fosite's default has two
+	warn(len(scopes) > 0 && refreshes && !meant, fmt.Sprintf("clients get a refresh token only if one of fosite's RefreshTokenScopes %q is granted, which few ask for: "+
 		"set it to an empty list, not nil, if the grant type is to be enough", scopes))
 	warn(hasRule[open](cfg.Access) && has.uses == nil, "registration is open and the storage does not note which clients are used, so that those which never are stay for ever: add dcr.UseRecorder to it")
 	warn(has.uses != nil && has.expired == nil, "the storage can not remove expired clients: add dcr.ExpiredDeleter to it, and run Provider.RunSweeper")

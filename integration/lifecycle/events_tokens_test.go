@@ -36,7 +36,7 @@ func TestRefusedTokensAreExplained(t *testing.T) {
 		send func() dcrtest.Answer
 		says string
 	}{
-		"garbage": {read(client, dcrtest.Bearer("garbage")), `client \"` + client.ID() + `\": this server did not make the token.`},
+		"garbage": {read(client, dcrtest.Bearer("garbage")), `client \"` + client.ID() + `\": this server did not make the token, or its GlobalSecret has changed.`},
 		"others":  {read(client, dcrtest.Bearer(other.Token())), `client \"` + client.ID() + `\": the token is another client's, or a newer one took its place.`},
 		"gone":    {read(gone), `client \"` + gone.ID() + `\": there is no such client.`},
 		"expired": {read(expired), `client \"` + expired.ID() + `\": the client has expired.`},

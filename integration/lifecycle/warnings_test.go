@@ -79,6 +79,12 @@ func TestWarnings(t *testing.T) {
 		"refresh_scopes": {func(s *dcrtest.Setup) {
 			s.Fosite = func(config *fosite.Config) { config.RefreshTokenScopes = nil }
 		}, "RefreshTokenScopes"},
+		"refresh_scope_meant": {func(s *dcrtest.Setup) {
+			s.Fosite = func(config *fosite.Config) { config.RefreshTokenScopes = []string{"offline_access"} }
+		}, ""},
+		"misspelt_default_grant": {func(s *dcrtest.Setup) {
+			s.Config.Metadata.DefaultGrantTypes = []string{"authorization_code", "refresh-token"}
+		}, `"refresh-token"`},
 		"refresh_scopes_of_nobody": {func(s *dcrtest.Setup) {
 			s.Config.Scopes = []string{"mcp"}
 			s.Fosite = func(config *fosite.Config) { config.RefreshTokenScopes = nil }
