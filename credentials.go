@@ -318,8 +318,10 @@ func (t *registrationTokens) remove(ctx context.Context, record RegistrationToke
 
 // clear removes entries of tokens that are dead already. What can't be removed is an event.
 func (t *registrationTokens) clear(ctx context.Context, clientID string, records ...RegistrationTokenRecord) {
+	cleanup, cancel := cleanupContext(ctx)
+	defer cancel()
 	for _, record := range records {
-		if err := afterwards(ctx, func(ctx context.Context) error { return t.remove(ctx, record) }); err != nil {
+		if err := t.remove(cleanup, record); err != nil {
 			t.journal.cleanupFailed(ctx, clientID, err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fosite-contrib/fosite-dcr/internal/patience"
 	"github.com/ory/fosite"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -307,18 +308,7 @@ func (j *journal) unauthenticated(ctx context.Context, err error) {
 
 // cleanupContext is for what has to be done although the caller may be gone.
 func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-}
-
-// afterwards does what has to be done although the caller may be gone: where ctx ends meanwhile, once more without it.
-func afterwards(ctx context.Context, do func(context.Context) error) error {
-	err := do(ctx)
-	if err == nil || ctx.Err() == nil {
-		return err
-	}
-	cleanup, cancel := cleanupContext(ctx)
-	defer cancel()
-	return do(cleanup)
+	return patience.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 }
 
 // startSpan begins a span in fosite's way: with the tracer provider of the span that the context has, and

@@ -363,10 +363,15 @@ func (p *Provider) Warnings() []string {
 			found = append(found, text)
 		}
 	}
-	for _, grant := range slices.Concat(cfg.Metadata.AnonymousGrantTypes, cfg.Metadata.DefaultGrantTypes) {
-		warn(!slices.Contains(p.can.GrantTypes, grant) && grant != capability.GrantRefreshToken, fmt.Sprintf(
-			"Config.Metadata.AnonymousGrantTypes or DefaultGrantTypes has %q, which no composed factory handles: add the factory, or leave it out", grant))
+	uncomposed := func(field string, grants []string, cure string) {
+		for _, grant := range grants {
+			warn(!slices.Contains(p.can.GrantTypes, grant), fmt.Sprintf("Config.Metadata.%s has %q, which no composed factory handles: add the factory, or %s", field, grant, cure))
+		}
 	}
+	uncomposed("AnonymousGrantTypes", cfg.Metadata.AnonymousGrantTypes, "leave it out")
+	uncomposed("DefaultGrantTypes", slices.DeleteFunc(slices.Clone(cfg.Metadata.DefaultGrantTypes), func(grant string) bool {
+		return grant == capability.GrantRefreshToken // below
+	}), "name another one: a client that names none is refused")
 	scopes := p.parts.fosite.GetRefreshTokenScopes(ctx)
 	refreshes := capability.Handles(ctx, p.parts.fosite, cfg.Storage.NewSession, capability.GrantRefreshToken)
 	wantsRefresh := slices.Contains(slices.Concat(cfg.Metadata.GrantTypes, cfg.Metadata.DefaultGrantTypes), capability.GrantRefreshToken)

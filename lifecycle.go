@@ -258,8 +258,9 @@ func (g *grants) revoke(ctx context.Context, clientID string) {
 	if g.revoker == nil {
 		return
 	}
-	err := afterwards(ctx, func(ctx context.Context) error { return g.revoker.RevokeClientGrants(ctx, clientID) })
-	if err != nil {
+	cleanup, cancel := cleanupContext(ctx)
+	defer cancel()
+	if err := g.revoker.RevokeClientGrants(cleanup, clientID); err != nil {
 		g.journal.cleanupFailed(ctx, clientID, err)
 	}
 }

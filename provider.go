@@ -64,7 +64,7 @@ func (p *Provider) NewAuthorizeRequest(ctx context.Context, r *http.Request) (fo
 	request.TakeBackState(r, ar, lent)
 	err = p.checkRedirect(ar, err)
 	if err == nil {
-		err = firstOf(checkFormPost(ar), p.gate.check(ar))
+		err = firstOf(formError(request.Lists(ar.GetRequestForm())), checkFormPost(ar), p.gate.check(ar))
 	}
 	if err == nil {
 		p.requestScopes(ar)
@@ -85,7 +85,7 @@ func (p *Provider) NewPushedAuthorizeRequest(ctx context.Context, r *http.Reques
 	request.TakeBackState(r, ar, lent)
 	err = p.checkRedirect(ar, err)
 	if client, ok := RegisteredClient(ar.GetClient()); ok && err == nil {
-		err = firstOf(checkFormPost(ar), p.gate.requirePKCE(client, ar))
+		err = firstOf(formError(request.Lists(ar.GetRequestForm())), checkFormPost(ar), p.gate.requirePKCE(client, ar))
 	}
 	if err == nil {
 		err = p.gate.checkScope(ar)

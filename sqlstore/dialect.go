@@ -87,8 +87,12 @@ func sqliteSource(file string) string {
 	return source.String()
 }
 
-// inFile adds the file to an error of SQLite, which names none.
+// inFile adds the file to an error of SQLite, which names none; not what is rather the source of another database, with its
+// password.
 func inFile(file string, err error) error {
+	if sqliteCode(err) == 0 || strings.Contains(strings.ToLower(file), "password") || strings.Contains(file, "@") {
+		return err
+	}
 	if sqliteCode(err) == 14 { // SQLITE_CANTOPEN
 		return fmt.Errorf("%w: %q has to be a file that can be written, in a folder that is there", err, file)
 	}

@@ -213,6 +213,11 @@ func TestNoFile(t *testing.T) {
 		_, err := sqlstore.Open(t.Context(), sqlstore.SQLite, source, sqlstore.Options{})
 		require.EqualError(t, err, `sqlstore: the source of SQLite is a path such as "auth.db", and no URL`, source)
 	}
+	for _, source := range []string{"host=/var/run/none password=topsecret", "user:topsecret@tcp(127.0.0.1:3306)/x"} {
+		_, err := sqlstore.Open(t.Context(), sqlstore.SQLite, source, sqlstore.Options{})
+		require.ErrorContains(t, err, "unable to open database file")
+		require.NotContains(t, err.Error(), "topsecret")
+	}
 }
 
 // TestSQLiteWriters: two stores on one file, as two processes have them, write at the same time while others read.

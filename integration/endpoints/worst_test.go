@@ -225,6 +225,30 @@ func TestRedirectURIOfARequestObject(t *testing.T) {
 	}
 }
 
+// TestListsOfARequestObject: what a request object brings is bounded as parameters are, before it is kept.
+func TestListsOfARequestObject(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, dcrtest.Setup{})
+	client := s.Register(t, map[string]any{
+		"redirect_uris": []string{dcrtest.RedirectURI}, "token_endpoint_auth_method": "private_key_jwt",
+		"jwks": dcrtest.KeySet(dcrtest.PublicKey(dcrtest.Keys().P256, "", "", "")),
+	})
+	for scopes, want := range map[int]string{400: "", 501: "The parameter scope has more than 500 values, or more than 8192 bytes."} {
+		t.Run(fmt.Sprint("T61/", scopes), func(t *testing.T) {
+			t.Parallel()
+			object := dcrtest.SignES256(t, map[string]any{"scope": strings.TrimSpace(strings.Repeat("openid ", scopes))})
+			query := dcrtest.AuthorizeQuery(client.ID(), dcrtest.RedirectURI, "scope", "openid", "request", object)
+			_, err := s.Provider.NewAuthorizeRequest(t.Context(), httptest.NewRequest(http.MethodGet, "/oauth2/auth?"+query.Encode(), nil))
+			if want == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, fosite.ErrInvalidRequest)
+			require.Equal(t, want, fosite.ErrorToRFC6749Error(err).HintField)
+		})
+	}
+}
+
 // BenchmarkWorstRegistration: the largest metadata, refused for its last redirect URI; and a wrong token to manage it.
 func BenchmarkWorstRegistration(b *testing.B) {
 	s, handler := worstServer(b)

@@ -21,8 +21,6 @@ const (
 	minRSABits = 2048
 	maxRSABits = 4096
 	maxText    = 256
-	// maxCertificates bounds those of a set, each of which takes 2 KB of memory however short it is (T66).
-	maxCertificates = 10
 )
 
 const (
@@ -36,7 +34,7 @@ const (
 	errUse          = phrase("holds a key whose use is too long or has a character that is not allowed in text")
 	errAlgorithmID  = phrase("holds a key whose alg is too long or has a character that is not allowed in text")
 	errCertificate  = phrase("holds a key whose x5c, x5t or x5t#S256 is malformed or belongs to another key")
-	errCertificates = phrase("holds more than 10 certificates")
+	errCertificates = phrase("holds too many certificates")
 	errRSAMembers   = phrase("holds an RSA key without a proper n and e")
 	errRSASize      = phrase("holds an RSA key whose n has under 2048 or over 4096 bits")
 	errRSAExponent  = phrase("holds an RSA key whose e is neither 65537 nor 17 nor 3")

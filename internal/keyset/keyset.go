@@ -20,6 +20,8 @@ const DefaultKeys = 32
 type Limits struct {
 	// Keys is how many keys a set may hold, those left out included. Default: 32.
 	Keys int
+	// Certificates is how many certificates all keys may have together. 0 is no bound.
+	Certificates int
 	// Stored is for a set that an earlier version accepted. RSA keys may have more bits, and any odd exponent, and
 	// kid, use and alg any text. Algorithms has none for such RSA keys, so that they verify nothing.
 	Stored bool
@@ -65,7 +67,7 @@ func Parse(raw []byte, l Limits) (*jose.JSONWebKeySet, error) {
 			set.Keys = append(set.Keys, key)
 			certificates += len(key.Certificates)
 		}
-		if certificates > maxCertificates {
+		if l.Certificates > 0 && certificates > l.Certificates {
 			return nil, errCertificates
 		}
 	}

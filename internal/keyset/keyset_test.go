@@ -369,10 +369,12 @@ func TestParseCertificates(t *testing.T) {
 	})
 	t.Run("T66/x5c", func(t *testing.T) {
 		t.Parallel()
-		_, err := Parse(encode(t, set(key.with(object{"x5c": slices.Repeat(x5c, 10)}))), Limits{})
+		_, err := Parse(encode(t, set(key.with(object{"x5c": slices.Repeat(x5c, 10)}))), Limits{Certificates: 10})
+		require.NoError(t, err)
+		_, err = Parse(encode(t, set(key.with(object{"x5c": slices.Repeat(x5c, 11)}))), Limits{})
 		require.NoError(t, err)
 		long := key.with(object{"kid": "1", "x5c": slices.Repeat(x5c, 6)})
-		_, err = Parse(encode(t, set(long, key.with(object{"kid": "2", "x5c": slices.Repeat(x5c, 5)}))), Limits{})
+		_, err = Parse(encode(t, set(long, key.with(object{"kid": "2", "x5c": slices.Repeat(x5c, 5)}))), Limits{Certificates: 10})
 		require.Equal(t, errCertificates, err)
 	})
 	t.Run("7591-2-12/x5c_of_another_key", func(t *testing.T) {

@@ -204,6 +204,9 @@ func (p integerPlace) append(dst []byte) ([]byte, error) {
 	return strconv.AppendInt(dst, **p.field, 10), nil
 }
 
+// maxCertificates bounds those of a set that is registered: each takes 2 KB of memory, however short it is (T66).
+const maxCertificates = 10
+
 type keysPlace struct{ field **jose.JSONWebKeySet }
 
 func (p keysPlace) kind() string    { return "JWK Set" }
@@ -226,7 +229,11 @@ func (p keysPlace) unshare() {
 }
 
 func (p keysPlace) read(v strictjson.Value, l *Limits) string {
-	set, err := keyset.Parse(v.Raw(), keyset.Limits{Keys: l.Keys, Stored: l.StoredKeys})
+	limits := keyset.Limits{Keys: l.Keys, Stored: l.StoredKeys}
+	if !l.StoredKeys {
+		limits.Certificates = maxCertificates
+	}
+	set, err := keyset.Parse(v.Raw(), limits)
 	if err != nil {
 		return err.Error()
 	}

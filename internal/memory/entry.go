@@ -36,8 +36,8 @@ type entry struct {
 	places  []*list.Element // with its owners, in the order of shares
 }
 
-// perValue is what a value of a list takes besides its text, in bytes: it stands among what is requested and what is granted.
-const perValue = 32
+// perValue is what a value of a list takes besides its text, in bytes.
+const perValue = 16
 
 // newEntry copies a request for storage.
 func newEntry(now time.Time, key string, request fosite.Requester, x expiry) *entry {
@@ -53,7 +53,8 @@ func newEntry(now time.Time, key string, request fosite.Requester, x expiry) *en
 			e.weight += len(name) + len(value)
 		}
 	}
-	for _, list := range []fosite.Arguments{e.request.RequestedScope, e.request.RequestedAudience} { // what is granted is of these
+	r := e.request
+	for _, list := range []fosite.Arguments{r.RequestedScope, r.RequestedAudience, r.GrantedScope, r.GrantedAudience} {
 		for _, value := range list {
 			e.weight += len(value) + perValue
 		}

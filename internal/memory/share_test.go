@@ -109,7 +109,7 @@ func TestShareOfLargeGrants(t *testing.T) {
 	for name, grow := range map[string]func(r *fosite.Request){
 		"parameter": func(r *fosite.Request) { r.Form = url.Values{"nonce": {strings.Repeat("x", 32<<10)}} },
 		"audience":  func(r *fosite.Request) { r.RequestedAudience = fosite.Arguments{strings.Repeat("x", 32<<10)} },
-		"scopes":    func(r *fosite.Request) { r.RequestedScope = make(fosite.Arguments, 1<<10) },
+		"scopes":    func(r *fosite.Request) { r.RequestedScope = make(fosite.Arguments, 2<<10) },
 	} {
 		t.Run("T59/"+name, func(t *testing.T) {
 			t.Parallel()

@@ -73,15 +73,16 @@ func Form(r *http.Request, limit int) error {
 			return ErrRepeated
 		}
 	}
-	if err := boundLists(r.Form); err != nil {
+	if err := Lists(r.Form); err != nil {
 		return err
 	}
 	replaceImpossible(r)
 	return stored(r.Form)
 }
 
-// boundLists returns a ListError for a list that is too long. All of its values count together.
-func boundLists(form url.Values) error {
+// Lists returns a ListError for a list that is too long. All of its values count together. Form has asked it; what fosite has
+// read of a request object since is to be asked again.
+func Lists(form url.Values) error {
 	for _, name := range []string{"scope", "audience", "resource", "response_type", "grant_type", "prompt", "acr_values", "ui_locales"} {
 		length, count := 0, 0
 		for _, value := range form[name] {
