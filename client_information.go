@@ -46,8 +46,10 @@ func information(client *Client, secret, token, endpoint string) *ClientInformat
 }
 
 // MarshalJSON writes the information as the protocol has it.
-func (i *ClientInformation) MarshalJSON() ([]byte, error) {
-	dst := append(make([]byte, 0, 1024), '{')
+func (i *ClientInformation) MarshalJSON() ([]byte, error) { return i.appendJSON(make([]byte, 0, 1024)) }
+
+func (i *ClientInformation) appendJSON(dst []byte) ([]byte, error) {
+	dst = append(dst, '{')
 	dst = members.AppendText(dst, memberClientID, i.ClientID)
 	dst = members.AppendText(dst, memberClientSecret, i.ClientSecret)
 	if i.hasSecret || i.ClientSecret != "" {

@@ -138,7 +138,7 @@ func (c Config) withDefaults() Config {
 		c.Now = time.Now
 	}
 	if c.Storage.NewSession == nil {
-		c.Storage.NewSession = newSession
+		c.Storage.NewSession = func() fosite.Session { return new(fosite.DefaultSession) }
 	}
 	if c.Outbound.JWKSFetcher == nil {
 		c.Outbound.JWKSFetcher = outbound.NewJWKSFetcher(c.Outbound.Options)

@@ -260,8 +260,6 @@ func (c *Client) RegistrationTokenEntries() (signatures []string) {
 	return signatures
 }
 
-func newSession() fosite.Session { return new(fosite.DefaultSession) }
-
 // registrationTokens makes and checks registration access tokens. Of each token the record of its client
 // has the signature, and the storage of access tokens an entry; without either it is dead.
 type registrationTokens struct {

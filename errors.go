@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ory/fosite"
@@ -307,6 +308,21 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	noStore(h)
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
+}
+
+// answers has buffers in which answers are written.
+var answers = sync.Pool{New: func() any { return new([]byte) }}
+
+// writeInformation sends client information.
+func writeInformation(w http.ResponseWriter, status int, info *ClientInformation) error {
+	buffer := answers.Get().(*[]byte)
+	defer answers.Put(buffer)
+	body, err := info.appendJSON((*buffer)[:0])
+	if err == nil {
+		*buffer = body
+		writeJSON(w, status, body)
+	}
+	return err
 }
 
 func noStore(h http.Header) {

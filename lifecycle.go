@@ -246,13 +246,6 @@ func (g *grants) revokeRequest(ctx, cleanup context.Context, clientID, requestID
 	}
 }
 
-// clear removes what a client leaves behind that was removed: the entries of its registration access tokens
-// (ENTRY-01) and its grants. What can't be removed is dead all the same, and an event.
-func (g *grants) clear(ctx context.Context, removed *Client) {
-	g.tokens.clear(ctx, removed.ID, removed.tokenRecords()...)
-	g.revoke(ctx, removed.ID)
-}
-
 // revoke removes the grants of a client that is gone, where the storage can.
 func (g *grants) revoke(ctx context.Context, clientID string) {
 	if g.revoker == nil {
@@ -280,13 +273,15 @@ func (g *grants) exists(ctx context.Context, id string) bool {
 	return err == nil
 }
 
-// removeClient removes a client, whoever wants it, and then what it leaves behind. Of several calls one
-// removes it, the others get fosite.ErrNotFound.
+// removeClient removes a client, whoever wants it, and then what it leaves behind: the entries of its registration access
+// tokens (ENTRY-01) and its grants. What can't be removed is dead all the same, and an event. Of several calls one removes
+// the client, the others get fosite.ErrNotFound.
 func (g *grants) removeClient(ctx context.Context, client *Client) error {
 	if err := g.records.delete(ctx, client.ID); err != nil {
 		return err
 	}
-	g.clear(ctx, client)
+	g.tokens.clear(ctx, client.ID, client.tokenRecords()...)
+	g.revoke(ctx, client.ID)
 	g.journal.record(ctx, Event{Kind: EventDeleted, ClientID: client.ID, Before: client})
 	return nil
 }

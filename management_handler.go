@@ -291,12 +291,9 @@ func (s *manager) WriteManagementResponse(ctx context.Context, w http.ResponseWr
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	body, err := response.MarshalJSON()
-	if err != nil {
+	if err := writeInformation(w, http.StatusOK, response); err != nil {
 		s.WriteManagementError(ctx, w, err)
-		return
 	}
-	writeJSON(w, http.StatusOK, body)
 }
 
 // WriteManagementError sends an error, as WriteRegistrationError does.

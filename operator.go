@@ -35,15 +35,6 @@ var (
 	errBadCursor = fmt.Errorf("%w: the cursor is none that this server has made", ErrBadArgument)
 )
 
-// find returns a registered client of the issuer, an expired one as well.
-func (o *operator) find(ctx context.Context, id string) (*Client, error) {
-	issuer, err := o.location.realm(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return o.records.find(ctx, issuer, id)
-}
-
 // edit changes a client of the issuer, however often others get ahead.
 func (o *operator) edit(ctx context.Context, id string, change func(*Client) bool) (before, after *Client, err error) {
 	issuer, err := o.location.realm(ctx)
@@ -56,7 +47,11 @@ func (o *operator) edit(ctx context.Context, id string, change func(*Client) boo
 // FindClient returns a registered client of the issuer, an expired one as well. An unknown one is
 // fosite.ErrNotFound.
 func (o *operator) FindClient(ctx context.Context, id string) (*Client, error) {
-	return o.find(ctx, id)
+	issuer, err := o.location.realm(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return o.records.find(ctx, issuer, id)
 }
 
 // ExpiresAt returns when a client expires if it is not used or changed any more, and the zero time if
@@ -66,7 +61,7 @@ func (o *operator) ExpiresAt(c *Client) time.Time { return o.lifetimes.expiresAt
 // DeleteClient removes a client at once, as the client itself can by RFC 7592, with all its tokens. An
 // unknown one is fosite.ErrNotFound.
 func (o *operator) DeleteClient(ctx context.Context, id string) error {
-	client, err := o.find(ctx, id)
+	client, err := o.FindClient(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -113,7 +108,7 @@ func (o *operator) ExpireClient(ctx context.Context, id string) error {
 // the next token request, the client gets no tokens. A client with a document has no record: a request under way may get some.
 func (o *operator) RevokeTokens(ctx context.Context, id string) error {
 	if o.grants.revoker == nil {
-		if _, err := o.find(ctx, id); err != nil && !isURL(id) {
+		if _, err := o.FindClient(ctx, id); err != nil && !isURL(id) {
 			return err
 		}
 		return errNoRevoker

@@ -178,12 +178,9 @@ func (s *registrar) register(ctx context.Context, registration *RegistrationRequ
 // WriteRegistrationResponse sends the client information: 201, never to be cached (RFC 7591, section
 // 3.2.1).
 func (s *registrar) WriteRegistrationResponse(ctx context.Context, w http.ResponseWriter, response *ClientInformation) {
-	body, err := response.MarshalJSON()
-	if err != nil {
+	if err := writeInformation(w, http.StatusCreated, response); err != nil {
 		s.WriteRegistrationError(ctx, w, err)
-		return
 	}
-	writeJSON(w, http.StatusCreated, body)
 }
 
 // WriteRegistrationError sends an error (RFC 7591, section 3.2.2). An error of neither this package nor

@@ -105,13 +105,15 @@ func Replace(stored, next *Client, version int64) (*Client, error) {
 	return record.Clone(), nil
 }
 
-// replacement is Replace for who copies the record while storing it: it shares what it holds with next.
+// replacement is Replace for who copies the record while storing it: it is next, or shares what that holds.
 func replacement(stored, next *Client, version int64) (*Client, error) {
 	switch {
 	case stored == nil:
 		return nil, fosite.ErrNotFound
 	case stored.Version != version:
 		return nil, ErrConflict
+	case !stored.LastUsedAt.After(next.LastUsedAt) && !stored.KeepUntil.After(next.KeepUntil):
+		return next, nil
 	}
 	record := *next
 	record.LastUsedAt = later(next.LastUsedAt, stored.LastUsedAt)

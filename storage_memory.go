@@ -136,8 +136,10 @@ func unpackClient(data string, keys *jose.JSONWebKeySet) *Client {
 }
 
 // clearEntries removes the entries that a record names, as ClientStorage.DeleteClient has it.
-func (s *MemoryStore) clearEntries(removed *Client) {
-	for _, entry := range removed.RegistrationTokenEntries() {
+func (s *MemoryStore) clearEntries(removed string) {
+	var c Client
+	unpackHead(removed, &c)
+	for _, entry := range c.RegistrationTokenEntries() {
 		_ = s.DeleteAccessTokenSession(context.Background(), entry) // never fails
 	}
 }
@@ -174,15 +176,14 @@ func (c *Client) packHead(p *packed.Codec) {
 	p.Owned(&c.ID)
 	p.Owned(&c.Issuer, &c.Origin.Kind, &c.Origin.Subject, &c.Origin.InitialAccessToken, &c.Origin.ClientID)
 	p.Ints(&c.Version)
-	p.Texts(&c.Metadata.ClientName)
+	p.Texts(&c.Metadata.ClientName, &c.RegistrationToken.Signature, &c.PreviousRegistrationToken.Signature)
 }
 
 func (c *Client) packRest(p *packed.Codec) {
-	token, previous := &c.RegistrationToken, &c.PreviousRegistrationToken
 	p.Ints(&c.GrantsRevoked)
 	p.Flags(&c.Origin.Anonymous, &c.AlwaysAskConsent, &c.RequirePKCE, &c.Shared)
-	p.Texts(&c.Origin.Policy, &c.StatementIssuer, &token.Signature, &previous.Signature)
-	p.Times(&c.SecretExpiresAt, &token.ExpiresAt, &previous.ExpiresAt)
+	p.Texts(&c.Origin.Policy, &c.StatementIssuer)
+	p.Times(&c.SecretExpiresAt, &c.RegistrationToken.ExpiresAt, &c.PreviousRegistrationToken.ExpiresAt)
 	p.Lists(&c.Origin.GrantTypes, &c.StatementMembers, &c.Audience)
 	p.Data(&c.SecretHash)
 	packed.Slice(p, &c.RotatedSecrets)

@@ -157,8 +157,8 @@ func TestAllocations(t *testing.T) {
 		code     int
 		measured float64
 	}{
-		{"registration", register, http.StatusCreated, 91},
-		{"read", read, http.StatusOK, 44},
+		{"registration", register, http.StatusCreated, 90},
+		{"read", read, http.StatusOK, 43},
 	} {
 		answer := &status{header: http.Header{}}
 		found := testing.AllocsPerRun(1000, func() {

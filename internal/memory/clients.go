@@ -33,7 +33,7 @@ type ClientOptions[T, B any] struct {
 	// Counted are values of a record by which records are counted under its issuer. An empty one is not.
 	Counted func(data string) (issuer string, values [3]string)
 	// Deleted is called with each record that DeleteClient has removed.
-	Deleted func(*T)
+	Deleted func(data string)
 	// Taken is the error for an identifier that is taken, Full makes the one of a table without room.
 	Taken error
 	Full  func() error
@@ -202,7 +202,7 @@ func (s *Clients[T, B]) DeleteClient(ctx context.Context, id string) error {
 			return err
 		}
 		if s.remove(id, at) {
-			s.options.Deleted(s.unpack(at))
+			s.options.Deleted(at.data)
 			return nil
 		}
 	}

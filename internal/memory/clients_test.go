@@ -52,7 +52,7 @@ func newClients(limit int, options ...func(*memory.ClientOptions[record, int])) 
 			return &c, nil
 		},
 		Counted: func(data string) (string, [3]string) { return "issuer", [3]string{head(data).owner} },
-		Deleted: func(*record) {},
+		Deleted: func(string) {},
 		Taken:   errTaken, Full: func() error { return errFull },
 	}
 	for _, option := range options {
