@@ -216,9 +216,9 @@ func (p *Provider) WritePushedAuthorizeError(ctx context.Context, w http.Respons
 
 // formError is the protocol error for parameters that could not be read.
 func formError(err error) error {
-	var list request.ListError
+	list, tooLong := errors.AsType[request.ListError](err)
 	switch {
-	case errors.As(err, &list):
+	case tooLong:
 		return fosite.ErrInvalidRequest.WithHint(list.Error())
 	case err == nil || errors.Is(err, request.ErrTooLarge):
 		return readingError(err)

@@ -51,9 +51,8 @@ func Form(r *http.Request, limit int) error {
 		// This one forgets an error of the other, and has none at a second try.
 		err = r.ParseMultipartForm(int64(limit))
 	}
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
+	switch _, tooLarge := errors.AsType[*http.MaxBytesError](err); {
+	case tooLarge:
 		return ErrTooLarge
 	case err != nil && !errors.Is(err, http.ErrNotMultipart):
 		return fmt.Errorf("%w: %w", ErrUnreadable, err)
