@@ -301,26 +301,26 @@ func BearerToken(r *http.Request) (string, error) {
 }
 
 // writeJSON sends a finished answer. Whatever it is, nobody may keep it (T25).
-func writeJSON(w http.ResponseWriter, status int, body []byte) {
+func writeJSON(w http.ResponseWriter, status int, body []byte) error {
 	values := [...]string{"application/json", strconv.Itoa(len(body))} // in one piece
 	h := w.Header()
 	h["Content-Type"], h["Content-Length"] = values[:1:1], values[1:]
 	noStore(h)
 	w.WriteHeader(status)
-	_, _ = w.Write(body)
+	_, err := w.Write(body)
+	return err
 }
 
 // answers has buffers in which answers are written.
-var answers = sync.Pool{New: func() any { return new([]byte) }}
+var answers = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
 
 // writeInformation sends client information.
 func writeInformation(w http.ResponseWriter, status int, info *ClientInformation) error {
 	buffer := answers.Get().(*[]byte)
-	defer answers.Put(buffer)
 	body, err := info.appendJSON((*buffer)[:0])
-	if err == nil {
+	if err == nil && writeJSON(w, status, body) == nil && cap(body) <= 64<<10 { // a writer that failed may hold it still
 		*buffer = body
-		writeJSON(w, status, body)
+		answers.Put(buffer)
 	}
 	return err
 }
@@ -346,7 +346,7 @@ func writeError(w http.ResponseWriter, err error, allow string) {
 	case http.StatusRequestEntityTooLarge:
 		h.Set("Connection", "close")
 	}
-	writeJSON(w, p.answer.CodeField, errorBody(p.answer))
+	_ = writeJSON(w, p.answer.CodeField, errorBody(p.answer))
 }
 
 // retryAfter is the value of the Retry-After header, in whole seconds.
