@@ -334,7 +334,7 @@ func TestFewConnections(t *testing.T) {
 func TestCancelled(t *testing.T) {
 	onEach(t, func(t *testing.T, d database) {
 		t.Run("SQL-18/cancelled", func(t *testing.T) {
-			store, db, _ := d.withFaults(t, d.create(t), sqlstore.Options{})
+			store, db, _ := d.withFaults(t, d.create(t), sqlstore.Options{Patience: time.Minute}) // a busy database has a thousand connections to clear away
 			ctx := t.Context()
 			client := &dcr.Client{ID: "client", Version: 1}
 			require.NoError(t, store.CreateClient(ctx, client))
