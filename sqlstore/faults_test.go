@@ -305,7 +305,7 @@ func within(t *testing.T, limit time.Duration, do func() dcrtest.Answer) dcrtest
 func TestFewConnections(t *testing.T) {
 	onEach(t, func(t *testing.T, d database) {
 		t.Run("SQL-30/few", func(t *testing.T) {
-			store, db, _ := d.withFaults(t, d.create(t), sqlstore.Options{})
+			store, db, _ := d.withFaults(t, d.create(t), sqlstore.Options{Patience: time.Minute})
 			db.SetMaxOpenConns(4)
 			s := serve(t, store)
 			statuses := make([]int, 256)
