@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -136,4 +139,44 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 		require.NotContains(t, log.String(), "\ninjected")
 		require.Contains(t, log.String(), dcrtest.ErrDatabase.Error(), "the operator is told the cause")
 	})
+}
+
+// failingWriter sends nothing, and holds what it was given, as a stream may that was reset.
+type failingWriter struct {
+	*httptest.ResponseRecorder
+	held []byte
+}
+
+func (w *failingWriter) Write(b []byte) (int, error) {
+	w.held = b
+	return 0, io.ErrClosedPipe
+}
+
+// TestAnswersStayApart: buffers serve one answer after the other, and none has anything of another. That of an answer that
+// could not be sent serves no more.
+func TestAnswersStayApart(t *testing.T) {
+	t.Parallel()
+	s := dcrtest.Start(t, dcrtest.Setup{})
+	named := func(i int) members {
+		return members{"redirect_uris": []string{"https://client.example/cb"}, "client_name": strings.Repeat(fmt.Sprint(i, "-"), 1+20*(i%7))}
+	}
+	post := func(w http.ResponseWriter, i int) {
+		body, err := json.Marshal(named(i))
+		require.NoError(t, err)
+		request := httptest.NewRequest(http.MethodPost, "/register", bytes.NewReader(body))
+		request.Header.Set("Content-Type", "application/json")
+		s.Handler().ServeHTTP(w, request)
+	}
+	for i := range 20 {
+		lost := &failingWriter{ResponseRecorder: httptest.NewRecorder()}
+		post(lost, i)
+		before := string(lost.held)
+		require.Contains(t, before, "client_secret")
+		post(httptest.NewRecorder(), i+1)
+		require.Equal(t, before, string(lost.held))
+	}
+	for i, answer := range dcrtest.AllAtOnce(200, func(i int) dcrtest.Answer { return s.Register(t, named(i)) }) {
+		require.Equal(t, named(i)["client_name"], answer.Text("client_name"))
+		require.Equal(t, http.StatusOK, s.Manage(t, http.MethodGet, answer, nil).Status, "the token is the client's own")
+	}
 }
